@@ -1,0 +1,1 @@
+"""Nouns: recommenders, vision and language models. No paths, no MLflow, no DVC."""

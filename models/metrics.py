@@ -1,0 +1,96 @@
+"""Intervals by bootstrap, and the ranking metrics that lists are judged by."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its two-sided interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def bootstrap_means(
+    values: np.ndarray, seed: int, rounds: int = 2000, block: int = 100
+) -> np.ndarray:
+    """Means of `rounds` resamples with replacement. values: (n,) or (n, m). Returns (rounds,) or (rounds, m).
+
+    Rows are resampled by multinomial counts, `block` rounds at a time, so that memory stays at block x n.
+    Source: Efron and Tibshirani (1993), An Introduction to the Bootstrap, chapter 6.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    n = len(values)
+    if n == 0:
+        raise ValueError("no rows: nothing to resample")
+    rng = np.random.default_rng(seed)
+    parts = []
+    for start in range(0, rounds, block):
+        draws = rng.integers(0, n, size=(min(block, rounds - start), n))
+        counts = np.apply_along_axis(np.bincount, 1, draws, minlength=n)
+        parts.append(counts @ values / n)
+    return np.concatenate(parts)
+
+
+def interval(values: np.ndarray, seed: int, level: float = 0.95, rounds: int = 2000) -> Interval:
+    """Mean of `values` (n,) with its percentile interval.
+
+    >>> interval(np.ones(5), seed=1)
+    Interval(mean=1.0, low=1.0, high=1.0)
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if np.isnan(values).any():
+        raise ValueError("NaN among the values: a missing figure is no figure")
+    means = bootstrap_means(values, seed, rounds)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(values.mean()), float(low), float(high))
+
+
+def paired_interval(
+    ours: np.ndarray, theirs: np.ndarray, seed: int, level: float = 0.95, rounds: int = 2000
+) -> Interval:
+    """Mean of `ours - theirs` on the same rows, with its percentile interval. Both (n,)."""
+    ours, theirs = np.asarray(ours, float), np.asarray(theirs, float)
+    if ours.shape != theirs.shape:
+        raise ValueError(f"not the same rows: {ours.shape} and {theirs.shape}")
+    return interval(ours - theirs, seed, level, rounds)
+
+
+def hits(lists: np.ndarray, truth_indptr: np.ndarray, truth_items: np.ndarray) -> np.ndarray:
+    """Which entries of each list are true. Shapes: lists (users, k), -1 where a list is short.
+
+    truth_indptr (users + 1,), truth_items: the true items of user u are truth_items[indptr[u]:indptr[u + 1]].
+    Returns (users, k) booleans.
+    """
+    users, k = lists.shape
+    if users == 0:
+        return np.zeros((0, k), dtype=bool)
+    top = int(max(lists.max(initial=0), truth_items.max(initial=0))) + 1
+    owner = np.repeat(np.arange(users), np.diff(truth_indptr))
+    known = owner.astype(np.int64) * top + truth_items
+    asked = np.arange(users, dtype=np.int64)[:, None] * top + lists
+    return np.isin(asked, known) & (lists >= 0)
+
+
+def ndcg(lists: np.ndarray, truth_indptr: np.ndarray, truth_items: np.ndarray) -> np.ndarray:
+    """NDCG@k of each user with binary relevance, (users,). True items must be unique within a user.
+
+    Source: Järvelin and Kekäläinen (2002), Cumulated gain-based evaluation of IR techniques.
+
+    >>> ndcg(np.array([[4, 7]]), np.array([0, 1]), np.array([7])).round(4).tolist()
+    [0.6309]
+    """
+    k = lists.shape[1]
+    discount = 1.0 / np.log2(np.arange(2, k + 2))
+    gained = hits(lists, truth_indptr, truth_items) @ discount
+    best = np.concatenate([[0.0], np.cumsum(discount)])[np.minimum(np.diff(truth_indptr), k)]
+    return np.divide(gained, best, out=np.zeros_like(gained), where=best > 0)
+
+
+def recall(lists: np.ndarray, truth_indptr: np.ndarray, truth_items: np.ndarray) -> np.ndarray:
+    """Share of each user's true items that the list holds, (users,)."""
+    found = hits(lists, truth_indptr, truth_items).sum(1)
+    return found / np.maximum(np.diff(truth_indptr), 1)

@@ -1,0 +1,1 @@
+"""Verbs: one module a stage. Each reads files, calls `models`, and writes files."""

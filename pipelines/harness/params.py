@@ -1,0 +1,92 @@
+"""Typed parameters from `params.yaml`: frozen, unknown keys refused and named."""
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipelines.harness.errors import BadConfig
+
+PROMOTIONS = ("automatic", "ask", "never")
+TOP_LEVEL = {"profile", "promotion", "seed", "threads", "profiles"}
+
+
+class Params(BaseModel):
+    """Base of every stage's parameters. Subclass it beside the stage that reads it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+P = TypeVar("P", bound=Params)
+
+
+def read_params(root: Path) -> dict[str, Any]:
+    """The whole of `params.yaml` as a dictionary.
+
+    Raises `BadConfig` where the file is absent, is no YAML, or names a profile that it doesn't hold.
+    """
+    path = root / "params.yaml"
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadConfig(f"{path} is missing: run from the folder of the project") from None
+    except yaml.YAMLError as error:
+        raise BadConfig(f"{path} is not YAML: {error}") from None
+    profiles = document.get("profiles", {})
+    if document.get("profile") not in profiles:
+        known = ", ".join(profiles)
+        raise BadConfig(f"{path}: profile {document.get('profile')!r} is none of: {known}")
+    if document.get("promotion") not in PROMOTIONS:
+        raise BadConfig(
+            f"{path}: promotion {document.get('promotion')!r} is none of: {', '.join(PROMOTIONS)}"
+        )
+    return document
+
+
+def section(document: dict[str, Any], name: str, kind: type[P]) -> P:
+    """The parameters of one stage: its section, with the profile's values laid over it.
+
+    Raises `BadConfig` naming each key that is unknown, absent or of the wrong type.
+    """
+    profile = document["profile"]
+    merged = {
+        **(document.get(name) or {}),
+        **(document["profiles"][profile].get(name) or {}),
+    }
+    try:
+        return kind.model_validate(merged)
+    except ValidationError as error:
+        faults = [
+            f"{name}.{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
+            for fault in error.errors()
+        ]
+        known = ", ".join(kind.model_fields)
+        raise BadConfig(
+            f"params.yaml (profile {profile}): {'; '.join(faults)}. {name} knows: {known}"
+        ) from None
+
+
+def set_choice(root: Path, key: str, value: str) -> bool:
+    """Write `key: value` at the top level of `params.yaml`, comments kept. True when it changed.
+
+    Only the two choices of a run, `profile` and `promotion`, are set this way; the caller holds the lock.
+    """
+    document = read_params(root)
+    allowed = {"profile": tuple(document["profiles"]), "promotion": PROMOTIONS}[key]
+    if value not in allowed:
+        raise BadConfig(f"{key} {value!r} is none of: {', '.join(allowed)}")
+    if document[key] == value:
+        return False
+    path = root / "params.yaml"
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    for at, line in enumerate(lines):
+        if line.startswith(f"{key}:"):
+            comment = line.find("#")
+            tail = f"  {line[comment:].rstrip()}" if comment >= 0 else ""
+            lines[at] = f"{key}: {value}{tail}\n"
+            break
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text("".join(lines), encoding="utf-8")
+    partial.replace(path)
+    return True
