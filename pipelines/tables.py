@@ -58,6 +58,8 @@ class Reviews:
     LANGUAGE = "language"
     TIME = "timestamp"
     LABEL = "label"
+    GROUP = "group_id"
+    """What the row is a part of: sentences of one review share it; a whole review's own is its `review_id`."""
 
 
 class Questions:
@@ -153,6 +155,7 @@ TABLES = {
                 Reviews.LANGUAGE: Column("string"),
                 Reviews.TIME: Column(TIME),
                 Reviews.LABEL: Column("string"),
+                Reviews.GROUP: Column("string"),
             },
         ),
         Table(

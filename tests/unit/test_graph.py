@@ -1,0 +1,105 @@
+"""The graph as we read it, and the rules that the project's own graph keeps."""
+
+import ast
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipelines.harness.graph import Graph, read_graph
+from pipelines.harness.params import TOP_LEVEL
+from tests.conftest import REPOSITORY
+
+
+@pytest.fixture(scope="module")
+def graph() -> Graph:
+    return read_graph(REPOSITORY)
+
+
+def test_foreach_and_references_are_expanded(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("profile: small\nprofiles: {small: {a: 1}}\n")
+    (tmp_path / "dvc.yaml").write_text(
+        """
+stages:
+  make: {cmd: make, outs: [data/make/x: {cache: false}], desc: d}
+  use:
+    foreach: {one: {from: make}, two: {from: other}}
+    do:
+      cmd: use ${key}
+      deps: ["data/${item.from}"]
+      params: ["profiles.${profile}.a"]
+      outs: ["data/use/${key}"]
+"""
+    )
+    graph = read_graph(tmp_path)
+    assert list(graph.nodes) == ["make", "use@one", "use@two"]
+    assert graph.nodes["use@one"].cmd == "use one"
+    assert graph.nodes["use@two"].params == ("profiles.small.a",)
+    assert graph.edges() == [("make", "use@one")]
+    assert graph.upstream("use@one") == {"make"}
+
+
+def test_every_stage_is_described_and_bounded(graph: Graph) -> None:
+    for node in graph.nodes.values():
+        assert node.desc, node.name
+        assert set(node.meta) >= {"dag", "group", "retries", "timeout"}, node.name
+
+
+def test_every_stage_writes_its_own_folder(graph: Graph) -> None:
+    for node in graph.nodes.values():
+        folder = "data/" + node.name.replace("@", "/") + "/"
+        assert all(out.startswith(folder) for out in node.outs), node.name
+
+
+def test_every_section_of_the_parameters_belongs_to_a_stage(graph: Graph) -> None:
+    document = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    named = {param.split(".")[-1] for node in graph.nodes.values() for param in node.params}
+    assert set(document) - TOP_LEVEL <= named
+    for profile in document["profiles"].values():
+        assert set(profile) <= named
+
+
+def test_profiles_have_the_same_keys() -> None:
+    profiles = yaml.safe_load((REPOSITORY / "params.yaml").read_text())["profiles"]
+    shapes = {
+        name: {section: sorted(values or {}) for section, values in profile.items()}
+        for name, profile in profiles.items()
+    }
+    first = next(iter(shapes.values()))
+    assert all(shape == first for shape in shapes.values())
+
+
+def imported(path: Path) -> set[str]:
+    """Modules of ours that a file imports anywhere in it, as paths."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for name in names:
+            if name.split(".")[0] not in ("pipelines", "models"):
+                continue
+            base = REPOSITORY.joinpath(*name.split("."))
+            for candidate in (base.with_suffix(".py"), base / "__init__.py"):
+                if candidate.is_file():
+                    found.add(candidate.relative_to(REPOSITORY).as_posix())
+    return found
+
+
+def test_deps_name_every_module_that_a_stage_imports(graph: Graph) -> None:
+    faults = []
+    for node in graph.nodes.values():
+        words = node.cmd.split()
+        waiting = [words[words.index("-m") + 1].replace(".", "/") + ".py"]
+        seen: set[str] = set()
+        while waiting:
+            path = waiting.pop()
+            if path in seen:
+                continue
+            seen.add(path)
+            waiting.extend(imported(REPOSITORY / path))
+        bare = {"pipelines/__init__.py", "models/__init__.py"}
+        faults += [f"{node.name}: {path}" for path in sorted(seen - bare) if not node.reads(path)]
+    assert not faults

@@ -1,0 +1,70 @@
+"""Parameters: typed, frozen, unknown keys named, a choice written with comments kept."""
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.harness.errors import BadConfig
+from pipelines.harness.params import Params, read_params, section, set_choice
+
+TEXT = """\
+# a comment
+profile: small  # which size
+promotion: ask
+seed: 1
+threads: 1
+fit: {rate: 0.1}
+profiles:
+  small: {fit: {epochs: 1}}
+  large: {fit: {epochs: 9, rate: 0.5}}
+"""
+
+
+class FitParams(Params):
+    rate: float
+    epochs: int
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "params.yaml").write_text(TEXT)
+    return tmp_path
+
+
+def test_the_profile_is_laid_over_the_section(root: Path) -> None:
+    assert section(read_params(root), "fit", FitParams) == FitParams(rate=0.1, epochs=1)
+    set_choice(root, "profile", "large")
+    assert section(read_params(root), "fit", FitParams) == FitParams(rate=0.5, epochs=9)
+
+
+def test_unknown_and_wrong_keys_are_named(root: Path) -> None:
+    document = read_params(root)
+    document["fit"] = {"rate": "quick", "ratio": 2}
+    with pytest.raises(BadConfig) as caught:
+        section(document, "fit", FitParams)
+    for word in ("fit.ratio", "fit.rate", "profile small", "epochs"):
+        assert word in str(caught.value)
+
+
+def test_parameters_are_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        FitParams(rate=0.1, epochs=1).rate = 0.2  # type: ignore[misc]
+
+
+def test_a_choice_keeps_every_other_byte(root: Path) -> None:
+    assert set_choice(root, "profile", "large")
+    assert (root / "params.yaml").read_text() == TEXT.replace("profile: small", "profile: large")
+    assert not set_choice(root, "profile", "large")
+
+
+@pytest.mark.parametrize(("key", "value"), [("profile", "huge"), ("promotion", "yes")])
+def test_a_choice_that_is_none_is_refused(root: Path, key: str, value: str) -> None:
+    with pytest.raises(BadConfig, match=value):
+        set_choice(root, key, value)
+    assert (root / "params.yaml").read_text() == TEXT
+
+
+def test_a_profile_that_is_not_there_is_refused(root: Path) -> None:
+    (root / "params.yaml").write_text(TEXT.replace("profile: small", "profile: giant"))
+    with pytest.raises(BadConfig, match="giant"):
+        read_params(root)
