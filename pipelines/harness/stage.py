@@ -302,6 +302,9 @@ def stage_lock(state: State, name: str) -> Iterator[None]:
 def settle(seed: int, threads: int) -> None:
     """Seed every generator in use and fix the number of threads, so that equal runs give equal bytes."""
     random.seed(seed)
+    # For libraries that a stage imports later; those already here are told below.
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[variable] = str(threads)
     if "numpy" in sys.modules:
         import numpy as np
         from threadpoolctl import threadpool_limits
