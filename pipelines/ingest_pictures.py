@@ -1,0 +1,21 @@
+"""Turn product pictures and their labels into the canonical table of images."""
+
+from pipelines.harness import Params, Run, stage
+from pipelines.sources import source, write
+
+
+class IngestPicturesParams(Params):
+    """source: a name of `pipelines.sources`. images: how many pictures (0: all)."""
+
+    source: str
+    images: int
+
+
+@stage
+def ingest_pictures(run: Run, params: IngestPicturesParams) -> None:
+    found = source("pictures", params.source)(run, images=params.images)
+    write(run, found, {"images": ["image_key"]})
+
+
+if __name__ == "__main__":
+    ingest_pictures.main()

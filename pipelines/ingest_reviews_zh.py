@@ -1,0 +1,21 @@
+"""Turn Chinese reviews into the canonical table."""
+
+from pipelines.harness import Params, Run, stage
+from pipelines.sources import source, write
+
+
+class IngestReviewsZhParams(Params):
+    """source: a name of `pipelines.sources`. reviews: how many of them (0: all)."""
+
+    source: str
+    reviews: int
+
+
+@stage
+def ingest_reviews_zh(run: Run, params: IngestReviewsZhParams) -> None:
+    found = source("reviews-zh", params.source)(run, reviews=params.reviews)
+    write(run, found, {"reviews": ["review_id"]})
+
+
+if __name__ == "__main__":
+    ingest_reviews_zh.main()

@@ -1,0 +1,26 @@
+"""Turn the shop's purchases, products and customers into canonical tables."""
+
+from pipelines.harness import Params, Run, stage
+from pipelines.sources import source, write
+
+
+class IngestShopParams(Params):
+    """source: a name of `pipelines.sources`. users: how many of them (0: all)."""
+
+    source: str
+    users: int
+
+
+@stage
+def ingest_shop(run: Run, params: IngestShopParams) -> None:
+    found = source("shop", params.source)(run, users=params.users)
+    order = {
+        "interactions": ["user_id", "timestamp", "item_id", "order_id", "value", "price"],
+        "products": ["item_id"],
+        "users": ["user_id"],
+    }
+    write(run, found, order)
+
+
+if __name__ == "__main__":
+    ingest_shop.main()

@@ -1,0 +1,176 @@
+"""The journal of promotions: one JSON line a decision, each with the hash of the line before; append only.
+
+python -m pipelines.journal show [CAPABILITY]
+python -m pipelines.journal verify
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines.harness.errors import BadData
+from pipelines.harness.state import State
+
+START = "0" * 64
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Where the chain breaks (line number from 1) and how."""
+
+    line: int
+    text: str
+
+
+class Journal:
+    """The file `.vitrine/journal.jsonl`.
+
+    Each line holds `when` (UTC), what the caller gave, `before` (the hash of the line before, zeros at the start)
+    and `hash` (over all the rest of the line, `before` included). A change of a line breaks its own hash; a removed
+    or moved one breaks the chain.
+    """
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self.path: Path = state.journal
+
+    @contextlib.contextmanager
+    def _lock(self) -> Iterator[None]:
+        self._state.locks.mkdir(parents=True, exist_ok=True)
+        with (self._state.locks / "journal.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _read(self) -> tuple[list[bytes], bytes]:
+        """The finished lines, and what stands after the last line end (empty unless a writer died)."""
+        if not self.path.exists():
+            return [], b""
+        *lines, rest = self.path.read_bytes().split(b"\n")
+        return lines, rest
+
+    def entries(self) -> list[dict[str, Any]]:
+        """All finished lines, oldest first. Raises `BadData` naming a line that is no JSON."""
+        found = []
+        for at, line in enumerate(self._read()[0], start=1):
+            try:
+                found.append(json.loads(line))
+            except ValueError as error:
+                raise BadData(
+                    f"{self.path}, line {at} is not JSON ({error}): put the file back as it was"
+                ) from None
+        return found
+
+    def last(self, capability: str) -> dict[str, Any] | None:
+        """The newest line about `capability`, or None."""
+        about = [entry for entry in self.entries() if entry.get("capability") == capability]
+        return about[-1] if about else None
+
+    def append(self, entry: Mapping[str, Any]) -> dict[str, Any]:
+        """Add a line and return it as written.
+
+        The line is on the disk when this returns. What a dead writer left after the last line end is taken out of
+        the file and kept in this line under `torn`. A line that repeats the newest one about its capability (same
+        `key` and `outcome`) is not added; the old one is returned.
+        """
+        with self._lock():
+            self._state.home.mkdir(parents=True, exist_ok=True)
+            last = self.last(entry["capability"])
+            if last and all(last.get(name) == entry.get(name) for name in ("key", "outcome")):
+                return last
+            lines, torn = self._read()
+            line = {
+                "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                **entry,
+                **({"torn": torn.decode("utf-8", "replace")} if torn else {}),
+                "before": json.loads(lines[-1])["hash"] if lines else START,
+            }
+            line["hash"] = line_hash(line)
+            self._write(_dump(line) + b"\n", len(torn))
+            return line
+
+    def _write(self, data: bytes, torn: int) -> None:
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            if torn:
+                os.ftruncate(descriptor, os.fstat(descriptor).st_size - torn)
+            while data:
+                data = data[os.write(descriptor, data) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def verify(self) -> list[Fault]:
+        """Every place where the chain breaks; empty where it holds."""
+        faults = []
+        before = START
+        lines, torn = self._read()
+        for at, line in enumerate(lines, start=1):
+            try:
+                entry = json.loads(line)
+                told = entry["hash"]
+            except (ValueError, KeyError, TypeError) as error:
+                faults.append(Fault(at, f"not a line of this journal ({error!r})"))
+                continue
+            if told != line_hash(entry):
+                faults.append(Fault(at, "was changed after it was written"))
+            if entry.get("before") != before:
+                faults.append(Fault(at, "does not follow the line before it"))
+            before = told
+        if torn:
+            faults.append(
+                Fault(
+                    len(lines) + 1, f"was not finished ({len(torn)} bytes); the next entry heals it"
+                )
+            )
+        return faults
+
+
+def line_hash(entry: Mapping[str, Any]) -> str:
+    """SHA-256 over a line without its own `hash`."""
+    rest = {name: value for name, value in entry.items() if name != "hash"}
+    return hashlib.sha256(_dump(rest)).hexdigest()
+
+
+def _dump(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, allow_nan=False).encode()
+
+
+def told(entry: Mapping[str, Any]) -> str:
+    """One line of text for a person."""
+    names = [str(entry.get(name) or "nothing")[:12] for name in ("from", "to")]
+    return (
+        f"{entry['when']}  {entry['capability']:<14} {entry['outcome']:<12} {names[0]} -> {names[1]}  "
+        f"by {entry['who']}: {entry['reason']}"
+    )
+
+
+def main(words: list[str], root: Path) -> int:
+    """`show` prints the lines, `verify` the faults; the status is 1 where there are any."""
+    journal = Journal(State(root))
+    match words:
+        case ["verify"]:
+            faults = journal.verify()
+            for fault in faults:
+                print(f"{journal.path}, line {fault.line}: {fault.text}", file=sys.stderr)
+            if not faults:
+                print(f"{journal.path}: {len(journal.entries())} lines, the chain holds")
+            return 1 if faults else 0
+        case ["show"] | ["show", _]:
+            for entry in journal.entries():
+                if len(words) == 1 or entry["capability"] == words[1]:
+                    print(told(entry))
+            return 0
+    print("usage: python -m pipelines.journal verify | show [CAPABILITY]", file=sys.stderr)
+    return 64
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], Path.cwd()))

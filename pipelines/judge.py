@@ -1,0 +1,195 @@
+"""Great Expectations: judges frames by the rules of `pipelines/suites.py` and writes its data docs.
+
+It takes seconds to import, so only a `Judge` that is made does it.
+"""
+
+import html
+import os
+import re
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pandas as pd
+
+from pipelines.harness import Bug
+from pipelines.suites import Rule, cell_text
+
+REMOTE = re.compile(
+    r"""<link[^>]*https?://[^>]*>|<script[^>]*https?://[^>]*>\s*</script>|<img[^>]*https?://[^>]*>"""
+    r"""|<footer.*?</footer>|url\('https?://[^)]*\)""",
+    re.DOTALL,
+)
+"""What the pages would fetch from elsewhere: they must open from a disk, and tell nobody that they were opened."""
+STYLE = """<style>
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; }
+table { border-collapse: collapse; } td, th { border: 1px solid #ccc; padding: .25rem .6rem; text-align: left; }
+.no { background: #fde8e6; }
+</style>"""
+
+
+@dataclass
+class Outcome:
+    """What came out for one rule over all blocks: rows looked at, rows broken, and the first few values."""
+
+    rule: Rule
+    looked_at: int = 0
+    broken: int = 0
+    values: list[Any] = field(default_factory=list)
+    result: Any = None
+
+
+class Judge:
+    """Great Expectations: judges frames by rules, adds blocks up, writes the data docs.
+
+    Nothing is written but the docs, nothing is sent.
+    """
+
+    SHOWN = 20
+
+    def __init__(self, table: str) -> None:
+        os.environ["GX_ANALYTICS_ENABLED"] = "false"
+        import great_expectations
+        from great_expectations.data_context.types.base import ProgressBarsConfig
+
+        self.table = table
+        self._gx = great_expectations
+        self._context = great_expectations.get_context(mode="ephemeral")
+        self._context.variables.progress_bars = ProgressBarsConfig(
+            globally=False, metric_calculations=False
+        )
+        source = self._context.data_sources.add_pandas(table)
+        self._batches = source.add_dataframe_asset(table).add_batch_definition_whole_dataframe(
+            table
+        )
+        self._outcomes: dict[str, list[Outcome]] = {}
+        self._suites: dict[str, Any] = {}
+        self._verdicts: dict[str, Any] = {}
+
+    def judge(self, suite: str, rules: list[Rule], frame: pd.DataFrame) -> list[list[int]]:
+        """For each rule the positions in `frame` (from 0) that break it.
+
+        Blocks judged under the same name of a suite are added up. Raises `Bug` where an expectation could not
+        be computed: that is no verdict on the data.
+        """
+        if suite not in self._suites:
+            made = self._gx.ExpectationSuite(
+                name=f"{self.table} {suite}",
+                expectations=[self._expectation(rule) for rule in rules],
+            )
+            self._suites[suite] = self._context.suites.add(made)
+            self._outcomes[suite] = [Outcome(rule) for rule in rules]
+        frame = frame.reset_index(drop=True)
+        batch = self._batches.get_batch(batch_parameters={"dataframe": frame})
+        verdict = batch.validate(self._suites[suite], result_format={"result_format": "COMPLETE"})
+        by_rule = {}
+        for result in verdict.results:
+            name = result.expectation_config.meta["rule"]
+            _refuse_errors(result, name)
+            by_rule[name] = result
+        positions = []
+        for outcome in self._outcomes[suite]:
+            result = by_rule[outcome.rule.title]
+            found = [int(at) for at in result.result["unexpected_index_list"] or []]
+            positions.append(found)
+            outcome.looked_at += len(frame)
+            outcome.broken += len(found)
+            if outcome.rule.column in frame:
+                room = max(self.SHOWN - len(outcome.values), 0)
+                outcome.values += list(frame[outcome.rule.column].iloc[found[:room]])
+            outcome.result = result
+        self._verdicts[suite] = verdict
+        return positions
+
+    @property
+    def judged(self) -> bool:
+        """Whether there is anything to publish."""
+        return bool(self._verdicts)
+
+    def outcomes(self, suite: str) -> list[Outcome]:
+        """What came out for each rule so far."""
+        return self._outcomes.get(suite, [])
+
+    def publish(self, folder: Path) -> Path:
+        """Write the data docs of all that was judged into `folder`, and return the page to open."""
+        from great_expectations.core.run_identifier import RunIdentifier
+        from great_expectations.data_context.types.resource_identifiers import (
+            ExpectationSuiteIdentifier,
+            ValidationResultIdentifier,
+        )
+
+        partial = folder.with_name(f".{folder.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        context = self._context
+        for name in list(context.list_data_docs_sites()):
+            context.delete_data_docs_site(name)
+        context.add_data_docs_site(
+            self.table,
+            {
+                "class_name": "SiteBuilder",
+                "show_how_to_buttons": False,
+                "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+                "store_backend": {
+                    "class_name": "TupleFilesystemStoreBackend",
+                    "base_directory": str(partial),
+                },
+            },
+        )
+        run = RunIdentifier(run_name=self.table)
+        for name, suite in self._suites.items():
+            identifier = ValidationResultIdentifier(
+                expectation_suite_identifier=ExpectationSuiteIdentifier(name=suite.name),
+                run_id=run,
+                batch_identifier=f"{self.table} {name}",
+            )
+            context.validation_results_store.set(identifier, self._verdict(name))
+        context.build_data_docs()
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+        return folder / "index.html"
+
+    def _expectation(self, rule: Rule) -> Any:
+        kind = getattr(self._gx.expectations, rule.expectation)
+        return kind(
+            column=rule.judged,
+            meta={"rule": rule.title},
+            notes=f"{rule.name}, {rule.column}: {rule.cure}",
+            **rule.settings,
+        )
+
+    def _verdict(self, suite: str) -> Any:
+        """The last block's verdict with the figures of all blocks, and without the lists of all broken rows."""
+        verdict = self._verdicts[suite]
+        for outcome in self._outcomes[suite]:
+            share = 100 * outcome.broken / outcome.looked_at if outcome.looked_at else 0.0
+            outcome.result.success = outcome.broken == 0
+            outcome.result.result = {
+                "element_count": outcome.looked_at,
+                "unexpected_count": outcome.broken,
+                "unexpected_percent": share,
+                "unexpected_percent_total": share,
+                "partial_unexpected_list": [cell_text(value) for value in outcome.values],
+            }
+        kept = sum(outcome.broken == 0 for outcome in self._outcomes[suite])
+        total = len(self._outcomes[suite])
+        verdict.success = kept == total
+        verdict.statistics = {
+            "evaluated_expectations": total,
+            "successful_expectations": kept,
+            "unsuccessful_expectations": total - kept,
+            "success_percent": 100 * kept / total if total else 100.0,
+        }
+        return verdict
+
+
+def _refuse_errors(result: Any, name: str) -> None:
+    """Raise `Bug` where Great Expectations met an error: it is told in one of two shapes, and nowhere else."""
+    info = result.exception_info or {}
+    several = [info] if "raised_exception" in info else list(info.values())
+    for error in several:
+        if error.get("raised_exception"):
+            raise Bug(f"the rule {name!r} could not be judged: {error.get('exception_message')}")
+    if "unexpected_index_list" not in result.result:
+        raise Bug(f"the rule {name!r} gave no verdict: {result.result}")

@@ -1,0 +1,470 @@
+"""Register a bundle and make it champion where it beats the one there is: `python -m pipelines.promote sentiment`.
+
+What a person does, each at once and with a line in the journal:
+
+    python -m pipelines.promote --waiting              which challengers wait for a person
+    python -m pipelines.promote --approve CAPABILITY   the challenger becomes champion
+    python -m pipelines.promote --reject CAPABILITY    the challenger is never promoted by itself
+    python -m pipelines.promote --rollback CAPABILITY  the champion before this one comes back
+
+with `--who NAME` and `--because TEXT` if wished. The order of writes is what keeps a killed run harmless: the
+journal first, the alias `champion` after it in one write. Whatever was cut off, the next run finishes.
+"""
+
+import argparse
+import getpass
+import hashlib
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from models.bundle import manifest_hash
+from pipelines.card import Facts, bundled, cut_dates, provenance, write_card
+from pipelines.decision import Case, Decision, Rules, decide
+from pipelines.frozen import ROW, SCORE, Scores, Seal, check_scores, check_seal, read_scores
+from pipelines.harness import BadData, MissingResource, Params, Run, VitrineError, stage
+from pipelines.harness.params import read_params
+from pipelines.harness.stage import stage_lock
+from pipelines.harness.state import State
+from pipelines.journal import Journal
+from pipelines.registry import (
+    CHALLENGER,
+    CHAMPION,
+    LOADS,
+    PREVIOUS,
+    Registry,
+    Unreadable,
+    Version,
+    registered_name,
+)
+
+VERDICT = "verdict"
+"""A version's tag with what a person said of it: it outlives every later run."""
+APPROVED, REJECTED, ROLLED_BACK = "approved", "rejected", "rolled back"
+PROMOTED, REFUSED, WAITS, FAILED = "promoted", "refused", "waits", "failed"
+MEGABYTE = 1_000_000
+
+
+class PromoteParams(Params):
+    """margin: in the unit of the capability's metric. slice_drop: share of the reference's mean in the slice.
+
+    min_slice_rows: smaller slices are not judged. max_megabytes: size of a bundle. rounds: resamples of a bootstrap.
+    """
+
+    margin: float
+    slice_drop: float
+    min_slice_rows: int
+    max_megabytes: float
+    rounds: int
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What asks to be promoted: the scores that `evaluate` wrote, the rows, and the bundle."""
+
+    capability: str
+    scores: Scores
+    rows: Path
+    seal: Seal
+    bundle: Path
+
+    @property
+    def megabytes(self) -> float:
+        sizes = (path.stat().st_size for path in self.bundle.rglob("*") if path.is_file())
+        return sum(sizes) / MEGABYTE
+
+
+@stage
+def promote(run: Run, params: PromoteParams) -> None:
+    candidate = read_candidate(run)
+    registry = Registry(run.state, run.tracker.client)
+    journal = Journal(run.state)
+    rules = Rules(**params.model_dump(), seed=run.seed)
+    version = register(run, registry, candidate)
+    champion = settle(
+        candidate, version, registry, journal, rules, run.promotion, f"run {run.tracker.run_id}"
+    )
+    if champion is None:
+        run.say("no champion: nothing is served for this capability")
+    run.rows_in = run.rows_out = len(candidate.scores.table)
+    run.measure("megabytes", candidate.megabytes)
+    run.measure("challenger_is_champion", float(champion == version.manifest))
+    write_receipt(run.output("receipt.json"), candidate, champion)
+
+
+def read_candidate(run: Run) -> Candidate:
+    """The challenger with its figures. Raises `BadData` where figures, rows and bundle don't belong together."""
+    capability = run.instance or ""
+    place = f"evaluate/{capability}"
+    scores = read_scores(run.input(f"{place}/scores.parquet"))
+    rows = run.input(f"{place}/rows")
+    bundle = run.input(f"{capability}/bundle")
+    seal = check_seal(rows)
+    manifest = manifest_hash(bundle)
+    if scores.bundle != manifest:
+        raise BadData(
+            f"data/{place}/scores.parquet was made with bundle {scores.bundle[:12]}, data/{capability}/bundle is "
+            f"{manifest[:12]}: run `dvc repro evaluate@{capability}`"
+        )
+    if seal.part != "test" or seal != scores.seal:
+        raise BadData(
+            f"data/{place}: the scores are of rows {scores.seal.rows[:12]} ({scores.seal.part}), the frozen rows "
+            f"are {seal.rows[:12]} ({seal.part}): run `dvc repro evaluate@{capability}`"
+        )
+    return Candidate(capability, scores, rows, seal, bundle)
+
+
+def register(run: Run, registry: Registry, candidate: Candidate) -> Version:
+    """The candidate's version, registered and loaded once by a process of its own."""
+    example = run.input(f"evaluate/{candidate.capability}/example")
+    manifest = candidate.scores.bundle
+    version = registry.by_manifest(candidate.capability, manifest)
+    if version is None:
+        figures = json.loads(
+            run.input(f"evaluate/{candidate.capability}/metrics.json").read_text("utf-8")
+        )
+        card = write_card(facts(run, candidate, figures))
+        run.advance(0.2, "registering the bundle")
+        version = registry.register(
+            candidate.capability,
+            candidate.bundle,
+            models=run.root / "models",
+            example=example,
+            card=card,
+            tags={
+                "test": candidate.seal.rows,
+                "git_commit": run.tracker.commit,
+                "profile": run.profile,
+                "metric": candidate.scores.metric,
+                "quality": f"{figures['headline']['value']:.6f}",
+                "baseline": figures["headline"]["baseline"],
+                "baseline_quality": f"{figures['headline']['baseline_value']:.6f}",
+            },
+            run_id=run.tracker.run_id,
+            scratch=run.partial / ".scratch",
+            about=run.graph.nodes[candidate.capability].desc,
+        )
+        run.tracker.client.log_text(run.tracker.run_id, card, "model_card.md")
+        run.say(f"registered {version.name} version {version.number}")
+    if version.tags.get(LOADS) != "true":
+        run.advance(0.5, "loading the registered version elsewhere")
+        registry.check(version, example)
+        registry.tag(version, LOADS, "true")
+    return version
+
+
+def facts(run: Run, candidate: Candidate, figures: Mapping[str, Any]) -> Facts:
+    """What the candidate's card is written from."""
+    split = run.input(
+        next(dep for dep in run.node.deps if dep.startswith("data/split/")).removeprefix("data/")
+    )
+    document = read_params(run.root)
+    name = candidate.capability
+    return Facts(
+        name=registered_name(name),
+        about=run.graph.nodes[name].desc,
+        profile=run.profile,
+        commit=run.tracker.commit,
+        manifest=candidate.scores.bundle,
+        rows=candidate.seal.rows,
+        figures=figures,
+        params={**document[name], **document["profiles"][run.profile].get(name, {})},
+        sources=provenance([split]) + bundled(candidate.bundle),
+        dates=cut_dates(split),
+        megabytes=candidate.megabytes,
+    )
+
+
+def settle(
+    candidate: Candidate,
+    version: Version,
+    registry: Registry,
+    journal: Journal,
+    rules: Rules,
+    mode: str,
+    who: str,
+) -> str | None:
+    """Decide on a registered version, write the decision down and move the aliases; returns the champion's manifest.
+
+    mode: `automatic` moves them, `ask` leaves the champion to a person, `never` leaves all as it is. Raises
+    `Unreadable` where the champion can't be scored: the reason is in the journal, and nothing moved.
+    """
+    name = candidate.capability
+    aliases = registry.aliases(name)
+    champion = aliases.get(CHAMPION)
+    if champion and champion.manifest == version.manifest:
+        if aliases.get(CHALLENGER) == champion:
+            registry.drop(name, CHALLENGER)
+        return champion.manifest
+    standing = champion.manifest if champion else None
+    if mode == "never":
+        return standing
+    if aliases.get(CHALLENGER) != version:
+        registry.point(name, CHALLENGER, version)
+    verdict = version.tags.get(VERDICT)
+    if verdict in (REJECTED, ROLLED_BACK):
+        print(f"{name}: a person decided on this version ({verdict}); it is not promoted by itself")
+        return standing
+    entry = decided(candidate, champion, registry, journal, rules, mode, who)
+    print(f"{name}: {entry['outcome']}: {entry['reason']}")
+    if entry["outcome"] == FAILED:
+        raise Unreadable(
+            f"{name}: the champion can't be scored, so nothing was promoted: {entry['reason']}. "
+            f"`python -m pipelines.promote --rollback {name}` brings the one before back, `--approve {name}` "
+            "puts the challenger in its place"
+        )
+    if entry["outcome"] != PROMOTED:
+        return standing
+    crown(registry, name, version, champion)
+    return version.manifest
+
+
+def decided(
+    candidate: Candidate,
+    champion: Version | None,
+    registry: Registry,
+    journal: Journal,
+    rules: Rules,
+    mode: str,
+    who: str,
+) -> dict[str, Any]:
+    """The journal's line on this candidate: the one there is for equal inputs, or a new one."""
+    key = inputs_key(candidate, champion, rules, mode)
+    last = journal.last(candidate.capability)
+    if last and last["key"] == key and last["outcome"] in (PROMOTED, REFUSED, WAITS):
+        return last
+    common = {
+        "who": who,
+        "capability": candidate.capability,
+        "from": champion.manifest if champion else None,
+        "to": candidate.scores.bundle,
+        "test": candidate.seal.rows,
+        "key": key,
+    }
+    try:
+        case = make_case(candidate, champion, registry)
+    except VitrineError as error:
+        return journal.append({**common, "outcome": FAILED, "reason": str(error)})
+    decision = decide(case, rules)
+    outcome = REFUSED
+    if decision.promote:
+        outcome = PROMOTED if mode == "automatic" else WAITS
+    return journal.append({**common, **told(case, decision, candidate), "outcome": outcome})
+
+
+def told(case: Case, decision: Decision, candidate: Candidate) -> dict[str, Any]:
+    """A decision as the journal keeps it."""
+    return {
+        "reason": decision.reason,
+        "metric": candidate.scores.metric,
+        "reference": case.reference_name,
+        "challenger_mean": round(float(case.challenger[SCORE].mean()), 6),
+        "reference_mean": round(float(case.reference[SCORE].mean()), 6) if decision.gain else None,
+        "gain": asdict(decision.gain) if decision.gain else None,
+        "guards": [asdict(guard) for guard in decision.guards],
+    }
+
+
+def make_case(candidate: Candidate, champion: Version | None, registry: Registry) -> Case:
+    """Challenger and reference on the same frozen rows; a champion is fetched, verified and scored here and now.
+
+    Raises `Unreadable` where it can't be.
+    """
+    scores = candidate.scores
+    if champion is None:
+        best = scores.best_baseline()
+        reference = scores.table[[ROW, best]].rename(columns={best: SCORE})
+        name = best
+    else:
+        reference = champion_scores(candidate, champion, registry)
+        name = "champion"
+    return Case(
+        challenger=scores.table,
+        reference=reference,
+        reference_name=name,
+        first=champion is None,
+        megabytes=candidate.megabytes,
+        expected_rows=scores.seal.rows,
+        found_rows=candidate.seal.rows,
+    )
+
+
+def champion_scores(candidate: Candidate, champion: Version, registry: Registry) -> pd.DataFrame:
+    """The champion's scores on the candidate's rows."""
+    from models.kinds import load_model
+    from pipelines.capabilities import capability
+
+    with registry.fetch(champion) as folder:
+        try:
+            judge = capability(candidate.capability)
+            table = judge.score(load_model(folder), candidate.rows)
+            return check_scores(table, f"{champion.name} version {champion.number}")
+        except (
+            Exception
+        ) as error:  # whatever a stored model of another day does wrong, it fails closed
+            raise Unreadable(
+                f"{champion.name} version {champion.number} can't be scored: {type(error).__name__}: {error}"
+            ) from error
+
+
+def inputs_key(candidate: Candidate, champion: Version | None, rules: Rules, mode: str) -> str:
+    """Identity of everything that a decision depends on."""
+    inputs = {
+        "challenger": candidate.scores.bundle,
+        "champion": champion.manifest if champion else None,
+        "rows": candidate.seal.rows,
+        "scores": candidate.scores.digest,
+        "rules": asdict(rules),
+        "mode": mode,
+    }
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+
+
+def crown(registry: Registry, name: str, version: Version, champion: Version | None) -> None:
+    """Make `version` the champion, by one write after all others; dropping its old alias only tidies up."""
+    if champion and champion != version:
+        registry.point(name, PREVIOUS, champion)
+    registry.point(name, CHAMPION, version)
+    if registry.aliases(name).get(CHALLENGER) == version:
+        registry.drop(name, CHALLENGER)
+
+
+def write_receipt(path: Path, candidate: Candidate, champion: str | None) -> None:
+    """What stands now: no version number and no time, so that nothing after it runs again for nothing."""
+    note = {
+        "capability": candidate.capability,
+        "champion": champion,
+        "metric": candidate.scores.metric,
+        "name": registered_name(candidate.capability),
+        "test": candidate.seal.rows,
+    }
+    path.write_text(json.dumps(note, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def approve(name: str, registry: Registry, journal: Journal, who: str, why: str) -> str:
+    """A person makes the challenger the champion. Raises `MissingResource` where there is none that loads."""
+    aliases = registry.aliases(name)
+    version = wanted(aliases, CHALLENGER, name)
+    champion = aliases.get(CHAMPION)
+    if version.tags.get(LOADS) != "true":
+        raise MissingResource(
+            f"{version.name} version {version.number} was never loaded: run `dvc repro promote@{name}` first"
+        )
+    with registry.fetch(version):
+        pass  # verified: what can't be read is not served
+    if champion != version:
+        by_person(journal, name, APPROVED, champion, version, who, why)
+        registry.tag(version, VERDICT, APPROVED)
+    crown(registry, name, version, champion)
+    return f"{version.name} version {version.number} is champion"
+
+
+def reject(name: str, registry: Registry, journal: Journal, who: str, why: str) -> str:
+    """A person says no to the challenger: no run promotes it by itself."""
+    version = wanted(registry.aliases(name), CHALLENGER, name)
+    by_person(journal, name, REJECTED, None, version, who, why)
+    registry.tag(version, VERDICT, REJECTED)
+    return f"{version.name} version {version.number} stays out until a person approves it"
+
+
+def rollback(name: str, registry: Registry, journal: Journal, who: str, why: str) -> str:
+    """A person brings the previous champion back; the one that leaves stays out until a person approves it."""
+    aliases = registry.aliases(name)
+    previous = wanted(aliases, PREVIOUS, name)
+    champion = aliases.get(CHAMPION)
+    if champion != previous:
+        with registry.fetch(previous):
+            pass  # verified: what can't be read is not served
+        by_person(journal, name, ROLLED_BACK, champion, previous, who, why)
+        if champion:
+            registry.tag(champion, VERDICT, ROLLED_BACK)
+            registry.point(name, CHALLENGER, champion)
+        registry.point(name, CHAMPION, previous)
+    registry.drop(name, PREVIOUS)
+    return f"{previous.name} version {previous.number} is champion again"
+
+
+def wanted(aliases: Mapping[str, Version], alias: str, name: str) -> Version:
+    """The version that `alias` names. Raises `MissingResource` where none does."""
+    if alias not in aliases:
+        raise MissingResource(f"{registered_name(name)} has no version with the alias `{alias}`")
+    return aliases[alias]
+
+
+def by_person(
+    journal: Journal,
+    name: str,
+    outcome: str,
+    old: Version | None,
+    new: Version,
+    who: str,
+    why: str,
+) -> None:
+    """The line of a person's decision; the same one again, after a command that was cut off, adds none."""
+    move = [name, outcome, old.manifest if old else None, new.manifest]
+    journal.append(
+        {
+            "who": who,
+            "capability": name,
+            "from": old.manifest if old else None,
+            "to": new.manifest,
+            "outcome": outcome,
+            "reason": why,
+            "key": hashlib.sha256(json.dumps(move).encode()).hexdigest(),
+        }
+    )
+
+
+def waiting(journal: Journal, capabilities: list[str]) -> list[str]:
+    """The capabilities whose newest line waits for a person."""
+    lines = ((name, journal.last(name)) for name in capabilities)
+    return [name for name, line in lines if line and line["outcome"] == WAITS]
+
+
+ACTIONS = {"approve": approve, "reject": reject, "rollback": rollback}
+
+
+def by_hand(words: list[str], root: Path) -> int:
+    """The command line of a person; returns the exit status."""
+    from pipelines.capabilities import MODULES
+
+    parser = argparse.ArgumentParser(prog="python -m pipelines.promote")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--waiting", action="store_true", help="list what waits for a person")
+    for action, function in ACTIONS.items():
+        summary = (function.__doc__ or "").split(".")[0]
+        what.add_argument(f"--{action}", metavar="CAPABILITY", choices=list(MODULES), help=summary)
+    parser.add_argument("--who", default=None, help="who decides (default: the user's name)")
+    parser.add_argument("--because", default="decided by a person", metavar="TEXT")
+    given = parser.parse_args(words)
+    state = State(root)
+    journal = Journal(state)
+    try:
+        if given.waiting:
+            for name in waiting(journal, list(MODULES)):
+                line = journal.last(name) or {}
+                print(f"{name}: {line['reason']}")
+            return 0
+        action, name = next((key, getattr(given, key)) for key in ACTIONS if getattr(given, key))
+        with stage_lock(state, f"promote@{name}"):
+            print(
+                ACTIONS[action](
+                    name, Registry(state), journal, given.who or getpass.getuser(), given.because
+                )
+            )
+        print("run `dvc repro` to make lists and report with it")
+        return 0
+    except VitrineError as error:
+        print(f"promote: {error.title}: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1 and sys.argv[1].startswith("--") and sys.argv[1] != "--help":
+        sys.exit(by_hand(sys.argv[1:], Path.cwd()))
+    promote.main()

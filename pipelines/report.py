@@ -1,0 +1,115 @@
+"""Draw what was measured, promoted and recommended as one page: `data/report/report.html`.
+
+The page holds its pictures, charts and style; it has no script and asks for nothing, so it opens from a disk offline.
+All that comes from data is escaped by the templates. An input that is absent hides its section, which then says so.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pipelines.harness import BadConfig, BadData, MissingResource, Params, Run, stage
+from pipelines.journal import Journal
+from pipelines.report_sections import Section, build_sections
+from pipelines.report_sections.inputs import Choice, Inputs
+
+TEMPLATES = "pipelines/templates"
+MAX_BYTES = 10_000_000
+
+
+class ReportParams(Params):
+    """users: lists shown. rows: examples a section. length: characters of a quoted text."""
+
+    users: int
+    rows: int
+    length: int
+
+
+@stage
+def report(run: Run, params: ReportParams) -> None:
+    def find(name: str) -> Path | None:
+        try:
+            return run.input(name)
+        except MissingResource:
+            return None
+
+    choice = Choice(run.seed, params.users, params.rows, params.length)
+    sections = build_sections(Inputs(find, reasons(Journal(run.state))), choice)
+    run.advance(0.8, "writing the page")
+    for section in sections:
+        if section.absent:
+            run.say(f"{section.title} is not shown: {section.absent}")
+    page = render(run.source_file(TEMPLATES), sections, profile=run.profile, seed=run.seed)
+    content = page.encode("utf-8")
+    if len(content) > MAX_BYTES:
+        raise BadConfig(
+            f"params.yaml: report.users {params.users} and report.rows {params.rows} make a page of "
+            f"{len(content) / 1e6:.1f} MB, the limit is {MAX_BYTES / 1e6:.0f} MB: lower them"
+        )
+    run.output("report.html").write_bytes(content)
+    run.rows_in = run.rows_out = len(sections)
+    run.measure("sections_shown", sum(not section.absent for section in sections))
+    run.measure("bytes", len(content))
+
+
+def reasons(journal: Journal) -> dict[tuple[str, str], str]:
+    """(capability, manifest hash) to what was last decided on that bundle. Raises `BadData` for a broken journal."""
+    try:
+        lines = journal.entries()
+    except ValueError as error:
+        raise BadData(
+            f"{error}; `python -m pipelines.journal verify` tells where it broke"
+        ) from None
+    return {
+        (line["capability"], line["to"]): ": ".join(filter(None, (line["outcome"], line["reason"])))
+        for line in lines
+    }
+
+
+def render(templates: Path, sections: Sequence[Section], **facts: Any) -> str:
+    """The page as HTML; equal sections give equal text. facts: `profile` and `seed` for the head of the page."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(templates),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(figure=figure, signed=signed, count=count, percent=percent)
+    return environment.get_template("page.html").render(sections=sections, **facts)
+
+
+def figure(value: float) -> str:
+    """Three decimals, or a whole number with its thousands apart where it is 100 or more.
+
+    >>> figure(0.41234), figure(-0.0001), figure(12345.0)
+    ('0.412', '0.000', '12,345')
+    """
+    if abs(value) >= 100:
+        return count(value)
+    return f"{round(value, 3) + 0.0:.3f}".replace("-", "−")
+
+
+def signed(value: float) -> str:
+    """A difference, with its sign.
+
+    >>> signed(0.05), signed(-0.05)
+    ('+0.050', '−0.050')
+    """
+    return f"{round(value, 3) + 0.0:+.3f}".replace("-", "−")
+
+
+def count(value: float) -> str:
+    """A whole number with its thousands apart."""
+    return f"{int(value):,}"
+
+
+def percent(value: float, digits: int) -> str:
+    """A share as per cent."""
+    return f"{value * 100:.{digits}f} %"
+
+
+if __name__ == "__main__":
+    report.main()

@@ -1,0 +1,51 @@
+"""What came in: rows a table, and the rows that were set aside, by rule, with examples."""
+
+from typing import Any
+
+from pipelines.report_sections.inputs import Absent, Choice, Inputs
+from pipelines.tables import TABLES
+
+KEY = "data"
+TITLE = "The data"
+EXAMPLES = 3
+COLUMNS = ("file", "row", "column", "value", "rule")
+
+
+def view(inputs: Inputs, choice: Choice) -> dict[str, Any]:
+    """tables: name, rows in, kept and set aside; rules: how often each was broken, where, with examples."""
+    tables, rules = [], []
+    for name in TABLES:
+        try:
+            counted = inputs.document(f"validate-{name}/metrics.json")
+            aside = inputs.table(f"validate-{name}/quarantine.parquet", need=COLUMNS)
+        except Absent:
+            continue
+        came, kept = counted["rows_in"], counted["rows_out"]
+        tables.append({"name": name, "came": came, "kept": kept, "aside": came - kept})
+        for (rule, column), group in aside.groupby(["rule", "column"], dropna=False, sort=True):
+            shown = group.sort_values("row", kind="stable").head(EXAMPLES)
+            examples = [
+                {
+                    "row": line.row,
+                    "file": line.file,
+                    "value": "empty" if _empty(line.value) else choice.cut(str(line.value))[:80],
+                }
+                for line in shown.itertuples()
+            ]
+            rules.append(
+                {
+                    "table": name,
+                    "rule": rule,
+                    "column": "" if _empty(column) else column,
+                    "count": len(group),
+                    "examples": examples,
+                }
+            )
+    if not tables:
+        raise Absent("No table has been validated in this run.")
+    rules.sort(key=lambda entry: (-entry["count"], entry["table"], entry["rule"], entry["column"]))
+    return {"tables": tables, "rules": rules, "aside": sum(entry["aside"] for entry in tables)}
+
+
+def _empty(value: Any) -> bool:
+    return value is None or value != value or value == ""

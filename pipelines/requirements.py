@@ -1,0 +1,40 @@
+"""Which packages a model needs where it is loaded, read from its code and pinned as they are installed here."""
+
+import ast
+import sys
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+
+from models.kinds import KINDS
+
+SHARED = ("bundle.py", "kinds.py", "metrics.py", "pyfunc.py")
+ALWAYS = ("mlflow",)
+TRAINING = "training"
+
+
+def requirements(models: Path, kind: str) -> list[str]:
+    """Lines `package==version`, sorted, for a model of `kind` whose code lies in the package folder `models`.
+
+    Read are the shared modules, the encoders and the kind's own family; modules that only train are left out.
+    """
+    family = KINDS[kind].split(".")[1]
+    files = [models / name for name in SHARED]
+    for folder in ("encoders", family):
+        files += sorted((models / folder).rglob("*.py"))
+    names = {
+        name for path in files if not path.stem.endswith(TRAINING) for name in third_party(path)
+    }
+    known = packages_distributions()
+    wanted = {known[name][0] for name in names if name in known} | set(ALWAYS)
+    return sorted(f"{package}=={version(package)}" for package in wanted)
+
+
+def third_party(path: Path) -> set[str]:
+    """Top-level names of the packages that a module imports anywhere, ours and the standard library left out."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.split(".")[0])
+    return names - sys.stdlib_module_names - {"models"}

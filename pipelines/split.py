@@ -1,0 +1,416 @@
+"""Cut all tables once into train, valid and test, so that no later or twin row is seen in training.
+
+Rows with a time are cut by time, all tables at the same two moments: test is what happened at or after `test_from`,
+valid the `valid_days` before it. Rows without a time are cut by families, rows that must stay together: a family's
+part is drawn by a seeded hash of its name alone, so that more or other rows never move it. Of rows with equal
+content (the same picture, the same words) the earlier part keeps its own and the later parts drop theirs; an
+evaluation part holds one of them. Thus nothing that is added or changed in test can change train or valid.
+
+| task | rows | family | content |
+|---|---|---|---|
+| recommending | events | time | |
+| recognition | labelled pictures | the picture's bytes | the same |
+| attributes | products; labelled pictures of no product | title's words; bytes | title's words and picture's bytes |
+| sentiment | labelled reviews | `group_id`, else text's words; time where known | text's words |
+| answers | questions | question's words | item and question's words |
+
+The reviews that answers are read from tell by `part` which part may read them first.
+"""
+
+import datetime
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import ibis
+from ibis import _
+
+from pipelines import engine
+from pipelines.harness import BadConfig, BadData, Params, Run, stage
+from pipelines.tables import LANGUAGES, Images, Interactions, Products, Questions, Reviews
+
+PARTS = ("train", "valid", "test")
+FAMILY, CONTENT, TWIN, DRAW, PART, MOMENT = (
+    "_family",
+    "_content",
+    "_twin",
+    "_draw",
+    "_part",
+    "_moment",
+)
+PICTURE_ROWS = 2_000
+DIGITS = 12
+"""Hexadecimal digits of a draw that are compared: shares are exact to 1 in 16^12."""
+
+
+class SplitParams(Params):
+    """What the cut needs."""
+
+    test_from: str
+    """The moment (ISO 8601, UTC) at which test begins; empty: the last `test_days` days of the data."""
+    valid_days: int
+    test_days: int
+    valid_share: float
+    """Share of the families that go to valid, where rows have no time."""
+    test_share: float
+    attributes: list[str]
+    """Columns of products that the attributes model fills in."""
+    picture_attribute: str
+    """The attribute that an image's label gives."""
+    max_eval_rows: int
+    """At most so many rows in each of valid and test, of all tasks but recommending."""
+    memory_gb: float
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The two moments and the last event; None where no table has a time."""
+
+    valid_from: datetime.datetime | None
+    test_from: datetime.datetime | None
+    end: datetime.datetime | None
+
+
+@stage
+def split(run: Run, params: SplitParams) -> None:
+    """Write one folder a task under `data/split/`."""
+    check(params)
+    with engine.engine(run.threads, params.memory_gb, run.state.home / "spill" / run.name) as con:
+        paths = {
+            name: run.input(f"validate-{name}/table.parquet")
+            for name in ("products", "users", "interactions", "images", "reviews", "questions")
+        }
+        tables = {name: con.read_parquet(str(path)) for name, path in paths.items()}
+        notes = {name: engine.provenance([path]) for name, path in paths.items()}
+        cut = find_cut(tables, params)
+        run.rows_in = sum(engine.count(table) for table in tables.values())
+        job = Job(run, params, con, cut)
+        job.recommending(tables, notes)
+        run.advance(0.3, "recommending")
+        pictures = job.pictures(tables["images"])
+        job.recognition(pictures, tables["images"], notes["images"])
+        run.advance(0.5, "recognition")
+        both = engine.provenance([paths["products"], paths["images"]])
+        job.attributes(tables["products"], pictures, tables["images"], both)
+        run.advance(0.7, "attributes")
+        job.sentiment(tables["reviews"], notes["reviews"])
+        run.advance(0.9, "sentiment")
+        job.answers(tables["questions"], tables["reviews"], notes)
+
+
+def check(params: SplitParams) -> None:
+    """Raise `BadConfig` where the parameters leave a part empty whatever the data."""
+    shares = (params.valid_share, params.test_share)
+    if min(shares) <= 0 or sum(shares) >= 1:
+        raise BadConfig(
+            f"split.valid_share {shares[0]} and split.test_share {shares[1]} must be above 0 and leave a rest"
+        )
+    if min(params.valid_days, params.test_days, params.max_eval_rows) < 1:
+        raise BadConfig(
+            "split.valid_days, split.test_days and split.max_eval_rows must be at least 1"
+        )
+
+
+def find_cut(tables: dict[str, ibis.Table], params: SplitParams) -> Cut:
+    """The cut in time for all tables: given by `test_from`, else at the midnight that leaves `test_days` days."""
+    ends = [
+        table[Interactions.TIME].max().to_pyarrow().as_py()
+        for table in tables.values()
+        if Interactions.TIME in table.columns
+    ]
+    end = max((end for end in ends if end is not None), default=None)
+    if params.test_from:
+        try:
+            test_from = datetime.datetime.fromisoformat(params.test_from)
+        except ValueError:
+            raise BadConfig(
+                f"split.test_from {params.test_from!r} is no moment: write it as 2024-05-31T00:00:00+00:00"
+            ) from None
+        if test_from.tzinfo is None:
+            test_from = test_from.replace(tzinfo=datetime.UTC)
+    elif end is None:
+        return Cut(None, None, None)
+    else:
+        midnight = end.replace(hour=0, minute=0, second=0, microsecond=0)
+        test_from = midnight - datetime.timedelta(days=params.test_days - 1)
+    return Cut(test_from - datetime.timedelta(days=params.valid_days), test_from, end)
+
+
+def words_of(text: ibis.Value) -> ibis.Value:
+    """Text reduced to what makes it the same: lower case, without punctuation and spacing."""
+    return text.lower().re_replace(r"[\s\p{P}\p{S}\p{Z}]+", " ").strip()
+
+
+def text_or_null(table: ibis.Table, column: str) -> ibis.Value:
+    """A column as text; nulls where the table does not have it, and for empty cells."""
+    if column not in table.columns:
+        return ibis.null("string")
+    return table[column].cast("string").nullif("")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One cut of all tables: the functions below write the folders of the tasks."""
+
+    run: Run
+    params: SplitParams
+    con: Any
+    cut: Cut
+
+    def draw(self, family: ibis.Value) -> ibis.Value:
+        """A number in [0, 1) for each family, as hexadecimal text, from the seed and the family's name."""
+        return (ibis.literal(f"{self.run.seed}:") + family).hexdigest("md5").substr(0, DIGITS)
+
+    def part(self, table: ibis.Table) -> ibis.Value:
+        """The part of each row, by its moment where it has one, else by its family's draw."""
+        test_below = _hex(self.params.test_share)
+        valid_below = _hex(self.params.test_share + self.params.valid_share)
+        drawn = self.draw(table[FAMILY])
+        by_draw = ibis.cases(
+            (drawn < test_below, "test"), (drawn < valid_below, "valid"), else_="train"
+        )
+        if self.cut.test_from is None or MOMENT not in table.columns:
+            return by_draw
+        moment = table[MOMENT]
+        return ibis.cases(
+            (moment >= ibis.literal(self.cut.test_from), "test"),
+            (moment >= ibis.literal(self.cut.valid_from), "valid"),
+            (moment.notnull(), "train"),
+            else_=by_draw,
+        )
+
+    def parts(
+        self, task: str, table: ibis.Table, key: str, contents: list[ibis.Value]
+    ) -> dict[str, ibis.Table]:
+        """Each part's rows of `table` (with `FAMILY`, perhaps `MOMENT`), without these helpers.
+
+        contents: values of which equal ones (nulls are equal to nothing) must not be in two parts, nor twice in
+        an evaluation part. Raises `BadData` where rows are there and a part gets none.
+        """
+        names = [f"{CONTENT}{at}" for at in range(len(contents))]
+        rows = table.mutate(**dict(zip(names, contents, strict=True)))
+        rows = rows.mutate(**{PART: self.part(rows), DRAW: self.draw(rows[key])})
+        rows = engine.keep(self.con, f"split_{task}", rows)
+        columns = [name for name in table.columns if name not in (FAMILY, MOMENT)]
+        found: dict[str, ibis.Table] = {"train": rows.filter(_[PART] == "train")}
+        for part in PARTS[1:]:
+            own = rows.filter(_[PART] == part)
+            earlier = [found[before] for before in PARTS[: PARTS.index(part)]]
+            for name in names:
+                seen = ibis.union(*(rows_before.select(name) for rows_before in earlier))
+                own = own.filter(
+                    _[name].isnull() | _[name].notin(seen.filter(_[name].notnull())[name])
+                )
+                again = ibis.row_number().over(group_by=own[name], order_by=[own[DRAW], own[key]])
+                own = own.mutate(**{TWIN: again}).filter((_[TWIN] == 0) | _[name].isnull())
+                own = own.drop(TWIN)
+            own = own.order_by([DRAW, key]).limit(self.params.max_eval_rows)
+            found[part] = engine.keep(self.con, f"split_{task}_{part}", own)
+        return {part: rows.select(columns) for part, rows in found.items()}
+
+    def save(
+        self,
+        task: str,
+        parts: dict[str, ibis.Table],
+        order: list[str],
+        note: dict[bytes, bytes],
+        pictures: ibis.Table | None = None,
+    ) -> None:
+        """Write the parts of a task; evaluation parts with the bytes of their pictures."""
+        sizes = {}
+        for part, rows in parts.items():
+            if pictures is not None and part != "train":
+                rows = rows.left_join(
+                    pictures.select(Images.IMAGE, Images.BYTES), Images.IMAGE
+                ).drop(f"{Images.IMAGE}_right")
+            sizes[part] = engine.write(
+                rows,
+                self.run.output(f"{task}/{part}.parquet"),
+                order,
+                note,
+                engine.BATCH_ROWS if pictures is None else PICTURE_ROWS,
+            )
+            self.run.measure(f"{task}_{part}", sizes[part])
+        self.run.rows_out += sum(sizes.values())
+        self.run.say(f"{task}: " + ", ".join(f"{part} {rows:,}" for part, rows in sizes.items()))
+        empty = [part for part, rows in sizes.items() if not rows]
+        if empty and any(sizes.values()):
+            raise BadData(
+                f"{task}: no rows in {' and '.join(empty)} ({sum(sizes.values()):,} in the others). The cut is "
+                f"at {self.cut.valid_from} and {self.cut.test_from} for rows with a time, else by shares: "
+                "change split.valid_days, split.test_days, split.test_from, split.valid_share or "
+                "split.test_share in params.yaml, or bring more rows"
+            )
+
+    def recommending(self, tables: dict[str, ibis.Table], notes: dict[str, dict]) -> None:
+        """Events by time, with the whole catalogue and all users, and `cut.json`."""
+        events = tables["interactions"]
+        order = [Interactions.USER, Interactions.TIME, Interactions.ITEM]
+        order += [name for name in events.columns if name not in order]
+        moment = events[Interactions.TIME]
+        if self.cut.test_from is None:
+            parts = {part: events.limit(0) for part in PARTS}
+        else:
+            valid_from, test_from = (
+                ibis.literal(self.cut.valid_from),
+                ibis.literal(self.cut.test_from),
+            )
+            parts = {
+                "train": events.filter(moment < valid_from),
+                "valid": events.filter((moment >= valid_from) & (moment < test_from)),
+                "test": events.filter(moment >= test_from),
+            }
+        self.save("recommending", parts, order, notes["interactions"])
+        for name, key in (("products", Products.ITEM), ("users", "user_id")):
+            engine.write(
+                tables[name], self.run.output(f"recommending/{name}.parquet"), [key], notes[name]
+            )
+        moments = {
+            name: moment.isoformat() if moment else None for name, moment in vars(self.cut).items()
+        }
+        self.run.output("recommending/cut.json").write_text(
+            json.dumps(moments, indent=1) + "\n", encoding="utf-8"
+        )
+
+    def pictures(self, images: ibis.Table) -> ibis.Table:
+        """Keys, labels and digests of all pictures; the bytes are read once."""
+        return engine.keep(
+            self.con,
+            "split_pictures",
+            images.select(
+                Images.IMAGE,
+                label=text_or_null(images, Images.LABEL),
+                digest=engine.md5(images[Images.BYTES]),
+            ),
+        )
+
+    def recognition(self, pictures: ibis.Table, images: ibis.Table, note: dict) -> None:
+        """Labelled pictures by their bytes."""
+        labelled = pictures.filter(_.label.notnull()).select(
+            Images.IMAGE, Images.LABEL, **{FAMILY: _.digest}
+        )
+        parts = self.parts("recognition", labelled, Images.IMAGE, [labelled[FAMILY]])
+        self.save("recognition", parts, [Images.IMAGE], note, images)
+
+    def attributes(
+        self, products: ibis.Table, pictures: ibis.Table, images: ibis.Table, note: dict
+    ) -> None:
+        """Products by title, and labelled pictures that no product shows by their bytes."""
+        by_picture = self.params.picture_attribute
+        unknown = [
+            name
+            for name in self.params.attributes
+            if name not in products.columns and name != by_picture
+        ]
+        if unknown:
+            raise BadConfig(
+                f"split.attributes: {', '.join(unknown)} is no column of products, which has: "
+                f"{', '.join(products.columns)}"
+            )
+        names = list(
+            dict.fromkeys([*self.params.attributes, *([by_picture] if by_picture else [])])
+        )
+        shown = products.select(
+            Products.ITEM,
+            Products.TITLE,
+            **{Products.IMAGE: text_or_null(products, Products.IMAGE)},
+            **{name: text_or_null(products, name) for name in names},
+        )
+        digests = pictures.select(**{"_key": pictures[Images.IMAGE], "_digest": pictures.digest})
+        shown = shown.left_join(digests, shown[Products.IMAGE] == digests["_key"]).drop("_key")
+        shown = shown.mutate(**{FAMILY: words_of(_[Products.TITLE])})
+        rows = shown
+        if by_picture:
+            of_products = shown.filter(_[Products.IMAGE].notnull())[Products.IMAGE]
+            alone = pictures.filter(
+                pictures.label.notnull() & pictures[Images.IMAGE].notin(of_products)
+            )
+            empty = {name: ibis.null("string") for name in names}
+            rows = ibis.union(
+                shown,
+                alone.select(
+                    **{
+                        Products.ITEM: alone[Images.IMAGE],
+                        Products.TITLE: ibis.literal(""),
+                        Products.IMAGE: alone[Images.IMAGE],
+                        **empty,
+                        by_picture: alone.label,
+                        "_digest": alone.digest,
+                        FAMILY: alone.digest,
+                    }
+                ).select(shown.columns),
+            )
+        some = ibis.or_(*(rows[name].notnull() for name in names))
+        rows = rows.filter(some)
+        title = words_of(rows[Products.TITLE]).nullif("")
+        parts = self.parts("attributes", rows, Products.ITEM, [title, rows["_digest"]])
+        parts = {part: found.drop("_digest") for part, found in parts.items()}
+        self.save("attributes", parts, [Products.ITEM], note, images)
+
+    def sentiment(self, reviews: ibis.Table, note: dict) -> None:
+        """Labelled reviews in the languages that the model reads."""
+        words = words_of(reviews[Reviews.TEXT])
+        rows = reviews.select(
+            Reviews.REVIEW,
+            Reviews.TEXT,
+            **{
+                Reviews.LANGUAGE: text_or_null(reviews, Reviews.LANGUAGE),
+                Reviews.LABEL: text_or_null(reviews, Reviews.LABEL),
+                FAMILY: ibis.coalesce(text_or_null(reviews, Reviews.GROUP), words),
+            },
+            **({MOMENT: reviews[Reviews.TIME]} if Reviews.TIME in reviews.columns else {}),
+        )
+        rows = rows.filter(_[Reviews.LABEL].notnull() & _[Reviews.LANGUAGE].isin(LANGUAGES))
+        parts = self.parts("sentiment", rows, Reviews.REVIEW, [words_of(rows[Reviews.TEXT])])
+        self.save("sentiment", parts, [Reviews.REVIEW], note)
+
+    def answers(self, questions: ibis.Table, reviews: ibis.Table, notes: dict) -> None:
+        """Questions by their words, with the whole reviews of the items that are asked about.
+
+        A review's `part` is the first that may read it: not before it was written, nor before its item is asked
+        about. Training reads those of train, validation those of train and valid, test all.
+        """
+        rows = questions.mutate(**{FAMILY: words_of(questions[Questions.TEXT])})
+        content = rows[Questions.ITEM] + ibis.literal(" ") + rows[FAMILY]
+        parts = self.parts("answers", rows, Questions.QUESTION, [content])
+        self.save("answers", parts, [Questions.QUESTION], notes["questions"])
+        whole = reviews
+        if Reviews.GROUP in reviews.columns:
+            group = reviews[Reviews.GROUP]
+            names = reviews.view()[Reviews.REVIEW]
+            sentence = group.notnull() & (group != reviews[Reviews.REVIEW]) & group.isin(names)
+            whole = reviews.filter(~sentence.fill_null(False))
+        first = ibis.literal(0)
+        if Reviews.TIME in whole.columns and self.cut.test_from is not None:
+            first = ibis.cases(
+                (whole[Reviews.TIME] >= ibis.literal(self.cut.test_from), 2),
+                (whole[Reviews.TIME] >= ibis.literal(self.cut.valid_from), 1),
+                else_=0,
+            )
+        if Reviews.ITEM in whole.columns:
+            asked = ibis.union(
+                *(
+                    parts[part].select(Questions.ITEM, _first=ibis.literal(at))
+                    for at, part in enumerate(PARTS)
+                )
+            )
+            asked = asked.group_by(Questions.ITEM).agg(_first=_["_first"].min())
+            whole = whole.mutate(_written=first).inner_join(asked, Reviews.ITEM)
+            first = ibis.greatest(whole["_written"], whole["_first"])
+        named = [(first == at, part) for at, part in enumerate(PARTS[:2])]
+        whole = whole.mutate(part=ibis.cases(*named, else_=PARTS[2]))
+        engine.write(
+            whole.select(*reviews.columns, "part"),
+            self.run.output("answers/reviews.parquet"),
+            [Reviews.REVIEW],
+            notes["reviews"],
+        )
+
+
+def _hex(share: float) -> str:
+    """The hexadecimal text below which a share of all draws lies."""
+    return f"{int(share * 16**DIGITS):0{DIGITS}x}"
+
+
+if __name__ == "__main__":
+    split.main()

@@ -1,0 +1,117 @@
+"""Encode product texts and reviews with the frozen text encoder.
+
+A product's vector is the mean of its fields' vectors (title, category, description: those it has), a review's that
+of its text; a review that lies in the table sentence by sentence as well is the mean of its sentences.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from models.encoders.text import TextEncoder
+from pipelines.encoders import HUB, sentence_transformer, text_encoder
+from pipelines.harness import Bug, Params, Run, stage
+from pipelines.tables import Products, Reviews
+from pipelines.vectors import write_vectors
+
+FIELDS = (Products.TITLE, Products.CATEGORY, Products.DESCRIPTION)
+TOLERANCE = 1e-3
+"""Largest difference of a number to that of sentence-transformers: what float16 weights cost."""
+
+
+class TextFeaturesParams(Params):
+    """What the encoding needs."""
+
+    encoder: str
+    """package, hub:NAME (any sentence-transformers model where a hub is in reach) or hashing."""
+    batch: int
+    """Texts at a time."""
+    languages: list[str]
+    """Languages that the encoder reads; reviews in others get no vector."""
+    reference_texts: int
+    """So many texts are encoded by sentence-transformers too, and must come out the same; 0: none."""
+
+
+@stage
+def text_features(run: Run, params: TextFeaturesParams) -> None:
+    packaged = run.input("ingest-encoders/text") if params.encoder == "package" else None
+    encoder = text_encoder(params.encoder, packaged)
+    products = pq.read_table(run.input("validate-products/table.parquet"))
+    reviews = readable(pq.read_table(run.input("validate-reviews/table.parquet")), params.languages)
+    if params.reference_texts and params.encoder != "hashing":
+        texts = [*products[Products.TITLE].to_pylist(), *reviews[Reviews.TEXT].to_pylist()]
+        source = str(packaged) if packaged else params.encoder.removeprefix(HUB)
+        check(encoder, source, texts[:: max(len(texts) // params.reference_texts, 1)])
+    fields = [products[name].to_pylist() for name in FIELDS if name in products.column_names]
+    sentences, wholes = parts_of(reviews)
+    texts = [text or "" for field in fields for text in field]
+    texts += [reviews[Reviews.TEXT][at].as_py() for at in sentences]
+    vectors = encoder.encode(texts, params.batch, run.advance)
+    identity = encoder.identity
+    of_products = len(fields) * products.num_rows
+    stacked = vectors[:of_products].reshape(len(fields), products.num_rows, encoder.width)
+    present = np.array([[bool(text) for text in field] for field in fields])
+    write_vectors(
+        run.output("products.parquet"),
+        Products.ITEM,
+        products[Products.ITEM].to_pylist(),
+        unit((stacked * present[:, :, None]).sum(0)),
+        identity,
+    )
+    table = np.zeros((reviews.num_rows, encoder.width), dtype=np.float32)
+    table[sentences] = vectors[of_products:]
+    for whole, of in wholes.items():
+        table[whole] = table[of].mean(0)
+    write_vectors(
+        run.output("reviews.parquet"),
+        Reviews.REVIEW,
+        reviews[Reviews.REVIEW].to_pylist(),
+        unit(table),
+        identity,
+    )
+    run.rows_in = run.rows_out = products.num_rows + reviews.num_rows
+    run.measure("width", encoder.width)
+    run.measure("unique_texts", len(set(texts)))
+
+
+def readable(reviews: pa.Table, languages: Sequence[str]) -> pa.Table:
+    """The reviews in one of `languages`, and those of no known language."""
+    if Reviews.LANGUAGE not in reviews.column_names:
+        return reviews
+    known = reviews[Reviews.LANGUAGE].to_pylist()
+    return reviews.filter(pa.array([tongue is None or tongue in languages for tongue in known]))
+
+
+def parts_of(reviews: pa.Table) -> tuple[list[int], dict[int, list[int]]]:
+    """Rows to encode, and for each whole review whose sentences are rows too: its row to theirs."""
+    if Reviews.GROUP not in reviews.column_names:
+        return list(range(reviews.num_rows)), {}
+    names = reviews[Reviews.REVIEW].to_pylist()
+    place = {name: at for at, name in enumerate(names)}
+    wholes: dict[int, list[int]] = {}
+    for at, group in enumerate(reviews[Reviews.GROUP].to_pylist()):
+        if group in place and group != names[at]:
+            wholes.setdefault(place[group], []).append(at)
+    return [at for at in range(len(names)) if at not in wholes], wholes
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Vectors (n, d) of length 1; those of zeros stay."""
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
+
+
+def check(encoder: TextEncoder, source: str, texts: Sequence[str]) -> None:
+    """Raise `Bug` where sentence-transformers encodes `texts` otherwise than `encoder`."""
+    wanted = sentence_transformer(source).encode(list(texts), normalize_embeddings=True)
+    worst = float(np.abs(encoder.encode(texts) - wanted).max())
+    if worst > TOLERANCE:
+        raise Bug(
+            f"{source}: vectors differ from those of sentence-transformers by {worst:.2g}, more than {TOLERANCE:.2g}"
+        )
+
+
+if __name__ == "__main__":
+    text_features.main()

@@ -1,0 +1,480 @@
+"""Hold one table against the contract: what keeps it goes on, rows that break it are set aside and named.
+
+`python -m pipelines.validate TABLE`. Rows that break a row rule (see `pipelines/suites.py`) go to `quarantine.parquet`
+(file, row counted from 0, column, value, rule; a line for each rule that a row breaks) and the run goes on, as long
+as their share is at most `max_quarantine_share`. Above it, or where a table rule breaks, the run stops.
+
+Of rows with the same key, and of events that are equal in all columns, one stays and the others are set aside: the
+one whose other cells come first in order, so that the order of the input does not matter. Whatever happened, Great
+Expectations' data docs tell it, in `.vitrine/data-docs/TABLE/`.
+
+Several files of one table are joined by the names of their columns; an optional column that one of them lacks is empty
+there. Rows are streamed in blocks, so a table may be larger than memory.
+"""
+
+import contextlib
+import datetime
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ibis
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines import engine, suites
+from pipelines.harness import BadConfig, BadData, Bug, Params, Run, stage
+from pipelines.suites import Limits, Rule, cell_text, flag
+from pipelines.tables import TABLES, Interactions, Questions, Reviews, Table
+
+FILE, ROW = "_file", "_row"
+BLOCK_ROWS = 200_000
+BLOB_ROWS = 2_000
+"""Rows held at a time while they still carry pictures."""
+SHOWN_ROWS = 3
+QUARANTINE = pa.schema(
+    [
+        ("file", pa.string()),
+        ("row", pa.int64()),
+        ("column", pa.string()),
+        ("value", pa.string()),
+        ("rule", pa.string()),
+    ]
+)
+
+
+class ValidateParams(Params):
+    """The gate's limits."""
+
+    max_quarantine_share: float
+    """Of a table's rows; above it the run stops."""
+    max_age_days: int
+    """How old the newest row may be where rows have a time; 0: any age."""
+    max_pixels: int
+    """Of one picture."""
+    memory_gb: float
+
+
+@stage
+def validate(run: Run, params: ValidateParams) -> None:
+    """Write `table.parquet` and `quarantine.parquet` of the table that the instance names."""
+    contract = TABLES.get(run.instance or "")
+    if contract is None:
+        raise BadConfig(f"validate {run.instance!r}: name one of {', '.join(TABLES)}")
+    if not 0 <= params.max_quarantine_share < 1:
+        raise BadConfig("validate.max_quarantine_share must be at least 0 and below 1")
+    files = _inputs(run, contract.name)
+    judge = suites.Judge(contract.name)
+    spill = run.state.home / "spill" / run.name
+    with engine.engine(run.threads, params.memory_gb, spill) as con:
+        gate = Gate(run, params, contract, files, judge, con)
+        try:
+            gate.check_schema()
+            with gate.readable():
+                gate.check_rows()
+                gate.check_doubles()
+            gate.save()
+            gate.check_table()
+        finally:
+            if judge.judged:
+                page = judge.publish(run.state.data_docs / contract.name)
+                run.say(f"data docs: {page}")
+
+
+def _inputs(run: Run, name: str) -> dict[str, Path]:
+    """The files that the stage's deps name for this table, by their path under the project."""
+    deps = [
+        dep for dep in run.node.deps if dep.startswith("data/") and dep.endswith(f"/{name}.parquet")
+    ]
+    if not deps:
+        raise Bug(f"dvc.yaml: no dep of {run.name} is called {name}.parquet")
+    return {dep: run.input(dep.removeprefix("data/")) for dep in deps}
+
+
+def order_of(contract: Table, columns: list[str]) -> list[str]:
+    """The columns that a clean table is sorted by: they name each row."""
+    if contract.key:
+        return list(contract.key)
+    first = [Interactions.USER, Interactions.TIME, Interactions.ITEM]
+    return first + [name for name in columns if name not in first]
+
+
+def fits(found: pa.DataType, dtype: str) -> bool:
+    """Whether a column of Arrow type `found` turns into the contract's type without loss or guess.
+
+    >>> fits(pa.int32(), "float64"), fits(pa.string(), "float64"), fits(pa.timestamp("us"), "timestamp('UTC')")
+    (True, False, False)
+    """
+    if pa.types.is_dictionary(found):
+        found = found.value_type
+    if pa.types.is_null(found):
+        return True
+    wanted = ibis.dtype(dtype)
+    whole = pa.types.is_integer(found) and not pa.types.is_uint64(found)
+    if wanted.is_string():
+        return pa.types.is_string(found) or pa.types.is_large_string(found)
+    if wanted.is_floating():
+        return whole or pa.types.is_floating(found)
+    if wanted.is_integer():
+        return whole
+    if wanted.is_timestamp():
+        return pa.types.is_timestamp(found) and found.tz is not None
+    if wanted.is_boolean():
+        return pa.types.is_boolean(found)
+    return pa.types.is_binary(found) or pa.types.is_large_binary(found)
+
+
+@dataclass
+class Gate:
+    """One table's way through the gate; the methods are its steps, in the order of `validate`."""
+
+    run: Run
+    params: ValidateParams
+    contract: Table
+    files: dict[str, Path]
+    judge: suites.Judge
+    con: Any
+    lines: list[pa.Table] = field(default_factory=list)
+    broken: int = 0
+    total: int = 0
+    out_of_order: int = 0
+    examples: dict[Rule, list[dict[str, Any]]] = field(default_factory=dict)
+
+    @property
+    def page(self) -> Path:
+        """Where the data docs open."""
+        return self.run.state.data_docs / self.contract.name / "index.html"
+
+    def check_schema(self) -> None:
+        """Hold the columns of all files against the contract; decide the columns of the table."""
+        schemas = {}
+        for name, path in self.files.items():
+            try:
+                schemas[name] = pq.read_schema(path)
+            except pa.ArrowInvalid as error:
+                raise BadData(f"{name} is no Parquet file: {error}. Write it again") from None
+        self.total = self.run.rows_in = sum(
+            pq.read_metadata(path).num_rows for path in self.files.values()
+        )
+        wanted = self.contract.columns
+        rows = []
+        extra: dict[str, pa.DataType] = {}
+        for name, schema in schemas.items():
+            for column in dict.fromkeys([*wanted, *schema.names]):
+                entry = wanted.get(column)
+                there = column in schema.names
+                kind = schema.field(column).type if there else None
+                if entry is None:
+                    same = extra.setdefault(column, kind) == kind
+                else:
+                    same = not there or fits(kind, entry.dtype)
+                rows.append(
+                    {
+                        "column": f"{name}: {column} is {kind or 'absent'}, "
+                        f"asked for is {entry.dtype if entry else extra[column]}",
+                        flag("present", "column"): there or not (entry and entry.required),
+                        flag("known column", "column"): entry is not None or self.contract.extra,
+                        flag("type", "column"): same,
+                    }
+                )
+        frame = pd.DataFrame(rows)
+        rules = suites.schema_rules()
+        found = self.judge.judge("columns", rules, frame)
+        faults = [
+            (rule, list(frame["column"].iloc[at]))
+            for rule, at in zip(rules, found, strict=True)
+            if at
+        ]
+        if faults:
+            lines = [f"{self.contract.name}: the columns are not those of the contract"]
+            lines += [
+                f"what: {rule.name}: {words}" for rule, columns in faults for words in columns
+            ][: 2 * SHOWN_ROWS]
+            lines.append(f"how to fix it: {faults[0][0].cure}")
+            raise BadData("\n".join([*lines, f"more: {self.page}"]))
+        anywhere = [
+            name for name in wanted if any(name in schema.names for schema in schemas.values())
+        ]
+        self.columns = [*anywhere, *extra]
+        self.source = self._union(anywhere, extra)
+
+    def _union(self, anywhere: list[str], extra: dict[str, pa.DataType]) -> ibis.Table:
+        """All files as one lazy table of the contract's types, with `FILE` and `ROW`."""
+        parts = []
+        kinds: dict[str, Any] = {name: self.contract.columns[name].dtype for name in anywhere}
+        kinds |= {
+            name: ibis.Schema.from_pyarrow(pa.schema([(name, kind)]))[name]
+            for name, kind in extra.items()
+        }
+        for name, path in self.files.items():
+            table = engine.read_numbered(self.con, path, ROW)
+            parts.append(
+                table.select(
+                    **{
+                        FILE: ibis.literal(name),
+                        ROW: table[ROW].cast("int64"),
+                        **{
+                            column: table[column].cast(kind)
+                            if column in table.columns
+                            else ibis.null(kind)
+                            for column, kind in kinds.items()
+                        },
+                    }
+                )
+            )
+        return ibis.union(*parts) if len(parts) > 1 else parts[0]
+
+    def _with_references(self) -> ibis.Table:
+        """The source with the flags that need another table."""
+        table = self.source
+        for column, (other, key) in self.contract.references.items():
+            if column not in self.columns:
+                continue
+            there = self.con.read_parquet(str(self.run.input(f"validate-{other}/table.parquet")))
+            known = table[column].isnull() | table[column].isin(there[key])
+            table = table.mutate(**{flag("known reference", column): known})
+        if self.contract.name == "questions":
+            table = self._with_spans(table)
+        return table
+
+    def _with_spans(self, table: ibis.Table) -> ibis.Table:
+        """Questions with the flag that tells whether an answer's span lies inside its review's text."""
+        path = self.run.input("validate-reviews/table.parquet")
+        reviews = self.con.read_parquet(str(path))
+        about = reviews.select(
+            _review=reviews[Reviews.REVIEW],
+            _length=reviews[Reviews.TEXT].length(),
+            _item=reviews[Reviews.ITEM] if Reviews.ITEM in reviews.columns else ibis.null("string"),
+        )
+        for name in (Questions.REVIEW, Questions.START, Questions.END):
+            if name not in table.columns:
+                table = table.mutate(**{name: ibis.null(self.contract.columns[name].dtype)})
+        joined = table.left_join(about, table[Questions.REVIEW] == about["_review"])
+        start, end = joined[Questions.START], joined[Questions.END]
+        none = joined[Questions.REVIEW].isnull() & start.isnull() & end.isnull()
+        same_item = joined["_item"].isnull() | (joined["_item"] == joined[Questions.ITEM])
+        inside = (start >= 0) & (start < end) & (end <= joined["_length"]) & same_item
+        return joined.mutate(
+            **{flag("span in review", Questions.START): none | inside.fill_null(False)}
+        ).drop("_review", "_length", "_item")
+
+    def check_rows(self) -> None:
+        """Judge all rows by the row rules, block by block, and note those that break one."""
+        table = self._with_references()
+        schema = table.schema().to_pyarrow()
+        plain = pa.schema([schema.field(name) for name in schema.names if name in self.columns])
+        rules = suites.row_rules(self.contract, plain)
+        seen = 0
+        for block in self._blocks(table, rules):
+            columns = [FILE, ROW] + [name for name in block.column_names if name not in (FILE, ROW)]
+            judged = {rule.judged for rule in rules} | {rule.column for rule in rules}
+            frame = block.select([name for name in columns if name in judged]).to_pandas()
+            found = self.judge.judge("rows", rules, frame)
+            self._set_aside(block, rules, found)
+            seen += block.num_rows
+            self.run.advance(0.6 * seen / max(self.total, 1), "rows")
+
+    def _blocks(self, table: ibis.Table, rules: list[Rule]) -> Iterator[pa.Table]:
+        """Blocks of at most `BLOCK_ROWS` rows with all flags; pictures' bytes become words about them."""
+        blobs = self._blobs()
+        step = BLOB_ROWS if blobs else BLOCK_ROWS
+        waiting: list[pa.Table] = []
+        rows = 0
+        for batch in engine.stream(table, step):
+            block = suites.arrow_flags(
+                pa.Table.from_batches([batch]), rules, self.params.max_pixels
+            )
+            for name in blobs:
+                at = block.column_names.index(name)
+                words = pa.array(
+                    [cell_text(cell.as_py()) for cell in block.column(name)], pa.string()
+                )
+                block = block.set_column(at, name, words)
+            if waiting and rows + block.num_rows > BLOCK_ROWS:
+                yield pa.concat_tables(waiting)
+                waiting, rows = [], 0
+            waiting.append(block)
+            rows += block.num_rows
+        if waiting:
+            yield pa.concat_tables(waiting)
+
+    def _set_aside(self, block: pa.Table, rules: list[Rule], found: list[list[int]]) -> None:
+        """Note a line for each rule that a row breaks; once the run is to stop, only what the message shows."""
+        stopped = self.stopped
+        self.broken += len({at for positions in found for at in positions})
+        for rule, positions in zip(rules, found, strict=True):
+            shown = self.examples.setdefault(rule, [])
+            if stopped:
+                positions = positions[: SHOWN_ROWS - len(shown)]
+            if not positions:
+                continue
+            part = block.select([FILE, ROW, rule.column]).take(pa.array(positions, pa.int64()))
+            values = [cell_text(value) for value in part.column(rule.column).to_pylist()]
+            lines = pa.table(
+                [
+                    part.column(FILE).cast(pa.string()),
+                    part.column(ROW),
+                    pa.array([rule.column] * len(positions), pa.string()),
+                    pa.array(values, pa.string()),
+                    pa.array([rule.name] * len(positions), pa.string()),
+                ],
+                schema=QUARANTINE,
+            )
+            shown += lines.slice(0, SHOWN_ROWS - len(shown)).to_pylist()
+            if not stopped:
+                self.lines.append(lines)
+
+    @property
+    def allowed(self) -> int:
+        """How many rows may be set aside."""
+        return int(self.params.max_quarantine_share * self.total)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether more rows are set aside than may be: the rest of the steps has no use then."""
+        return self.broken > self.allowed
+
+    def _clean(self, name: str) -> ibis.Table:
+        """The rows that nothing has been noted about; `name` is that of the list of the others."""
+        lines = pa.concat_tables([QUARANTINE.empty_table(), *self.lines])
+        aside = lines.group_by(["file", "row"]).aggregate([]).rename_columns([FILE, ROW])
+        return self.source.anti_join(engine.bring(self.con, name, aside), [FILE, ROW])
+
+    def check_doubles(self) -> None:
+        """Note the rows whose key (or all of whose cells) another row that keeps the rules has already."""
+        if self.stopped:
+            return
+        clean = self._clean("broken_rows")
+        cells = {
+            name: engine.md5(clean[name]) if clean[name].type().is_binary() else clean[name]
+            for name in self.columns
+            if not clean[name].type().is_nested()
+        }
+        group = list(self.contract.key) or list(cells)
+        rest = [name for name in cells if name not in group]
+        again = ibis.row_number().over(group_by=group, order_by=[*rest, FILE, ROW])
+        doubles = clean.select(FILE, ROW, **cells).mutate(_again=again).filter(ibis._["_again"] > 0)
+        doubles = engine.keep(self.con, "doubles", doubles.select(FILE, ROW, group[0]))
+        number = engine.count(doubles)
+        block = doubles.order_by([FILE, ROW]).limit(self.allowed + SHOWN_ROWS).to_pyarrow()
+        rule = suites.unique_rule(self.contract)
+        frame = pd.DataFrame(
+            {
+                group[0]: block.column(group[0]).to_pandas(),
+                rule.judged: pd.Series([False] * block.num_rows, dtype=bool),
+            }
+        )
+        found = self.judge.judge("doubles", [rule], frame)
+        self._set_aside(block, [rule], found)
+        self.broken += number - block.num_rows
+
+    def save(self) -> None:
+        """Write the clean table, sorted, and the quarantine."""
+        if self.stopped:
+            return
+        note = engine.provenance(self.files.values())
+        order = order_of(self.contract, self.columns)
+        table = self._clean("all_asides").select(self.columns)
+        target = self.run.output("table.parquet")
+        step = BLOB_ROWS if self._blobs() else engine.BATCH_ROWS
+        self.run.rows_out = engine.write(table, target, order, note, step)
+        self.out_of_order = engine.out_of_order(target, order)
+        lines = pa.concat_tables([QUARANTINE.empty_table(), *self.lines])
+        lines = lines.sort_by([(name, "ascending") for name in ("file", "row", "column", "rule")])
+        pq.write_table(lines, self.run.output("quarantine.parquet"), compression="zstd")
+        self.run.measure("quarantined_rows", self.broken)
+        self.run.measure("quarantined_share", self.broken / self.total if self.total else 0.0)
+
+    def _blobs(self) -> list[str]:
+        return [name for name in self.columns if self.source[name].type().is_binary()]
+
+    def check_table(self) -> None:
+        """Judge the table as a whole; raise `BadData` where it may not go on."""
+        timed = next(
+            (
+                name
+                for name in self.columns
+                if name in self.contract.columns and self.source[name].type().is_timestamp()
+            ),
+            None,
+        )
+        newest = None
+        if timed and not self.stopped:
+            written = self.con.read_parquet(str(self.run.output("table.parquet")))
+            newest = written[timed].max().to_pyarrow().as_py()
+        frame = pd.DataFrame(
+            {
+                "rows_out": [self.total - self.broken],
+                "broken_share": [self.broken / self.total if self.total else 0.0],
+                "out_of_order": [self.out_of_order],
+                "age_days": pd.Series([age_days(newest)], dtype=float),
+            }
+        )
+        limits = Limits(self.params.max_quarantine_share, self.params.max_age_days)
+        rules = suites.table_rules(timed, limits)
+        found = self.judge.judge("table", rules, frame)
+        broken = [rule for rule, positions in zip(rules, found, strict=True) if positions]
+        if broken:
+            raise BadData("\n".join(self._complaint(broken[0], newest)))
+
+    def _complaint(self, rule: Rule, newest: datetime.datetime | None) -> list[str]:
+        """At most nine lines: what broke, where, three rows, how to fix it."""
+        head = (
+            f"{self.contract.name}: {self.broken:,} of {self.total:,} rows break a rule "
+            f"({self.broken / max(self.total, 1):.1%}; at most {self.params.max_quarantine_share:.1%} may)"
+        )
+        outcomes = self.judge.outcomes("rows") + self.judge.outcomes("doubles")
+        worst = sorted((item for item in outcomes if item.broken), key=lambda item: -item.broken)
+        if rule.name != "few broken rows" or not worst:
+            when = f", its newest row is of {newest.isoformat()}" if newest else ""
+            files = ", ".join(self.files)
+            return [
+                f"{self.contract.name}: {rule.name}: broken",
+                f"what: {rule.name}, where: {files}, column {rule.column}",
+                f"there: {self.total - self.broken:,} good rows of {self.total:,}{when}",
+                f"how to fix it: {rule.cure}",
+                f"more: {self.page}",
+            ]
+        first = worst[0]
+        examples = self.examples[first.rule]
+        where = ", ".join(sorted({line["file"] for line in examples}))
+        lines = [head, f"what: {first.rule.name} ({first.broken:,} rows)"]
+        lines.append(f"where: {where}, column {first.rule.column}")
+        lines += [f"  row {line['row']}: {cell_text(line['value'], 80)}" for line in examples]
+        if worst[1:]:
+            others = ", ".join(
+                f"{item.rule.name} of {item.rule.column} ({item.broken:,})" for item in worst[1:4]
+            )
+            lines.append(f"also: {others}")
+        return [*lines, f"how to fix it: {first.rule.cure}", f"more: {self.page}"]
+
+    @contextlib.contextmanager
+    def readable(self) -> Iterator[None]:
+        """Tell bytes that are no text, which the engine refuses to read, from faults of the engine."""
+        try:
+            yield
+        except engine.EngineError as error:
+            for name, path in self.files.items():
+                fault = engine.undecodable(path)
+                if fault:
+                    column, rows = fault
+                    raise BadData(
+                        f"{self.contract.name}: readable text: broken\n"
+                        f"what: bytes that are not UTF-8, where: {name}, column {column}\n"
+                        f"rows: {', '.join(map(str, rows[:SHOWN_ROWS]))}\n"
+                        "how to fix it: export the text as UTF-8"
+                    ) from error
+            raise
+
+
+def age_days(newest: datetime.datetime | None) -> float | None:
+    """Days since `newest`; negative where it lies ahead."""
+    if newest is None:
+        return None
+    return (datetime.datetime.now(datetime.UTC) - newest).total_seconds() / 86400
+
+
+if __name__ == "__main__":
+    validate.main()

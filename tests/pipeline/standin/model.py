@@ -1,0 +1,32 @@
+"""A model of the kind `sentiment` that takes no time: right on the rows that its tensor says."""
+
+import numpy as np
+import pandas as pd
+
+from models.bundle import Bundle
+
+
+class Sentiment:
+    """good: (n,) which rows, by the number in the text, are answered rightly."""
+
+    def __init__(self, good: np.ndarray) -> None:
+        self.good = good
+
+    @classmethod
+    def from_bundle(cls, bundle: Bundle) -> "Sentiment":
+        return cls(bundle.tensors["good"])
+
+    def to_bundle(self) -> Bundle:
+        config = {"source": "made by hand", "licence": "CC0"}
+        return Bundle("sentiment", config, {"good": self.good})
+
+    def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """text, language -> label, confidence, probabilities (a list of three)."""
+        right = self.good[frame["text"].astype(int).to_numpy()].astype(float)
+        return pd.DataFrame(
+            {
+                "label": np.where(right > 0, "positive", "negative"),
+                "confidence": right,
+                "probabilities": [[1 - value, 0.0, value] for value in right.tolist()],
+            }
+        )

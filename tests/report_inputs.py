@@ -1,0 +1,187 @@
+"""A small made-up set of stage outputs for the report: seeded, with hostile texts among them."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from pipelines.vectors import write_vectors
+
+HOSTILE_TITLE = "<script>alert(1)</script>"
+HOSTILE_REVIEW = '<img src=x onerror="alert(2)"> & <b>fine</b> picture, works from the first day'
+CLASSES = ["Bag", "Boot", "Coat", "Dress", "Shirt", "Sandal"]
+BUNDLE = "c0ffee" * 8
+USERS, ITEMS, PICTURES = 12, 30, 60
+CAPABILITIES = {
+    "collaborative": ("ndcg_at_20", 0.232, "popularity"),
+    "content": ("ndcg_at_20", 0.204, "popularity"),
+    "hybrid": ("ndcg_at_20", 0.241, "neighbours"),
+    "recommender": ("ndcg_at_20", 0.251, "neighbours"),
+    "recognition": ("accuracy", 0.913, "nearest_neighbours"),
+    "attributes": ("accuracy", 0.842, "commonest_value"),
+    "sentiment": ("macro_f1", 0.871, "vader"),
+    "answers": ("token_f1", 0.524, "tfidf_sentence"),
+}
+
+
+def write_table(path: Path, frame: pd.DataFrame, notes: dict[str, str] | None = None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    pq.write_table(table.replace_schema_metadata(notes), path)
+
+
+def write_document(path: Path, document: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document), encoding="utf-8")
+
+
+def picture(rng: np.random.Generator, shade: int) -> bytes:
+    pixels = rng.integers(0, 60, (28, 28), dtype=np.uint8)
+    pixels[6:22, 4 + shade : 14 + shade] += 150
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "png")
+    return out.getvalue()
+
+
+def write_inputs(data: Path, seed: int = 3) -> None:
+    """Write into `data` all that the report reads."""
+    rng = np.random.default_rng(seed)
+    shop(data, rng)
+    pictures(data, rng)
+    language(data, rng)
+    for at, (key, (metric, value, baseline)) in enumerate(CAPABILITIES.items()):
+        head = {"metric": metric, "value": value, "low": value - 0.02, "high": value + 0.018}
+        head |= {"baseline": baseline, "baseline_value": value * 0.7}
+        head |= {"gain_low": value * 0.3 - 0.03, "gain_high": value * 0.3 + 0.03}
+        measures = {"gain": value * 0.3, f"baseline/{baseline}": value * 0.7}
+        figures = {"rows_in": 400, "rows_out": 400, "headline": head, "measures": measures}
+        write_document(data / f"evaluate/{key}/metrics.json", figures)
+        champion = "0ther" * 8 if at == 1 else BUNDLE
+        write_document(
+            data / f"promote/{key}/receipt.json", {"capability": key, "champion": champion}
+        )
+        if not (scores := data / f"evaluate/{key}/scores.parquet").exists():
+            frame = pd.DataFrame({"row_id": ["a", "b"], "score": [0.1, 0.3]})
+            write_table(scores, frame, {"vitrine.bundle": BUNDLE})
+    for name in ("products", "users", "interactions", "images", "reviews", "questions"):
+        write_document(data / f"validate-{name}/metrics.json", {"rows_in": 100, "rows_out": 98})
+        rows = [f"{name}.csv", 17, "price", "-3 <i>", "price is not negative"]
+        aside = pd.DataFrame(
+            [rows, [rows[0], 44, *rows[2:]]], columns=["file", "row", "column", "value", "rule"]
+        )
+        write_table(data / f"validate-{name}/quarantine.parquet", aside)
+
+
+def shop(data: Path, rng: np.random.Generator) -> None:
+    items = [f"i{at:02d}" for at in range(ITEMS)]
+    users = [f"u{at:02d}" for at in range(USERS)]
+    titles = [f"Sparkling water {at}, 6 bottles" for at in range(ITEMS)]
+    titles[3] = HOSTILE_TITLE
+    products = pd.DataFrame({"item_id": items, "title": titles, "category": "Drinks > Water"})
+    write_table(data / "split/recommending/products.parquet", products)
+    start = pd.Timestamp("2017-03-01", tz="UTC")
+    for part, day in (("train", 0), ("valid", 40), ("test", 50)):
+        size = 60
+        days = pd.to_timedelta(day + rng.integers(0, 9, size), unit="D")
+        events = {"user_id": rng.choice(users, size), "item_id": rng.choice(items[:9], size)}
+        events |= {"timestamp": start + days, "event": "purchase"}
+        write_table(data / f"split/recommending/{part}.parquet", pd.DataFrame(events))
+    lists = [
+        {
+            "user_id": user,
+            "rank": rank,
+            "item_id": items[(rank + at) % ITEMS] if rank != 2 else items[3],
+            "score": 1.0 / rank,
+            "reason": "Bought together with" if rank % 2 else "Popular now",
+            "reason_item_id": items[rank] if rank % 2 else None,
+        }
+        for at, user in enumerate(users)
+        for rank in range(1, 11)
+    ]
+    write_table(data / "recommend/lists.parquet", pd.DataFrame(lists))
+    rows = [
+        {
+            "row_id": f"{item}:{field}",
+            "score": float(good),
+            "item_id": item,
+            "field": field,
+            "prediction": "Grocery" if good else HOSTILE_TITLE,
+            "truth": "Grocery",
+            "confidence": float(sure),
+            "slice_field": field,
+            "commonest_value": 0.5,
+        }
+        for item in items
+        for field, good, sure in zip(
+            ("department", "brand"), rng.random(2) < 0.8, rng.uniform(0.5, 1, 2), strict=True
+        )
+    ]
+    notes = {"vitrine.bundle": BUNDLE, "vitrine.baselines": '["commonest_value"]'}
+    write_table(data / "evaluate/attributes/scores.parquet", pd.DataFrame(rows), notes)
+    test = products[["item_id", "title"]].assign(department="Grocery", brand="Grocery")
+    write_table(data / "split/attributes/test.parquet", test)
+
+
+def pictures(data: Path, rng: np.random.Generator) -> None:
+    keys = [f"p{at:03d}" for at in range(PICTURES)]
+    kinds = rng.integers(0, len(CLASSES), PICTURES)
+    labels = [CLASSES[kind] for kind in kinds]
+    content = [picture(rng, int(kind)) for kind in kinds]
+    images = pd.DataFrame({"image_key": keys, "bytes": content, "label": labels})
+    write_table(data / "validate-images/table.parquet", images)
+    vectors = rng.normal(size=(len(CLASSES), 8))[kinds] + rng.normal(size=(PICTURES, 8)) * 0.3
+    path = data / "image-features/images.parquet"
+    path.parent.mkdir(parents=True)
+    write_vectors(path, "image_key", keys, vectors, "made")
+    said = np.where(rng.random(PICTURES) < 0.8, kinds, rng.integers(0, len(CLASSES), PICTURES))
+    frame = {"row_id": keys, "score": (said == kinds).astype(float), "truth": labels}
+    frame |= {"prediction": [CLASSES[kind] for kind in said]}
+    frame |= {"confidence": rng.uniform(0.4, 1, PICTURES), "majority": 0.1}
+    notes = {"vitrine.bundle": BUNDLE, "vitrine.baselines": '["majority"]'}
+    write_table(data / "evaluate/recognition/scores.parquet", pd.DataFrame(frame), notes)
+
+
+def language(data: Path, rng: np.random.Generator) -> None:
+    size = 40
+    texts = [f"The battery lasts {at} days and I am glad of it." for at in range(size)]
+    texts[:2] = [HOSTILE_REVIEW] * 2
+    texts[20:] = [f"质量很好,我很满意,第{at}次购买。" for at in range(20)]
+    keys = [f"r{at:02d}" for at in range(size)]
+    tongue = ["en"] * 20 + ["zh"] * 20
+    labels = rng.choice(["negative", "neutral", "positive"], size)
+    said = np.where(rng.random(size) < 0.7, labels, "positive")
+    said[:2] = np.where(labels[:2] == "negative", "positive", "negative")
+    reviews = pd.DataFrame({"review_id": keys, "text": texts, "language": tongue, "label": labels})
+    write_table(data / "split/sentiment/test.parquet", reviews)
+    sure = rng.uniform(0.4, 0.9, size)
+    sure[:2] = 0.99
+    frame = {"row_id": keys, "score": (said == labels).astype(float), "prediction": said}
+    frame |= {"truth": labels, "confidence": sure, "slice_language": tongue, "vader": 0.5}
+    notes = {"vitrine.bundle": BUNDLE, "vitrine.baselines": '["vader"]'}
+    write_table(data / "evaluate/sentiment/scores.parquet", pd.DataFrame(frame), notes)
+
+    asked = [f"q{at}" for at in range(6)]
+    start, end = texts[0].index("works"), len(texts[0])
+    questions = {"question_id": asked, "item_id": "player", "question": "Does it work?"}
+    questions |= {"review_id": ["r00", "r00", "r00", None, None, "r00"]}
+    span = [True, True, True, False, False, True]
+    questions |= {"start": [float(start) if one else None for one in span]}
+    questions |= {"end": [float(end) if one else None for one in span]}
+    write_table(data / "split/answers/test.parquet", pd.DataFrame(questions))
+    write_table(data / "split/answers/reviews.parquet", reviews[["review_id", "text"]])
+    found = [True, True, False, False, True, True]
+    right = [one == two for one, two in zip(span, found, strict=True)]
+    frame = {"row_id": asked, "score": np.asarray(right, float), "confidence": 0.8}
+    frame |= {"answer": [texts[0][start:end] if one else "" for one in found]}
+    frame |= {"answer_review_id": ["r00" if one else "" for one in found]}
+    frame |= {"answer_start": [start if one else 0 for one in found]}
+    frame |= {"answer_end": [end if one else 0 for one in found]}
+    frame |= {"slice_answered": ["yes" if one else "no" for one in span], "tfidf_sentence": 0.2}
+    notes = {"vitrine.bundle": BUNDLE, "vitrine.baselines": '["tfidf_sentence"]'}
+    write_table(data / "evaluate/answers/scores.parquet", pd.DataFrame(frame), notes)

@@ -1,0 +1,206 @@
+"""The decision against a slow and obvious one written apart, and each way in which it must fail closed."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipelines.decision import Case, Rules, decide
+
+ROUNDS = 40
+SCORES = st.sampled_from([0.0, 0.25, 0.5, 1.0, float("nan"), float("inf")])
+GOOD = st.sampled_from([0.0, 0.25, 0.5, 1.0])
+
+
+def bounds(differences: list[float], seed: int, rounds: int) -> tuple[float, float]:
+    """Percentile interval of the mean by resampling, one round and one row at a time."""
+    n = len(differences)
+    rng = np.random.default_rng(seed)
+    draws = rng.integers(0, n, size=(rounds, n)).tolist()
+    means = sorted(sum(differences[at] for at in draw) / n for draw in draws)
+    return quantile(means, 0.025), quantile(means, 0.975)
+
+
+def quantile(ordered: list[float], share: float) -> float:
+    place = share * (len(ordered) - 1)
+    below = math.floor(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (place - below) * (ordered[above] - ordered[below])
+
+
+def expected(case: Case, rules: Rules) -> bool | None:
+    """The rule of promotion, row by row; None where rounding could tip it."""
+    if case.expected_rows != case.found_rows or not case.expected_rows:
+        return False
+    if not case.megabytes <= rules.max_megabytes:
+        return False
+    ours = dict(zip(case.challenger["row_id"], case.challenger["score"], strict=True))
+    theirs = dict(zip(case.reference["row_id"], case.reference["score"], strict=True))
+    if len(ours) != len(case.challenger) or len(theirs) != len(case.reference):
+        return False
+    if not ours or ours.keys() != theirs.keys():
+        return False
+    if not all(math.isfinite(value) for value in [*ours.values(), *theirs.values()]):
+        return False
+    groups: dict[tuple[str, str], list[str]] = {}
+    for row in case.challenger.to_dict("records"):
+        for column in case.challenger.columns:
+            if column.startswith("slice_"):
+                groups.setdefault((column, row[column]), []).append(row["row_id"])
+    for rows in groups.values():
+        if len(rows) < rules.min_slice_rows:
+            continue
+        differences = [ours[row] - theirs[row] for row in sorted(rows)]
+        high = bounds(differences, rules.seed, rules.rounds)[1]
+        allowed = rules.slice_drop * sum(theirs[row] for row in rows) / len(rows)
+        if high != -allowed and abs(high + allowed) < 1e-9:
+            return None
+        if high < -allowed:
+            return False
+    differences = [ours[row] - theirs[row] for row in sorted(ours)]
+    if case.first:
+        return sum(differences) > 0
+    low = bounds(differences, rules.seed, rules.rounds)[0]
+    if low != rules.margin and abs(low - rules.margin) < 1e-9:
+        return None
+    return low > rules.margin
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[Case, Rules]:
+    count = draw(st.integers(0, 12))
+    scores = draw(st.sampled_from([GOOD, GOOD, GOOD, SCORES]))
+    column = st.lists(scores, min_size=count, max_size=count)
+    ids = [f"r{at:02d}" for at in range(count)]
+    ours = pd.DataFrame(
+        {
+            "row_id": ids,
+            "score": draw(column),
+            "slice_language": draw(
+                st.lists(st.sampled_from(["en", "zh"]), min_size=count, max_size=count)
+            ),
+        }
+    )
+    theirs = pd.DataFrame({"row_id": ids, "score": draw(column)})
+    better = draw(st.sampled_from([0.0, 0.0, 0.5]))
+    ours["score"] += better
+    change = draw(st.sampled_from(["none"] * 6 + ["drop", "twice", "shuffle", "shuffle"]))
+    if count and change == "drop":
+        theirs = theirs.iloc[1:]
+    if count and change == "twice":
+        ours = pd.concat([ours, ours.iloc[:1]])
+    if change == "shuffle":
+        ours = ours.iloc[::-1]
+    case = Case(
+        challenger=ours,
+        reference=theirs,
+        reference_name="champion",
+        first=draw(st.booleans()),
+        megabytes=draw(st.sampled_from([1.0, 1.0, 1.0, 11.0])),
+        expected_rows="aa",
+        found_rows=draw(st.sampled_from(["aa", "aa", "aa", "bb"])),
+    )
+    rules = Rules(
+        margin=draw(st.sampled_from([0.0, 0.0, 0.1])),
+        slice_drop=draw(st.sampled_from([0.0, 0.1, 0.3])),
+        min_slice_rows=draw(st.integers(1, 6)),
+        max_megabytes=10.0,
+        rounds=ROUNDS,
+        seed=draw(st.integers(0, 3)),
+    )
+    return case, rules
+
+
+@settings(max_examples=1000, deadline=None)
+@given(cases())
+def test_decision_agrees_with_the_slow_one(drawn: tuple[Case, Rules]) -> None:
+    case, rules = drawn
+    wanted = expected(case, rules)
+    found = decide(case, rules)
+    assert wanted is None or found.promote == wanted, found
+    assert found.reason
+    assert not found.promote or all(guard.held for guard in found.guards)
+
+
+def a_case(**changes: object) -> Case:
+    """A challenger that clearly wins: 60 rows, better by a half on each."""
+    ids = [f"r{at}" for at in range(60)]
+    better = pd.DataFrame(
+        {"row_id": ids, "score": np.ones(60), "slice_language": ["en", "zh"] * 30}
+    )
+    usual = {
+        "challenger": better,
+        "reference": pd.DataFrame({"row_id": ids, "score": np.full(60, 0.5)}),
+        "reference_name": "champion",
+        "first": False,
+        "megabytes": 1.0,
+        "expected_rows": "aa",
+        "found_rows": "aa",
+    }
+    return Case(**{**usual, **changes})  # type: ignore[arg-type]
+
+
+RULES = Rules(
+    margin=0.0, slice_drop=0.02, min_slice_rows=20, max_megabytes=10.0, rounds=100, seed=1
+)
+
+
+def with_scores(values: list[float], **columns: list[str]) -> pd.DataFrame:
+    table = a_case().challenger.copy()
+    table["score"] = values
+    return table.assign(**columns)
+
+
+def test_clearly_better_wins() -> None:
+    found = decide(a_case(), RULES)
+    assert found.promote
+    assert found.gain is not None and found.gain.low == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"challenger": with_scores([0.5] * 60)}, "not above the margin"),
+        ({"challenger": with_scores([float("nan")] + [1.0] * 59)}, "not numbers"),
+        ({"challenger": a_case().challenger.drop(columns="score")}, "no score"),
+        ({"reference": a_case().reference.drop(columns="score")}, "no score"),
+        ({"reference": a_case().reference.iloc[:0]}, "no rows"),
+        ({"reference": a_case().reference.iloc[1:]}, "other rows"),
+        ({"reference": a_case().reference.assign(score=None)}, "not numbers"),
+        ({"found_rows": "bb"}, "test rows"),
+        ({"expected_rows": "", "found_rows": ""}, "test rows"),
+        ({"megabytes": 11.0}, "size"),
+        ({"megabytes": float("nan")}, "size"),
+        ({"challenger": with_scores([1.0, 0.4] * 30)}, "language zh"),
+        ({"first": True, "challenger": with_scores([0.5] * 60)}, "not above 0"),
+    ],
+)
+def test_everything_else_stays_out(changes: dict[str, object], told: str) -> None:
+    found = decide(a_case(**changes), RULES)
+    assert not found.promote
+    assert told in found.reason
+
+
+def test_a_margin_or_a_drop_that_is_no_number_stays_out() -> None:
+    for change in ({"margin": float("nan")}, {"slice_drop": float("nan")}):
+        assert not decide(a_case(), Rules(**{**vars(RULES), **change})).promote
+
+
+def test_a_slice_too_small_is_not_judged() -> None:
+    columns = ["rare"] * 10 + ["common"] * 50
+    scores = [0.0] * 10 + [1.0] * 50
+    case = a_case(challenger=with_scores(scores, slice_language=columns))
+    assert decide(case, RULES).promote
+    strict = Rules(**{**vars(RULES), "min_slice_rows": 5})
+    assert not decide(case, strict).promote
+
+
+def test_a_first_champion_needs_a_gain_on_average_and_its_guards() -> None:
+    noisy = with_scores([1.0] * 31 + [0.0] * 29, slice_language=["en"] * 60)
+    case = a_case(challenger=noisy, first=True)
+    found = decide(case, RULES)
+    assert found.promote and found.gain is not None and found.gain.low < 0
+    assert not decide(a_case(challenger=noisy, first=False), RULES).promote

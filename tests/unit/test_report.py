@@ -1,0 +1,232 @@
+"""The report: every section is there, hostile texts are shown as text, equal inputs give equal bytes."""
+
+import html.parser
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipelines.harness import BadData
+from pipelines.report import TEMPLATES, figure, reasons, render, signed
+from pipelines.report_sections import ORDER, build_sections
+from pipelines.report_sections.answers import quote
+from pipelines.report_sections.charts import draw, whiskers
+from pipelines.report_sections.inputs import Absent, Choice, Inputs
+from pipelines.report_sections.pictures import nearest
+from pipelines.report_sections.recognition import heat_map
+from pipelines.report_sections.thumbnails import data_uri
+from tests.conftest import REPOSITORY
+from tests.report_inputs import BUNDLE, HOSTILE_REVIEW, HOSTILE_TITLE, write_inputs
+
+CHOICE = Choice(seed=5, users=3, rows=8, length=200)
+
+
+def make(data: Path, why: dict[tuple[str, str], str] | None = None) -> str:
+    def find(name: str) -> Path | None:
+        return data / name if (data / name).exists() else None
+
+    sections = build_sections(Inputs(find, why), CHOICE)
+    return render(REPOSITORY / TEMPLATES, sections, profile="tiny", seed=5)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report") / "data"
+    write_inputs(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(data: Path) -> str:
+    return make(data, {("content", BUNDLE): "refused: not above <the> margin"})
+
+
+class Tags(html.parser.HTMLParser):
+    """All start tags with their attributes."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+
+def test_every_section_is_there(page: str) -> None:
+    for key in (*ORDER, "next"):
+        assert f'<section id="{key}"' in page
+        assert f'<a href="#{key}"' in page
+    assert "Not shown" not in page and "Not evaluated" not in page
+
+
+def test_equal_inputs_give_equal_bytes(data: Path, tmp_path: Path, page: str) -> None:
+    write_inputs(tmp_path / "again")
+    assert (
+        make(tmp_path / "again", {("content", BUNDLE): "refused: not above <the> margin"}) == page
+    )
+
+
+def test_hostile_texts_are_shown_as_text(page: str) -> None:
+    assert HOSTILE_TITLE not in page and HOSTILE_REVIEW not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "&lt;img src=x onerror=" in page
+    tags = Tags(page).found
+    assert not {"script", "iframe", "object", "embed", "form", "base"} & {tag for tag, _ in tags}
+    assert not [name for _, attributes in tags for name in attributes if name.startswith("on")]
+
+
+def test_nothing_is_asked_of_any_place(page: str) -> None:
+    for tag, attributes in Tags(page).found:
+        for name in ("src", "href", "srcset", "action", "xlink:href"):
+            value = attributes.get(name)
+            assert value is None or value.startswith(("data:", "#")), (tag, name, value)
+    assert "@import" not in page and "url(" not in re.sub(r"url\(#[\w-]+\)", "", page)
+    assert "default-src 'none'" in page
+
+
+def test_size_is_bounded(page: str) -> None:
+    assert len(page.encode()) < 1_000_000
+
+
+def test_pictures_have_words_and_ids_come_once(page: str) -> None:
+    tags = Tags(page).found
+    pictures = [attributes for tag, attributes in tags if tag == "img"]
+    assert pictures and all(attributes.get("alt") for attributes in pictures)
+    drawn = [attributes for tag, attributes in tags if tag == "svg"]
+    assert drawn and all(attributes.get("aria-label") for attributes in drawn)
+    ids = [attributes["id"] for _, attributes in tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+
+
+def test_the_standing_comes_from_receipt_and_journal(page: str) -> None:
+    assert "7 are champion in the registry" in page
+    assert "Bundle 0ther0th stays champion. refused: not above &lt;the&gt; margin" in page
+
+
+@pytest.mark.parametrize(
+    ("gone", "key"),
+    [
+        ("recommend/lists.parquet", "lists"),
+        ("split/recommending/valid.parquet", "lists"),
+        ("evaluate/recognition/scores.parquet", "recognition"),
+        ("image-features/images.parquet", "pictures"),
+        ("split/answers/reviews.parquet", "answers"),
+    ],
+)
+def test_an_absent_input_hides_its_section_and_says_so(data: Path, gone: str, key: str) -> None:
+    def find(name: str) -> Path | None:
+        return data / name if name != gone and (data / name).exists() else None
+
+    sections = {section.key: section for section in build_sections(Inputs(find), CHOICE)}
+    assert gone in sections[key].absent
+    assert not sections["data"].absent
+
+
+def test_nothing_at_all_is_still_a_page(tmp_path: Path) -> None:
+    text = make(tmp_path)
+    assert text.count("Not shown.") == len(ORDER)
+
+
+def test_a_column_that_is_not_there_is_named(data: Path) -> None:
+    with pytest.raises(Absent, match=r"scores.parquet has no column nonsense"):
+        Inputs(lambda name: data / name).table(
+            "evaluate/sentiment/scores.parquet", need=("nonsense",)
+        )
+
+
+def test_charts_escape_names_and_are_deterministic() -> None:
+    rows = [
+        {"name": "<b onload=x()>", "value": 0.5, "low": 0.4, "high": 0.6, "baseline_value": -0.1}
+    ]
+    drawn = whiskers(rows, 300, names=True)
+    assert drawn == whiskers(rows, 300, names=True)
+    assert "<b" not in drawn and "&lt;b" in drawn
+    counts = pd.DataFrame([[3, 1], [0, 4]], index=["<i>", "b"], columns=["<i>", "b"])
+    assert "<i>" not in heat_map(counts)
+
+
+def test_a_chart_that_could_run_is_refused() -> None:
+    import altair as alt
+
+    chart = alt.Chart(alt.Data(values=[{"a": 1}])).mark_point(href="http://example.org")
+    with pytest.raises(ValueError, match="may run or load"):
+        draw(chart, "link")
+
+
+def test_a_class_that_is_never_predicted_has_its_row() -> None:
+    counts = pd.DataFrame({"a": [2, 1]}, index=["a", "b"])
+    assert heat_map(counts).count('aria-roledescription="rect mark"') in (0, 4)
+
+
+def test_pictures_are_decoded_and_encoded_again() -> None:
+    import io
+
+    from PIL import Image
+
+    out = io.BytesIO()
+    Image.new("RGB", (900, 300), (9, 9, 9)).save(out, "png", pnginfo=None)
+    uri = data_uri(out.getvalue() + b"<script>", "big")
+    assert uri.startswith("data:image/webp;base64,") and len(uri) < 2000
+    with pytest.raises(BadData, match="picture broken"):
+        data_uri(b"<svg onload=alert(1)>", "broken")
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.text(min_size=1), unique=True), st.integers(0, 9), st.integers(0, 5))
+def test_picks_do_not_depend_on_order(keys: list[str], count: int, seed: int) -> None:
+    choice = Choice(seed, 1, 1, 1)
+    chosen = choice.pick(keys, count)
+    assert chosen == choice.pick(reversed(keys), count)
+    assert len(chosen) == min(count, len(keys)) and set(chosen) <= set(keys)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=300), st.integers(0, 300), st.integers(0, 300), st.integers(10, 200))
+def test_a_quote_is_exactly_the_slice(text: str, start: int, end: int, length: int) -> None:
+    end = min(end, len(text))
+    found = quote({"r": text}, "r", start, end, length)
+    if end <= start:
+        assert found is None
+    else:
+        assert found is not None and found["quoted"] == text[start:end]
+        assert len(found["before"]) <= max(length, 80) + 2
+
+
+def test_nearest_leaves_the_query_out_and_goes_by_cosine() -> None:
+    vectors = np.array([[1, 0], [2, 0.1], [0, 1], [-1, 0]], dtype=np.float16)
+    order, cosines = nearest(vectors, np.array([0]), 3)
+    assert order.tolist() == [[1, 2, 3]]
+    assert np.allclose(cosines, [[0.9988, 0, -1]], atol=1e-3)
+
+
+def test_figures_are_written_for_people() -> None:
+    assert figure(-0.25) == "−0.250" and figure(1234) == "1,234"
+    assert signed(-0.00001) == "+0.000"
+
+
+def test_a_broken_journal_is_named() -> None:
+    class Broken:
+        def entries(self) -> list:
+            raise ValueError("journal.jsonl, line 3: no JSON")
+
+    with pytest.raises(BadData, match="line 3"):
+        reasons(Broken())  # type: ignore[arg-type]
+
+
+def test_no_heavy_library_is_loaded() -> None:
+    code = (
+        "import sys, pipelines.report, pipelines.report_sections.figures, "
+        "pipelines.report_sections.pictures as p;"
+        "print([m for m in ('torch', 'mlflow', 'pytorch_lightning', 'duckdb') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
