@@ -10,6 +10,10 @@ import pyarrow.parquet as pq
 
 SOURCE, LICENCE = b"vitrine.source", b"vitrine.licence"
 SLICES_SHOWN = 12
+LIMITED = {
+    "tiny": "Trained on a made shop (profile `tiny`): it tells nothing about a real one.",
+    "smoke": "Trained on a part of the data (profile `smoke`).",
+}
 
 
 @dataclass(frozen=True)
@@ -116,8 +120,8 @@ def _limits(facts: Facts) -> list[str]:
     ]
     if behind:
         lines.append(f"Behind {head['baseline']} on: {', '.join(behind[:SLICES_SHOWN])}.")
-    if facts.profile in ("tiny", "smoke"):
-        lines.append(f"The profile `{facts.profile}` trains on a part of the data.")
+    if facts.profile in LIMITED:
+        lines.append(LIMITED[facts.profile])
     return lines
 
 
@@ -132,18 +136,16 @@ def provenance(folders: list[Path]) -> list[tuple[str, str]]:
             notes = pq.read_schema(path).metadata or {}
             if SOURCE in notes:
                 licence = notes.get(LICENCE, b"not stated").decode()
-                found.add((notes[SOURCE].decode(), licence))
+                found |= {(source, licence) for source in notes[SOURCE].decode().split("; ")}
     return sorted(found)
 
 
-def bundled(bundle: Path) -> list[tuple[str, str]]:
-    """(source, licence) of the weights inside a bundle and its members whose configuration names them."""
-    found = set()
-    for path in sorted(bundle.rglob("config.json")):
-        config = json.loads(path.read_text("utf-8")).get("config", {})
-        if config.get("source"):
-            found.add((str(config["source"]), str(config.get("licence", "not stated"))))
-    return sorted(found)
+def encoders(folders: list[Path]) -> list[tuple[str, str]]:
+    """(package, licence) of the frozen weights in each of the encoders' folders; those without weights have none."""
+    notes = [json.loads((folder / "source.json").read_text("utf-8")) for folder in folders]
+    return sorted(
+        (note["package"], note.get("licence", "not stated")) for note in notes if "package" in note
+    )
 
 
 def cut_dates(split: Path) -> dict[str, str]:

@@ -1,6 +1,7 @@
-"""The frozen text encoder that a name in `params.yaml` stands for.
+"""The frozen encoder, of texts or of pictures, that a name in `params.yaml` stands for.
 
-`package`: the files of the ingest stage. `hub:NAME`: a sentence-transformers model from a hub. `hashing`: no weights.
+`package`: the files of the ingest stage. `hub:NAME`: a sentence-transformers model from a hub. `hashing` and
+`pixels`: no weights.
 """
 
 import json
@@ -9,11 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from models.encoders.image import ImageEncoder
 from models.encoders.text import POOLINGS, TextEncoder
 from pipelines.harness import BadConfig, MissingResource
 
 HASHING_WIDTH = 256
 HUB = "hub:"
+PACKAGED_BACKBONE = "tf_efficientnet_lite0"
+PACKAGED_FILE = "efficientnet-lite0-57934424.pth"
 
 
 def text_encoder(name: str, folder: Path | None) -> TextEncoder:
@@ -89,3 +93,53 @@ def _from_folder(folder: Path | None) -> TextEncoder:
         chosen[0],
         int(settings["max_seq_length"]),
     )
+
+
+def image_encoder(name: str, folder: Path | None, size: int) -> ImageEncoder:
+    """The picture encoder called `name`: `package`, `pixels` or `hub:NAME` of timm. size: pixels a side.
+
+    Raises `BadConfig` for an unknown name, `MissingResource` where its weights are away.
+    """
+    if name == "pixels":
+        return ImageEncoder.pixels()
+    if name == "package":
+        return _packaged_backbone(folder, size)
+    if name.startswith(HUB):
+        return _hub_backbone(name.removeprefix(HUB), size)
+    raise BadConfig(f"image encoder {name!r} is none of: package, pixels, {HUB}NAME")
+
+
+def _packaged_backbone(folder: Path | None, size: int) -> ImageEncoder:
+    """The packaged weights have other names in the same order as timm's."""
+    import timm
+    import torch
+
+    path = folder / PACKAGED_FILE if folder else None
+    if path is None or not path.is_file():
+        raise MissingResource(
+            f"{path} is missing: set `ingest-encoders.image` to `package` in params.yaml and run "
+            "`dvc repro ingest-encoders`, or set the stage's `encoder` to `pixels`"
+        )
+    given = torch.load(path, map_location="cpu", weights_only=True)
+    expected = timm.create_model(PACKAGED_BACKBONE, pretrained=False).state_dict()
+    pairs = list(zip(expected.items(), given.values(), strict=True))
+    if any(ours.shape != theirs.shape for (_, ours), theirs in pairs):
+        raise MissingResource(f"{path} does not hold the weights of {PACKAGED_BACKBONE}")
+    weights = {key: value.numpy() for (key, _), value in pairs if not key.startswith("classifier.")}
+    return ImageEncoder.timm(PACKAGED_BACKBONE, weights, size, (0.5,) * 3, (0.5,) * 3)
+
+
+def _hub_backbone(name: str, size: int) -> ImageEncoder:
+    import timm
+
+    try:
+        network = timm.create_model(name, pretrained=True, num_classes=0)
+    except (OSError, RuntimeError) as error:
+        raise MissingResource(
+            f"the image encoder {name!r} can't be loaded ({str(error).splitlines()[0]}): check the name, and that "
+            "the hub can be reached (HF_ENDPOINT and HF_HOME say where and what is kept), or set the stage's "
+            "`encoder` to `package` in params.yaml"
+        ) from None
+    weights = {key: value.numpy() for key, value in network.state_dict().items()}
+    seen = network.pretrained_cfg
+    return ImageEncoder.timm(name, weights, size, seen["mean"], seen["std"])

@@ -76,7 +76,7 @@ class Judge:
         """
         if suite not in self._suites:
             made = self._gx.ExpectationSuite(
-                name=f"{self.table} {suite}",
+                name=f"{self.table}-{suite}",
                 expectations=[self._expectation(rule) for rule in rules],
             )
             self._suites[suite] = self._context.suites.add(made)
@@ -142,10 +142,16 @@ class Judge:
             identifier = ValidationResultIdentifier(
                 expectation_suite_identifier=ExpectationSuiteIdentifier(name=suite.name),
                 run_id=run,
-                batch_identifier=f"{self.table} {name}",
+                batch_identifier=suite.name,
             )
-            context.validation_results_store.set(identifier, self._verdict(name))
+            verdict = self._verdict(name)
+            verdict.meta["run_id"] = run
+            context.validation_results_store.set(identifier, verdict)
         context.build_data_docs()
+        for page in sorted(partial.rglob("*.html")):
+            text = REMOTE.sub("", page.read_text(encoding="utf-8"))
+            page.write_text(text.replace("</head>", f"{STYLE}</head>", 1), encoding="utf-8")
+        (partial / "index.html").write_text(self._index(partial), encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
         return folder / "index.html"
@@ -182,6 +188,36 @@ class Judge:
             "success_percent": 100 * kept / total if total else 100.0,
         }
         return verdict
+
+    def _index(self, folder: Path) -> str:
+        """The first page: every rule with its verdict, and the way to Great Expectations' own pages."""
+        lines = []
+        for name, suite in self._suites.items():
+            page = next((folder / "validations" / suite.name).rglob("*.html"))
+            link = quote(page.relative_to(folder).as_posix())
+            lines.append(f'<h2><a href="{link}">{html.escape(name)}</a></h2>\n<table>')
+            lines.append(
+                "<tr><th>rule</th><th>column</th><th>looked at</th><th>broken</th><th>first values</th>"
+                "<th>cure</th></tr>"
+            )
+            for outcome in self._outcomes[name]:
+                values = "; ".join(str(cell_text(value, 60)) for value in outcome.values[:3])
+                cells = (
+                    outcome.rule.name,
+                    outcome.rule.column,
+                    f"{outcome.looked_at:,}",
+                    f"{outcome.broken:,}",
+                    values,
+                    outcome.rule.cure if outcome.broken else "",
+                )
+                row = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
+                lines.append(f'<tr class="{"no" if outcome.broken else "yes"}">{row}</tr>')
+            lines.append("</table>")
+        title = f"Data docs: {html.escape(self.table)}"
+        return (
+            f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>{STYLE}'
+            f"</head>\n<body><h1>{title}</h1>\n" + "\n".join(lines) + "\n</body></html>\n"
+        )
 
 
 def _refuse_errors(result: Any, name: str) -> None:

@@ -24,7 +24,7 @@ from typing import Any
 import pandas as pd
 
 from models.bundle import manifest_hash
-from pipelines.card import Facts, bundled, cut_dates, provenance, write_card
+from pipelines.card import Facts, cut_dates, encoders, provenance, write_card
 from pipelines.decision import Case, Decision, Rules, decide
 from pipelines.frozen import ROW, SCORE, Scores, Seal, check_scores, check_seal, read_scores
 from pipelines.harness import BadData, MissingResource, Params, Run, VitrineError, stage
@@ -42,6 +42,7 @@ from pipelines.registry import (
     Version,
     registered_name,
 )
+from pipelines.requirements import requirements
 
 VERDICT = "verdict"
 """A version's tag with what a person said of it: it outlives every later run."""
@@ -134,6 +135,7 @@ def register(run: Run, registry: Registry, candidate: Candidate) -> Version:
             candidate.capability,
             candidate.bundle,
             models=run.root / "models",
+            packages=requirements(run.root / "models", candidate.capability),
             example=example,
             card=card,
             tags={
@@ -174,10 +176,18 @@ def facts(run: Run, candidate: Candidate, figures: Mapping[str, Any]) -> Facts:
         rows=candidate.seal.rows,
         figures=figures,
         params={**document[name], **document["profiles"][run.profile].get(name, {})},
-        sources=provenance([split]) + bundled(candidate.bundle),
+        sources=provenance([split]) + encoders(encoder_folders(run, name)),
         dates=cut_dates(split),
         megabytes=candidate.megabytes,
     )
+
+
+def encoder_folders(run: Run, capability: str) -> list[Path]:
+    """The folders of the frozen encoders that the capability, or a stage that it is made from, reads."""
+    stages = {capability, *run.graph.upstream(capability)}
+    deps = {dep for name in stages for dep in run.graph.nodes[name].deps}
+    found = sorted(dep for dep in deps if dep.startswith("data/ingest-encoders/"))
+    return [run.input(dep.removeprefix("data/")) for dep in found]
 
 
 def settle(

@@ -27,6 +27,7 @@ from pipelines.harness.tracking import EXPERIMENT, client
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 MANIFEST, LOADS = "manifest", "loads"
+PREFIX = "vitrine."
 LOAD_SECONDS = 300
 CARD_LIMIT = 5000  # characters of a description in MLflow's database
 
@@ -41,7 +42,7 @@ def registered_name(capability: str) -> str:
     >>> registered_name("sentiment")
     'vitrine.sentiment'
     """
-    return f"vitrine.{capability}"
+    return f"{PREFIX}{capability}"
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,7 @@ class Registry:
         bundle: Path,
         *,
         models: Path,
+        packages: list[str],
         example: Path,
         card: str,
         tags: Mapping[str, str],
@@ -136,9 +138,9 @@ class Registry:
     ) -> Version:
         """The version that holds `bundle`, made where there is none.
 
-        models: the package that loads it, which travels along. example: folder with `input.parquet` and
-        `output.parquet`. card: the version's description (Markdown). scratch: a folder that does not exist, used
-        and removed. about: one sentence on the capability.
+        models: the package that loads it, which travels along. packages: what that needs, pinned. example: folder
+        with `input.parquet` and `output.parquet`. card: the version's description (Markdown). scratch: a folder that
+        does not exist, used and removed. about: one sentence on the capability.
         """
         manifest = manifest_hash(bundle)
         known = self.by_manifest(capability, manifest)
@@ -150,7 +152,9 @@ class Registry:
                 self.api.create_registered_model(name, description=about)
             model_id = self._logged(capability, manifest)
             if model_id is None:
-                model_id = self._log(capability, bundle, manifest, models, example, run_id, scratch)
+                model_id = self._log(
+                    capability, bundle, manifest, models, packages, example, run_id, scratch
+                )
             made = self.api.create_model_version(
                 name,
                 f"models:/{model_id}",
@@ -179,6 +183,7 @@ class Registry:
         bundle: Path,
         manifest: str,
         models: Path,
+        packages: list[str],
         example: Path,
         run_id: str,
         scratch: Path,
@@ -187,10 +192,7 @@ class Registry:
         from mlflow.entities import LoggedModelOutput
         from mlflow.models import Model, infer_signature
 
-        from pipelines.requirements import requirements
-
         asked, answered = read_example(example)
-        kind = json.loads((bundle / "config.json").read_text("utf-8"))["kind"]
         logged = self.api.create_logged_model(
             self._experiment(),
             name=capability,
@@ -205,7 +207,7 @@ class Registry:
                 code_paths=[str(models)],
                 signature=infer_signature(asked, answered),
                 input_example=asked,
-                pip_requirements=requirements(models, kind),
+                pip_requirements=packages,
                 mlflow_model=Model(
                     artifact_path=logged.artifact_location,
                     model_uuid=logged.model_id,
@@ -299,16 +301,16 @@ class Registry:
         return found[0].parent
 
     def champions(self) -> list[Standing]:
-        """How every capability stands, in the order of the pipeline; those without a version are left out."""
-        from pipelines.capabilities import MODULES
-
-        found = []
-        for capability in MODULES:
-            known = self.versions(capability)
-            if known:
-                name = registered_name(capability)
-                found.append(Standing(name, self.aliases(capability), len(known)))
-        return found
+        """How every registered model of ours stands, by name."""
+        with self._reach():
+            names = [
+                model.name for model in self.api.search_registered_models(f"name LIKE '{PREFIX}%'")
+            ]
+        capabilities = [name.removeprefix(PREFIX) for name in sorted(names)]
+        return [
+            Standing(registered_name(one), self.aliases(one), len(self.versions(one)))
+            for one in capabilities
+        ]
 
     @contextlib.contextmanager
     def _globally(self) -> Iterator[None]:

@@ -30,6 +30,8 @@ from pipelines.harness import BadConfig, BadData, Params, Run, stage
 from pipelines.tables import LANGUAGES, Images, Interactions, Products, Questions, Reviews
 
 PARTS = ("train", "valid", "test")
+TASKS = ("recognition", "attributes", "sentiment", "answers")
+"""Those that are cut by families where their rows have no time."""
 FAMILY, CONTENT, TWIN, DRAW, PART, MOMENT = (
     "_family",
     "_content",
@@ -50,9 +52,8 @@ class SplitParams(Params):
     """The moment (ISO 8601, UTC) at which test begins; empty: the last `test_days` days of the data."""
     valid_days: int
     test_days: int
-    valid_share: float
-    """Share of the families that go to valid, where rows have no time."""
-    test_share: float
+    shares: dict[str, list[float]]
+    """For each task whose rows have no time: the shares of the families that go to valid and to test."""
     attributes: list[str]
     """Columns of products that the attributes model fills in."""
     picture_attribute: str
@@ -100,11 +101,13 @@ def split(run: Run, params: SplitParams) -> None:
 
 def check(params: SplitParams) -> None:
     """Raise `BadConfig` where the parameters leave a part empty whatever the data."""
-    shares = (params.valid_share, params.test_share)
-    if min(shares) <= 0 or sum(shares) >= 1:
-        raise BadConfig(
-            f"split.valid_share {shares[0]} and split.test_share {shares[1]} must be above 0 and leave a rest"
-        )
+    if set(params.shares) != set(TASKS):
+        raise BadConfig(f"split.shares must name {', '.join(TASKS)} and no other")
+    for task, shares in params.shares.items():
+        if len(shares) != 2 or min(shares) <= 0 or sum(shares) >= 1:
+            raise BadConfig(
+                f"split.shares.{task} {shares}: give two, of valid and of test, above 0, that leave a rest"
+            )
     if min(params.valid_days, params.test_days, params.max_eval_rows) < 1:
         raise BadConfig(
             "split.valid_days, split.test_days and split.max_eval_rows must be at least 1"
@@ -161,10 +164,11 @@ class Job:
         """A number in [0, 1) for each family, as hexadecimal text, from the seed and the family's name."""
         return (ibis.literal(f"{self.run.seed}:") + family).hexdigest("md5").substr(0, DIGITS)
 
-    def part(self, table: ibis.Table) -> ibis.Value:
+    def part(self, task: str, table: ibis.Table) -> ibis.Value:
         """The part of each row, by its moment where it has one, else by its family's draw."""
-        test_below = _hex(self.params.test_share)
-        valid_below = _hex(self.params.test_share + self.params.valid_share)
+        valid_share, test_share = self.params.shares[task]
+        test_below = _hex(test_share)
+        valid_below = _hex(test_share + valid_share)
         drawn = self.draw(table[FAMILY])
         by_draw = ibis.cases(
             (drawn < test_below, "test"), (drawn < valid_below, "valid"), else_="train"
@@ -189,7 +193,7 @@ class Job:
         """
         names = [f"{CONTENT}{at}" for at in range(len(contents))]
         rows = table.mutate(**dict(zip(names, contents, strict=True)))
-        rows = rows.mutate(**{PART: self.part(rows), DRAW: self.draw(rows[key])})
+        rows = rows.mutate(**{PART: self.part(task, rows), DRAW: self.draw(rows[key])})
         rows = engine.keep(self.con, f"split_{task}", rows)
         columns = [name for name in table.columns if name not in (FAMILY, MOMENT)]
         found: dict[str, ibis.Table] = {"train": rows.filter(_[PART] == "train")}
@@ -216,10 +220,10 @@ class Job:
         note: dict[bytes, bytes],
         pictures: ibis.Table | None = None,
     ) -> None:
-        """Write the parts of a task; evaluation parts with the bytes of their pictures."""
+        """Write the parts of a task, with the bytes of their pictures."""
         sizes = {}
         for part, rows in parts.items():
-            if pictures is not None and part != "train":
+            if pictures is not None:
                 rows = rows.left_join(
                     pictures.select(Images.IMAGE, Images.BYTES), Images.IMAGE
                 ).drop(f"{Images.IMAGE}_right")
@@ -238,8 +242,8 @@ class Job:
             raise BadData(
                 f"{task}: no rows in {' and '.join(empty)} ({sum(sizes.values()):,} in the others). The cut is "
                 f"at {self.cut.valid_from} and {self.cut.test_from} for rows with a time, else by shares: "
-                "change split.valid_days, split.test_days, split.test_from, split.valid_share or "
-                "split.test_share in params.yaml, or bring more rows"
+                "change split.valid_days, split.test_days, split.test_from or split.shares in params.yaml, "
+                "or bring more rows"
             )
 
     def recommending(self, tables: dict[str, ibis.Table], notes: dict[str, dict]) -> None:

@@ -72,6 +72,11 @@ class Rule:
     cure: str
     judged: str
 
+    @property
+    def title(self) -> str:
+        """What names the rule among those of its table."""
+        return f"{self.name}: {self.column}"
+
 
 def flag(rule: str, column: str) -> str:
     """The name of the column of booleans that tells which cells of `column` keep `rule`."""

@@ -1,9 +1,10 @@
 """Encode product texts and reviews with the frozen text encoder.
 
-A product's vector is the mean of its fields' vectors (title, category, description: those it has), a review's that
-of its text; a review that lies in the table sentence by sentence as well is the mean of its sentences.
+A product's vector is that of its title alone (its category is what another model has to find), a review's that of
+its text; a review that lies in the table sentence by sentence as well is the mean of its sentences.
 """
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,7 +17,7 @@ from pipelines.harness import Bug, Params, Run, stage
 from pipelines.tables import Products, Reviews
 from pipelines.vectors import write_vectors
 
-FIELDS = (Products.TITLE, Products.CATEGORY, Products.DESCRIPTION)
+AMOUNT = re.compile(r"\d+(?:[.,/]\d+)*")
 TOLERANCE = 1e-3
 """Largest difference of a number to that of sentence-transformers: what float16 weights cost."""
 
@@ -30,6 +31,8 @@ class TextFeaturesParams(Params):
     """Texts at a time."""
     languages: list[str]
     """Languages that the encoder reads; reviews in others get no vector."""
+    share_amounts: bool
+    """Titles that differ in their numbers alone share the vector of the first of them, which saves time."""
     reference_texts: int
     """So many texts are encoded by sentence-transformers too, and must come out the same; 0: none."""
 
@@ -44,24 +47,22 @@ def text_features(run: Run, params: TextFeaturesParams) -> None:
         texts = [*products[Products.TITLE].to_pylist(), *reviews[Reviews.TEXT].to_pylist()]
         source = str(packaged) if packaged else params.encoder.removeprefix(HUB)
         check(encoder, source, texts[:: max(len(texts) // params.reference_texts, 1)])
-    fields = [products[name].to_pylist() for name in FIELDS if name in products.column_names]
+    titles = products[Products.TITLE].to_pylist()
+    if params.share_amounts:
+        titles = without_twins(titles)
     sentences, wholes = parts_of(reviews)
-    texts = [text or "" for field in fields for text in field]
-    texts += [reviews[Reviews.TEXT][at].as_py() for at in sentences]
+    texts = titles + reviews[Reviews.TEXT].take(pa.array(sentences, pa.int64())).to_pylist()
     vectors = encoder.encode(texts, params.batch, run.advance)
     identity = encoder.identity
-    of_products = len(fields) * products.num_rows
-    stacked = vectors[:of_products].reshape(len(fields), products.num_rows, encoder.width)
-    present = np.array([[bool(text) for text in field] for field in fields])
     write_vectors(
         run.output("products.parquet"),
         Products.ITEM,
         products[Products.ITEM].to_pylist(),
-        unit((stacked * present[:, :, None]).sum(0)),
+        vectors[: len(titles)],
         identity,
     )
     table = np.zeros((reviews.num_rows, encoder.width), dtype=np.float32)
-    table[sentences] = vectors[of_products:]
+    table[sentences] = vectors[len(titles) :]
     for whole, of in wholes.items():
         table[whole] = table[of].mean(0)
     write_vectors(
@@ -82,6 +83,18 @@ def readable(reviews: pa.Table, languages: Sequence[str]) -> pa.Table:
         return reviews
     known = reviews[Reviews.LANGUAGE].to_pylist()
     return reviews.filter(pa.array([tongue is None or tongue in languages for tongue in known]))
+
+
+def without_twins(titles: Sequence[str]) -> list[str]:
+    """Each title as the first, in order of text, of those that differ from it in numbers alone.
+
+    >>> without_twins(["Tea, 9 oz", "Tea, 12.5 oz", "Tea, 9 ct"])
+    ['Tea, 12.5 oz', 'Tea, 12.5 oz', 'Tea, 9 ct']
+    """
+    first: dict[str, str] = {}
+    for title in sorted(set(titles)):
+        first.setdefault(AMOUNT.sub("0", title), title)
+    return [first[AMOUNT.sub("0", title)] for title in titles]
 
 
 def parts_of(reviews: pa.Table) -> tuple[list[int], dict[int, list[int]]]:

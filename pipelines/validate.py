@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 
 from pipelines import engine, suites
 from pipelines.harness import BadConfig, BadData, Bug, Params, Run, stage
+from pipelines.judge import Judge
 from pipelines.suites import Limits, Rule, cell_text, flag
 from pipelines.tables import TABLES, Interactions, Questions, Reviews, Table
 
@@ -66,7 +67,7 @@ def validate(run: Run, params: ValidateParams) -> None:
     if not 0 <= params.max_quarantine_share < 1:
         raise BadConfig("validate.max_quarantine_share must be at least 0 and below 1")
     files = _inputs(run, contract.name)
-    judge = suites.Judge(contract.name)
+    judge = Judge(contract.name)
     spill = run.state.home / "spill" / run.name
     with engine.engine(run.threads, params.memory_gb, spill) as con:
         gate = Gate(run, params, contract, files, judge, con)
@@ -134,13 +135,18 @@ class Gate:
     params: ValidateParams
     contract: Table
     files: dict[str, Path]
-    judge: suites.Judge
+    judge: Judge
     con: Any
+    columns: list[str] = field(init=False)
+    source: ibis.Table = field(init=False)
+    """All rows as they came, with the contract's types, `FILE` and `ROW`."""
     lines: list[pa.Table] = field(default_factory=list)
-    broken: int = 0
-    total: int = 0
-    out_of_order: int = 0
+    """The quarantine so far."""
     examples: dict[Rule, list[dict[str, Any]]] = field(default_factory=dict)
+    total: int = 0
+    broken: int = 0
+    """Rows set aside."""
+    out_of_order: int = 0
 
     @property
     def page(self) -> Path:
@@ -266,11 +272,10 @@ class Gate:
         schema = table.schema().to_pyarrow()
         plain = pa.schema([schema.field(name) for name in schema.names if name in self.columns])
         rules = suites.row_rules(self.contract, plain)
+        used = {rule.judged for rule in rules} | {rule.column for rule in rules}
         seen = 0
         for block in self._blocks(table, rules):
-            columns = [FILE, ROW] + [name for name in block.column_names if name not in (FILE, ROW)]
-            judged = {rule.judged for rule in rules} | {rule.column for rule in rules}
-            frame = block.select([name for name in columns if name in judged]).to_pandas()
+            frame = block.select([name for name in block.column_names if name in used]).to_pandas()
             found = self.judge.judge("rows", rules, frame)
             self._set_aside(block, rules, found)
             seen += block.num_rows

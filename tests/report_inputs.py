@@ -98,32 +98,22 @@ def shop(data: Path, rng: np.random.Generator) -> None:
             "rank": rank,
             "item_id": items[(rank + at) % ITEMS] if rank != 2 else items[3],
             "score": 1.0 / rank,
-            "reason": "Bought together with" if rank % 2 else "Popular now",
-            "reason_item_id": items[rank] if rank % 2 else None,
+            "reason": ("again", "because", "popular")[rank % 3],
+            "reason_item_id": items[rank] if rank % 3 == 1 else None,
         }
         for at, user in enumerate(users)
         for rank in range(1, 11)
     ]
     write_table(data / "recommend/lists.parquet", pd.DataFrame(lists))
-    rows = [
-        {
-            "row_id": f"{item}:{field}",
-            "score": float(good),
-            "item_id": item,
-            "field": field,
-            "prediction": "Grocery" if good else HOSTILE_TITLE,
-            "truth": "Grocery",
-            "confidence": float(sure),
-            "slice_field": field,
-            "commonest_value": 0.5,
-        }
-        for item in items
-        for field, good, sure in zip(
-            ("department", "brand"), rng.random(2) < 0.8, rng.uniform(0.5, 1, 2), strict=True
-        )
-    ]
-    notes = {"vitrine.bundle": BUNDLE, "vitrine.baselines": '["commonest_value"]'}
-    write_table(data / "evaluate/attributes/scores.parquet", pd.DataFrame(rows), notes)
+    good = rng.random((ITEMS, 2)) < 0.8
+    frame = {"row_id": items, "score": good.mean(1), "slice_source": "title"}
+    for at, field in enumerate(("department", "brand")):
+        frame[f"prediction_{field}"] = np.where(good[:, at], "Grocery", HOSTILE_TITLE)
+        frame[f"right_{field}"] = good[:, at].astype(float)
+        frame[f"confidence_{field}"] = rng.uniform(0.5, 1, ITEMS)
+    frame["majority"] = 0.5
+    notes = {"vitrine.bundle": BUNDLE, "vitrine.baselines": '["majority"]'}
+    write_table(data / "evaluate/attributes/scores.parquet", pd.DataFrame(frame), notes)
     test = products[["item_id", "title"]].assign(department="Grocery", brand="Grocery")
     write_table(data / "split/attributes/test.parquet", test)
 

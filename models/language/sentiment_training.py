@@ -20,6 +20,7 @@ class Settings:
     hidden: int
     epochs: int
     batch: int
+    wide_rate: float
     rate: float
     decay: float
 
@@ -27,7 +28,9 @@ class Settings:
 class Fitting(pl.LightningModule):
     """Cross-entropy in which every class of every language weighs the same in sum."""
 
-    def __init__(self, network: Network, weights: np.ndarray, settings: Settings, steps: int) -> None:
+    def __init__(
+        self, network: Network, weights: np.ndarray, settings: Settings, steps: int
+    ) -> None:
         super().__init__()
         self.network, self.settings, self.steps = network, settings, steps
         self.weights = torch.from_numpy(weights.astype(np.float32))
@@ -46,11 +49,17 @@ class Fitting(pl.LightningModule):
         self.log("valid_loss", self._loss(batch), batch_size=len(batch[-1]))
 
     def configure_optimizers(self) -> dict:
+        wide = list(self.network.wide.parameters())
+        narrow = [
+            value for name, value in self.network.named_parameters() if not name.startswith("wide.")
+        ]
+        rates = [self.settings.wide_rate, self.settings.rate]
         optimizer = torch.optim.AdamW(
-            self.network.parameters(), self.settings.rate, weight_decay=self.settings.decay
+            [{"params": wide, "lr": rates[0]}, {"params": narrow, "lr": rates[1]}],
+            weight_decay=self.settings.decay,
         )
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, self.settings.rate, total_steps=self.steps, pct_start=0.1
+            optimizer, rates, total_steps=self.steps, pct_start=0.1
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -115,9 +124,7 @@ def train(
         reading.grams.buckets, encoder.width, settings.hidden, np.asarray(reading.labels)
     )
     languages = len(reading.languages)
-    network.weights.copy_(
-        torch.from_numpy(gram_weights(inputs, languages, reading.grams.buckets))
-    )
+    network.weights.copy_(torch.from_numpy(gram_weights(inputs, languages, reading.grams.buckets)))
     steps = settings.epochs * -(-len(labels) // settings.batch)
     module = Fitting(network, class_weights(inputs.languages, labels, languages), settings, steps)
     curves = fit(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipelines.report_sections.inputs import Choice, Inputs
+from pipelines.report_sections.inputs import Absent, Choice, Inputs
 from pipelines.report_sections.judged import scores, slices
 from pipelines.tables import Questions as Q
 from pipelines.tables import Reviews
@@ -21,10 +21,12 @@ def view(inputs: Inputs, choice: Choice) -> dict[str, Any]:
     asked = inputs.table(TEST, need=(Q.QUESTION, Q.ITEM, Q.TEXT), like=(Q.REVIEW, Q.START, Q.END))
     asked = asked.drop_duplicates(Q.QUESTION).set_index(Q.QUESTION)
     chosen = choice.pick(set(asked.index) & set(frame.index), choice.rows)
+    if not chosen:
+        raise Absent(f"data/{TEST} holds none of the questions that were scored.")
     ids = {*frame.loc[chosen, "answer_review_id"], *asked.loc[chosen, Q.REVIEW]}
     wanted = sorted(key for key in ids if isinstance(key, str) and key)
     read = inputs.table(
-        REVIEWS, need=(Reviews.REVIEW, Reviews.TEXT), where=[(Reviews.REVIEW, "in", wanted)]
+        REVIEWS, need=(Reviews.REVIEW, Reviews.TEXT), among=(Reviews.REVIEW, wanted)
     )
     texts = dict(zip(read[Reviews.REVIEW], read[Reviews.TEXT], strict=True))
     questions = []

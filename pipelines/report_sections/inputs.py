@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 
@@ -85,11 +87,11 @@ class Inputs:
         name: str,
         need: tuple[str, ...] = (),
         like: tuple[str, ...] = (),
-        where: list[tuple[str, str, Any]] | None = None,
+        among: tuple[str, list[str]] | None = None,
     ) -> pd.DataFrame:
         """Columns of a Parquet file: all of `need`, those of `like` that it has, or every one when both are empty.
 
-        where: filters of pyarrow, so that a large table is not read as a whole.
+        among: a column of text and its wanted values, so that a large table is not read as a whole.
         Raises `Absent` where the file or a needed column is not there.
         """
         has = self.columns(name)
@@ -97,8 +99,10 @@ class Inputs:
         if short:
             raise Absent(f"data/{name} has no column {', '.join(short)}.")
         chosen = [*need, *(column for column in like if column in has)] if need or like else None
-        read = pq.read_table(self.path(name), columns=chosen, filters=where)
-        return read.to_pandas()
+        where = None
+        if among:
+            where = pc.field(among[0]).isin(pa.array(among[1], pa.string()))
+        return pq.read_table(self.path(name), columns=chosen, filters=where).to_pandas()
 
     def values(self, name: str, column: str) -> list[str]:
         """The different values of one column, sorted, read one row group at a time."""

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from pipelines.report_sections.capabilities import named
-from pipelines.report_sections.inputs import Inputs
+from pipelines.report_sections.inputs import Absent, Inputs
 
 SLICE = "slice_"
 OUTCOME = ("row_id", "score", "prediction", "truth", "confidence")
@@ -27,7 +27,10 @@ def scores(inputs: Inputs, key: str, need: tuple[str, ...] = OUTCOME) -> Judged:
     name = f"evaluate/{key}/scores.parquet"
     more = tuple(column for column in inputs.columns(name) if column not in need)
     baselines = json.loads(inputs.note(name, BASELINES) or "[]")
-    return Judged(inputs.table(name, need=need, like=more), baselines)
+    rows = inputs.table(name, need=need, like=more)
+    if not len(rows):
+        raise Absent(f"data/{name} holds no rows.")
+    return Judged(rows, baselines)
 
 
 def slices(judged: Judged) -> dict[str, Any]:

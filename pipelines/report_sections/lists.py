@@ -14,6 +14,12 @@ TITLE = "Lists"
 LISTS = "recommend/lists.parquet"
 SPLIT = "split/recommending"
 LISTED = (I.USER, "rank", I.ITEM, "score", "reason", "reason_item_id")
+REASONS = {
+    "again": "Had it before",
+    "because": "Goes with",
+    "popular": "Popular lately",
+    "catalogue": "New on the shelf",
+}
 WORDS = {"purchase": "bought", "view": "seen", "cart": "put in the cart", "rating": "rated"}
 
 
@@ -23,10 +29,12 @@ def view(inputs: Inputs, choice: Choice) -> dict[str, Any]:
     if not everyone:
         raise Absent(f"data/{LISTS} holds no list.")
     chosen = choice.pick(everyone, choice.users)
-    offered = inputs.table(LISTS, need=LISTED, where=[(I.USER, "in", chosen)])
+    offered = inputs.table(LISTS, need=LISTED, among=(I.USER, chosen))
+    lengths = offered.groupby(I.USER).size()
     offered = offered[offered["rank"] <= choice.rows]
-    had = _history(inputs, chosen)
-    had = had.groupby(I.USER, sort=False).head(choice.rows)
+    history = _history(inputs, chosen)
+    before = {(line.user_id, line.item_id): line for line in history.itertuples()}
+    had = history.groupby(I.USER, sort=False).head(choice.rows)
     because = offered["reason_item_id"].dropna()
     goods = _goods(inputs, sorted({*offered[I.ITEM], *had[I.ITEM], *because}))
     users = []
@@ -39,11 +47,12 @@ def view(inputs: Inputs, choice: Choice) -> dict[str, Any]:
                     {**goods(line.item_id), "times": line.times, "last": line.last, "how": line.how}
                     for line in had[had[I.USER] == user].itertuples()
                 ],
+                "more": int(lengths[user]) - len(mine),
                 "offered": [
                     {
                         **goods(line.item_id),
                         "rank": line.rank,
-                        "why": _why(line.reason, line.reason_item_id, goods),
+                        "why": _why(line, before.get((user, line.item_id)), goods),
                     }
                     for line in mine.itertuples()
                 ],
@@ -58,7 +67,7 @@ def _history(inputs: Inputs, users: list[str]) -> pd.DataFrame:
         inputs.table(
             f"{SPLIT}/{part}.parquet",
             need=(I.USER, I.ITEM, I.TIME, I.EVENT),
-            where=[(I.USER, "in", users)],
+            among=(I.USER, users),
         )
         for part in ("train", "valid", "test")
     ]
@@ -80,12 +89,12 @@ def _history(inputs: Inputs, users: list[str]) -> pd.DataFrame:
 
 
 def _goods(inputs: Inputs, items: list[str]) -> Any:
-    """A function from item_id to its title, category and, where the product has one, its picture."""
+    """A function from item_id to its title, kind (category and brand) and, where the product has one, its picture."""
     table = inputs.table(
         f"{SPLIT}/products.parquet",
         need=(P.ITEM, P.TITLE),
-        like=(P.CATEGORY, P.IMAGE),
-        where=[(P.ITEM, "in", items)],
+        like=(P.CATEGORY, P.BRAND, P.IMAGE),
+        among=(P.ITEM, items),
     ).set_index(P.ITEM)
     pictures: dict[str, str] = {}
     if P.IMAGE in table and table[P.IMAGE].notna().any():
@@ -97,16 +106,23 @@ def _goods(inputs: Inputs, items: list[str]) -> Any:
 
     def describe(item: str) -> dict[str, str]:
         record = records.get(item, {})
-        category = record.get(P.CATEGORY)
+        kinds = (record.get(P.CATEGORY), record.get(P.BRAND))
         return {
             "title": record.get(P.TITLE) or item,
-            "category": category if isinstance(category, str) else "",
+            "kind": " · ".join(kind for kind in kinds if isinstance(kind, str) and kind),
             "picture": pictures.get(record.get(P.IMAGE) or "", ""),
         }
 
     return describe
 
 
-def _why(reason: str, item: str | None, goods: Any) -> dict[str, str]:
-    """The sentence of a reason and, where an earlier item is its cause, that item's title."""
-    return {"text": reason, "title": goods(item)["title"] if isinstance(item, str) and item else ""}
+def _why(line: Any, before: Any, goods: Any) -> dict[str, str]:
+    """The words of a reason and, where an earlier item is its cause, that item's title.
+
+    before: the user's history with the item itself, or None.
+    """
+    text = REASONS.get(line.reason, line.reason)
+    if line.reason == "again" and before is not None:
+        text = f"{before.how.capitalize()} {before.times:,}×, last on {before.last}"
+    cause = line.reason_item_id
+    return {"text": text, "title": goods(cause)["title"] if isinstance(cause, str) else ""}

@@ -35,8 +35,6 @@ def data_uri(content: bytes, name: str) -> str:
 def thumbnails(inputs: Inputs, keys: list[str]) -> dict[str, str]:
     """Image key to data URI, for those of `keys` that the table of pictures holds. Raises `Absent`."""
     wanted = sorted(set(keys))
-    found = inputs.table(
-        TABLE, need=(Images.IMAGE, Images.BYTES), where=[(Images.IMAGE, "in", wanted)]
-    )
+    found = inputs.table(TABLE, need=(Images.IMAGE, Images.BYTES), among=(Images.IMAGE, wanted))
     pairs = zip(found[Images.IMAGE], found[Images.BYTES], strict=True)
     return {key: data_uri(content, key) for key, content in pairs}

@@ -16,8 +16,7 @@ VALID_FROM = TEST_FROM - datetime.timedelta(days=14)
 SIZES = {
     "valid_days": 14,
     "test_days": 14,
-    "valid_share": 0.2,
-    "test_share": 0.3,
+    "shares": dict.fromkeys(("recognition", "attributes", "sentiment", "answers"), [0.2, 0.3]),
     "max_eval_rows": 1000,
     "attributes": ["department", "category", "brand"],
     "picture_attribute": "type",

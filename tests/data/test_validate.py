@@ -1,9 +1,11 @@
 """The gate sets aside exactly the rows that break a rule, names them, and stops where there are too many."""
 
 import datetime
+import re
 import tempfile
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -11,7 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines.suites import Judge
+from pipelines.harness import Bug
+from pipelines.judge import Judge
+from pipelines.suites import Rule
 from pipelines.validate import validate
 from tests.data.shops import INPUTS, START, Shop, changed, make_shop, picture, tables
 
@@ -154,7 +158,10 @@ def test_too_many_broken_rows_stop_the_run(shop: Shop, capsys: pytest.CaptureFix
     assert "how to fix it: price must be at least 0" in text
     assert not (shop.root / "data/validate-products").exists()
     page = shop.root / ".vitrine/data-docs/products/index.html"
-    assert page.exists() and str(page) in text
+    assert str(page) in text
+    assert "in range" in page.read_text() and "validations/products-rows" in page.read_text()
+    for path in page.parent.rglob("*.html"):
+        assert not re.search(r"(src|url\(|<link)[^>]*https?:", path.read_text())
 
 
 @pytest.mark.usefixtures("without_pages")
@@ -273,6 +280,15 @@ def test_several_files_are_one_table_with_all_their_sources(shop: Shop) -> None:
     }
     assert table.schema.metadata[b"vitrine.source"] == b"made reviews; elsewhere"
     assert table.schema.metadata[b"vitrine.licence"] == b"CC0-1.0"
+
+
+def test_an_expectation_that_fails_to_compute_is_no_verdict_on_the_data() -> None:
+    absent = Rule("in range", "price", "ExpectColumnValuesToBeBetween", {"min_value": 0}, "", "no")
+    text = Rule("in range", "name", "ExpectColumnValuesToBeBetween", {"min_value": 0}, "", "name")
+    frame = pd.DataFrame({"price": [1.0], "name": ["x"]})
+    for rule in (absent, text):
+        with pytest.raises(Bug, match="could not be judged"):
+            Judge("products").judge("rows", [rule], frame)
 
 
 def test_an_unknown_table_is_bad_configuration(shop: Shop) -> None:

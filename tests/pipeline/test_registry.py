@@ -61,7 +61,7 @@ def test_a_bundle_is_registered_once_and_loads_without_a_checkout(project: Proje
 
     told = registry.api.get_model_version("vitrine.sentiment", "1")
     assert registry.api.get_run(told.run_id).data.tags["stage"] == "promote@sentiment"
-    for part in ("accuracy", "coin", "language/zh", "a test: CC0", "made by hand: CC0", manifest):
+    for part in ("accuracy", "coin", "language/zh", "a test: CC0", "an encoder 6: CC0", manifest):
         assert part in told.description
     tags = {"test", "git_commit", "profile", "metric", "quality", "baseline", "manifest", "loads"}
     assert tags <= told.tags.keys()
@@ -129,6 +129,7 @@ def test_a_killed_registration_is_finished_by_the_next(
             "sentiment",
             tmp_path / "bundle",
             models=Path(models.__file__).parent,
+            packages=["numpy"],
             example=example,
             card="# a card",
             tags={},

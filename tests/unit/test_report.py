@@ -4,17 +4,19 @@ import html.parser
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.harness import BadData
 from pipelines.report import TEMPLATES, figure, reasons, render, signed
-from pipelines.report_sections import ORDER, build_sections
+from pipelines.report_sections import ORDER, answers, build_sections
 from pipelines.report_sections.answers import quote
 from pipelines.report_sections.charts import draw, whiskers
 from pipelines.report_sections.inputs import Absent, Choice, Inputs
@@ -124,9 +126,25 @@ def test_an_absent_input_hides_its_section_and_says_so(data: Path, gone: str, ke
     def find(name: str) -> Path | None:
         return data / name if name != gone and (data / name).exists() else None
 
-    sections = {section.key: section for section in build_sections(Inputs(find), CHOICE)}
-    assert gone in sections[key].absent
-    assert not sections["data"].absent
+    with pytest.raises(Absent, match=f"data/{gone} has not been written"):
+        import_module(f"pipelines.report_sections.{key}").view(Inputs(find), CHOICE)
+
+
+def test_an_empty_table_hides_its_section(data: Path, tmp_path: Path) -> None:
+    empty = pq.read_table(data / "evaluate/answers/scores.parquet").slice(0, 0)
+    pq.write_table(empty, tmp_path / "empty.parquet")
+
+    def find(name: str) -> Path:
+        return tmp_path / "empty.parquet" if name.endswith("scores.parquet") else data / name
+
+    with pytest.raises(Absent, match="holds no rows"):
+        answers.view(Inputs(find), CHOICE)
+
+
+def test_no_wanted_value_is_no_row(data: Path) -> None:
+    inputs = Inputs(lambda name: data / name)
+    table = inputs.table("split/answers/reviews.parquet", among=("review_id", []))
+    assert len(table) == 0
 
 
 def test_nothing_at_all_is_still_a_page(tmp_path: Path) -> None:
@@ -178,7 +196,7 @@ def test_pictures_are_decoded_and_encoded_again() -> None:
         data_uri(b"<svg onload=alert(1)>", "broken")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.text(min_size=1), unique=True), st.integers(0, 9), st.integers(0, 5))
 def test_picks_do_not_depend_on_order(keys: list[str], count: int, seed: int) -> None:
     choice = Choice(seed, 1, 1, 1)
@@ -187,7 +205,7 @@ def test_picks_do_not_depend_on_order(keys: list[str], count: int, seed: int) ->
     assert len(chosen) == min(count, len(keys)) and set(chosen) <= set(keys)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.text(max_size=300), st.integers(0, 300), st.integers(0, 300), st.integers(10, 200))
 def test_a_quote_is_exactly_the_slice(text: str, start: int, end: int, length: int) -> None:
     end = min(end, len(text))

@@ -17,8 +17,7 @@ class Sentiment:
         return cls(bundle.tensors["good"])
 
     def to_bundle(self) -> Bundle:
-        config = {"source": "made by hand", "licence": "CC0"}
-        return Bundle("sentiment", config, {"good": self.good})
+        return Bundle("sentiment", tensors={"good": self.good})
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         """text, language -> label, confidence, probabilities (a list of three)."""

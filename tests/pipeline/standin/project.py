@@ -32,6 +32,10 @@ class Project:
         shutil.copy(HERE / "model.py", root / "models" / "language" / "sentiment.py")
         shutil.copy(HERE / "capability.py", root / "pipelines" / "capabilities" / "sentiment.py")
         self.choose(profile="tiny", promotion="automatic")
+        encoder = root / "data" / "ingest-encoders" / "text"
+        encoder.mkdir(parents=True)
+        note = {"encoder": "package", "package": "an encoder 6", "licence": "CC0"}
+        (encoder / "source.json").write_text(json.dumps(note))
         split = root / "data" / "split" / "sentiment"
         split.mkdir(parents=True)
         table = pa.table(

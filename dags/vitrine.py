@@ -1,0 +1,168 @@
+"""The shop's pipeline: data in, validated, models trained, judged, promoted; lists and the report out.
+
+Each task is one stage of `dvc.yaml`, run by DVC: what did not change is not done again, so that a run may be started
+at any time. The form's choices are written to `params.yaml` before the first stage; a run that another one started
+keeps those that stand there.
+
+| field | what it does |
+|---|---|
+| profile | how much data and how many epochs |
+| promotion | a better model becomes champion by itself, after a person approved it, or not at all |
+| force | run every stage though nothing changed |
+
+A failed task says what, where and how to mend it at the end of its log. Clear it, and the run goes on from there.
+"""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import DAG, Asset, BaseOperator, Context, Param, TaskGroup
+from airflow.sdk.exceptions import AirflowFailException
+
+from pipelines.harness.errors import BadConfig, BadData
+from pipelines.harness.graph import Graph, Node, read_graph
+from pipelines.harness.params import PROMOTIONS, read_params
+
+ROOT = Path(__file__).resolve().parent.parent
+RETRY_DELAY = timedelta(seconds=5)
+
+
+class Stage(BaseOperator):
+    """Runs one stage of `dvc.yaml` as `python -m pipelines.run` does."""
+
+    ui_color = "#e8f1fa"
+
+    def __init__(self, *, stage: str, **more: Any) -> None:
+        super().__init__(**more)
+        self.stage = stage
+        self._running: Any = None
+
+    def execute(self, context: Context) -> None:
+        """Run the stage with the choices of the run. Data and settings that are wrong are not tried again."""
+        from pipelines.run import StageRun
+
+        run = context["dag_run"]
+        asked = run.conf or {}
+        self._running = StageRun(
+            root=ROOT,
+            name=self.stage,
+            choice={key: asked[key] for key in ("profile", "promotion") if asked.get(key)},
+            force=bool(asked.get("force")),
+            run=f"{run.dag_id} {run.run_id}",
+        )
+        outcome = self._running.execute()
+        if not outcome.code:
+            return
+        text = f"{self.stage}: {outcome.title}: {outcome.text}\nlog: {outcome.log}"
+        if outcome.code in (BadData.exit_code, BadConfig.exit_code):
+            raise AirflowFailException(text)
+        raise RuntimeError(text)
+
+    def on_kill(self) -> None:
+        """End the stage with its task."""
+        if self._running:
+            self._running.kill()
+
+
+def task_id(stage: str) -> str:
+    """A stage's name as Airflow allows it."""
+    return stage.replace("@", "-")
+
+
+def asset(node: Node) -> Asset:
+    """What a stage with `meta.asset` says that it updated."""
+    return Asset(f"{node.meta['asset']}-{task_id(node.name)}")
+
+
+def documentation(node: Node) -> str:
+    """A task's page: what it does, its command, what it reads and writes."""
+    return "\n\n".join(
+        [
+            node.desc,
+            f"`{node.cmd}`",
+            "**reads**\n" + "\n".join(f"- `{path}`" for path in node.deps),
+            "**writes**\n" + "\n".join(f"- `{path}`" for path in node.outs),
+        ]
+    )
+
+
+def form(params: dict[str, Any]) -> dict[str, Param]:
+    """The fields that are asked when a run is started by hand."""
+    return {
+        "profile": Param(
+            params["profile"],
+            type="string",
+            enum=list(params["profiles"]),
+            title="Profile",
+            description="How much data and how many epochs.",
+        ),
+        "promotion": Param(
+            params["promotion"],
+            type="string",
+            enum=list(PROMOTIONS),
+            title="Promotion",
+            description="Whether a better model becomes champion by itself.",
+        ),
+        "force": Param(
+            False,
+            type="boolean",
+            title="Force",
+            description="Run every stage though nothing changed.",
+        ),
+    }
+
+
+def make_dag(name: str, graph: Graph, params: dict[str, Any]) -> DAG:
+    """The DAG of all stages whose `meta.dag` is `name`.
+
+    It is started by the assets of the stages of other DAGs that it reads from, once all of them were updated.
+    """
+    own = {stage: node for stage, node in graph.nodes.items() if node.meta["dag"] == name}
+    edges = graph.edges()
+    above = {source for source, target in edges if target in own and source not in own}
+    awaited = [
+        asset(node)
+        for stage, node in graph.nodes.items()
+        if stage in above and "asset" in node.meta
+    ]
+    with DAG(
+        dag_id=name,
+        description=f"{len(own)} stages of dvc.yaml",
+        doc_md=__doc__,
+        schedule=awaited or None,
+        catchup=False,
+        max_active_runs=1,
+        is_paused_upon_creation=False,
+        params=form(params),
+        tags=["vitrine"],
+    ) as dag:
+        groups = {node.meta["group"]: None for node in own.values()}
+        groups = {group: TaskGroup(group, prefix_group_id=False) for group in groups}
+        tasks = {
+            stage: Stage(
+                task_id=task_id(stage),
+                stage=stage,
+                task_group=groups[node.meta["group"]],
+                retries=node.meta["retries"],
+                retry_delay=RETRY_DELAY,
+                execution_timeout=timedelta(seconds=node.meta["timeout"]),
+                doc_md=documentation(node),
+                outlets=[asset(node)] if "asset" in node.meta else [],
+            )
+            for stage, node in own.items()
+        }
+        for source, target in edges:
+            if source in tasks and target in tasks:
+                tasks[source] >> tasks[target]
+    return dag
+
+
+def make_dags() -> dict[str, DAG]:
+    """One DAG for each value of `meta.dag`."""
+    graph, params = read_graph(ROOT), read_params(ROOT)
+    names = dict.fromkeys(node.meta["dag"] for node in graph.nodes.values())
+    return {name: make_dag(name, graph, params) for name in names}
+
+
+globals().update(make_dags())

@@ -1,0 +1,142 @@
+"""What every recommender can do: score histories, list the best, and say why."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from models.bundle import Bundle
+from models.recommenders.events import Events, Histories
+
+BLOCK_CELLS = 16_000_000
+"""Scores held at a time: users x items (64 MB)."""
+
+
+class Recommender(ABC):
+    """A fitted model over the items `items` (names, in `hash_order`)."""
+
+    kind: str
+    items: list[str]
+
+    @abstractmethod
+    def scores(self, histories: Histories) -> np.ndarray:
+        """Scores (users, items) float32: higher is better. A user without a history gets the popular items."""
+
+    @abstractmethod
+    def observe(self, events: Events) -> "Recommender":
+        """The same model knowing these events: what is popular now, who did what. Nothing is trained."""
+
+    @abstractmethod
+    def falls(self, one: Histories, items: np.ndarray) -> np.ndarray:
+        """By how much the scores of `items` (k,) fall without each entry of one user's history, (entries, k)."""
+
+    def explain(self, histories: Histories, lists: np.ndarray) -> np.ndarray:
+        """The history item that raised each listed item's score most, (users, k) positions; -1 where none did.
+
+        "Most" is exact: the item without which the score falls furthest. lists: (users, k) positions, -1 for none.
+        """
+        reasons = np.full(lists.shape, -1)
+        for user in np.flatnonzero(np.diff(histories.indptr)):
+            one = histories.take(np.array([user]))
+            falls = self.falls(one, np.maximum(lists[user], 0))
+            best = falls.argmax(0)
+            helped = (falls[best, np.arange(lists.shape[1])] > 0) & (lists[user] >= 0)
+            reasons[user] = np.where(helped, one.item[best], -1)
+        return reasons
+
+
+def blocks(users: int, items: int) -> Iterator[np.ndarray]:
+    """Positions of users in blocks whose scores fit into `BLOCK_CELLS`."""
+    step = max(1, BLOCK_CELLS // max(items, 1))
+    for start in range(0, users, step):
+        yield np.arange(start, min(start + step, users))
+
+
+def top_k(scores: np.ndarray, k: int, allowed: np.ndarray | None = None) -> np.ndarray:
+    """Positions (users, k) of the best allowed items, best first; -1 where fewer than k are allowed.
+
+    allowed: (items,) or (users, items) booleans. Ties go to the lower position, which is a hash's order.
+    """
+    users, n = scores.shape
+    ranked = scores if allowed is None else np.where(allowed, scores, -np.inf)
+    width = min(k, n)
+    # One more than asked, to see whether the last place is tied with the first left out.
+    edge = min(width + 1, n)
+    chosen = np.argpartition(-ranked, edge - 1, axis=1)[:, :edge]
+    values = np.take_along_axis(ranked, chosen, axis=1)
+    order = np.lexsort((chosen, -values), axis=1)
+    chosen = np.take_along_axis(chosen, order, axis=1)
+    values = np.take_along_axis(values, order, axis=1)
+    if edge > width:
+        tied = np.flatnonzero((values[:, -2] == values[:, -1]) & np.isfinite(values[:, -1]))
+        for user in tied:
+            chosen[user] = np.argsort(-ranked[user], kind="stable")[:edge]
+            values[user] = ranked[user, chosen[user]]
+    lists = np.where(np.isfinite(values), chosen, -1)[:, :width]
+    return np.pad(lists, ((0, 0), (0, k - width)), constant_values=-1)
+
+
+def recommend(
+    model: Recommender, histories: Histories, k: int, allowed: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The lists (users, k) of positions and their scores, in blocks of bounded memory.
+
+    allowed: (items,) booleans or None. Scores are NaN where a list is short.
+    """
+    lists, values = [], []
+    for block in blocks(len(histories), histories.items):
+        scores = model.scores(histories.take(block))
+        best = top_k(scores, k, allowed)
+        found = np.take_along_axis(scores, np.maximum(best, 0), axis=1)
+        lists.append(best)
+        values.append(np.where(best >= 0, found, np.nan))
+    empty = np.zeros((0, k))
+    return (
+        np.concatenate(lists) if lists else empty.astype(int),
+        np.concatenate(values) if values else empty,
+    )
+
+
+def predict(model: Recommender, known: Events, frame: pd.DataFrame, k: int) -> pd.DataFrame:
+    """Lists as a table: user_id, item_id, rank (from 1), score.
+
+    frame: `user_id` alone (known users, or new ones without a history), or with `item_id` and `timestamp`: the
+    events that a user is listed from instead of those that are known.
+    """
+    names = list(dict.fromkeys(frame["user_id"]))
+    if "item_id" in frame.columns and "timestamp" in frame.columns:
+        events = Events.from_frame(frame, model.items).of(names)
+    else:
+        events = known.of(names)
+    lists, values = recommend(model, events.histories, k)
+    user, place = np.nonzero(lists >= 0)
+    chosen = lists[user, place]
+    return pd.DataFrame(
+        {
+            "user_id": np.asarray(names, dtype=object)[user],
+            "item_id": np.asarray(model.items, dtype=object)[chosen],
+            "rank": place + 1,
+            "score": values[user, place],
+        }
+    )
+
+
+def events_bundle(events: Events) -> tuple[dict[str, Any], dict[str, np.ndarray], list[str]]:
+    """config, tensors and user names that `events_from_bundle` reads."""
+    tensors = {"event_user": events.user, "event_item": events.item, "event_day": events.day}
+    return {"now": events.now}, tensors, events.users
+
+
+def events_from_bundle(bundle: Bundle) -> Events:
+    """The events that a bundle carries."""
+    tensors = bundle.tensors
+    return Events(
+        users=list(bundle.vocabulary["users"]),
+        items=list(bundle.vocabulary["items"]),
+        user=tensors["event_user"],
+        item=tensors["event_item"],
+        day=tensors["event_day"],
+        now=bundle.config["now"],
+    )

@@ -1,0 +1,129 @@
+"""Baselines as citizens: the same interface as the trained recommenders, nothing trained."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import scipy.sparse as sp
+
+from models.recommenders.base import Recommender
+from models.recommenders.events import HALF_LIVES, Events, Histories
+
+
+def matrix(histories: Histories) -> sp.csr_matrix:
+    """Who touched what, (users, items) of ones."""
+    ones = np.ones(len(histories.item), dtype=np.float32)
+    shape = (len(histories), histories.items)
+    return sp.csr_matrix((ones, histories.item, histories.indptr), shape=shape)
+
+
+@dataclass(frozen=True)
+class Popularity(Recommender):
+    """The same list for everyone: what sold lately. weight: (items,) decayed counts."""
+
+    items: list[str]
+    weight: np.ndarray
+    half_life: float
+    kind = "popularity"
+
+    @classmethod
+    def fit(cls, events: Events, half_life: float) -> "Popularity":
+        return cls(events.items, events.popularity(half_life).astype(np.float32), half_life)
+
+    def scores(self, histories: Histories) -> np.ndarray:
+        return np.repeat(self.weight[None, :], len(histories), axis=0)
+
+    def falls(self, one: Histories, items: np.ndarray) -> np.ndarray:
+        return np.zeros((len(one.item), len(items)))
+
+    def observe(self, events: Events) -> "Popularity":
+        return Popularity.fit(events, self.half_life)
+
+
+@dataclass(frozen=True)
+class PersonalPopularity(Recommender):
+    """Each user's own purchases, decayed; popularity fills what is left and breaks ties.
+
+    half_life: one of `HALF_LIVES`.
+    """
+
+    items: list[str]
+    popular: Popularity
+    half_life: float
+    kind = "personal-popularity"
+
+    @classmethod
+    def fit(cls, events: Events, half_life: float) -> "PersonalPopularity":
+        return cls(events.items, Popularity.fit(events, 30.0), half_life)
+
+    def scores(self, histories: Histories) -> np.ndarray:
+        scores = self.popular.scores(histories)
+        scores *= 1e-3 / max(float(scores.max(initial=0.0)), 1e-9)
+        own = histories.decayed[:, HALF_LIVES.index(self.half_life)]
+        scores[histories.owner, histories.item] += own
+        return scores
+
+    def falls(self, one: Histories, items: np.ndarray) -> np.ndarray:
+        own = one.decayed[:, HALF_LIVES.index(self.half_life)]
+        return (one.item[:, None] == items[None, :]) * own[:, None]
+
+    def observe(self, events: Events) -> "PersonalPopularity":
+        return replace(self, popular=self.popular.observe(events))
+
+
+@dataclass(frozen=True)
+class UserNeighbours(Recommender):
+    """User-to-user collaborative filtering: cosine of what users touched, the `k` nearest, weighted votes.
+
+    known: (users, items) rows of length 1, as sparse ones over norms. A neighbour at a cosine of 1 who touched the
+    same items is as good as any; a user's own row, where it is among the known, is not a neighbour: it is left out by
+    its identity, which `scores` takes to be an equal row. Source: Herlocker et al. (1999), An algorithmic framework
+    for performing collaborative filtering.
+    """
+
+    items: list[str]
+    known: sp.csr_matrix
+    popular: Popularity
+    k: int
+    kind = "user-neighbours"
+
+    @classmethod
+    def fit(cls, events: Events, k: int) -> "UserNeighbours":
+        return cls(events.items, matrix(events.histories), Popularity.fit(events, 30.0), k)
+
+    def neighbours(self, histories: Histories) -> tuple[np.ndarray, np.ndarray]:
+        """Positions and cosines (users, k) of the nearest known users, own row left out; cosine 0 for none.
+
+        A block of users against all: (users, known users) numbers in memory, never all pairs.
+        """
+        mine = matrix(histories)
+        norm = np.sqrt(np.asarray(mine.sum(1)).ravel())
+        other = np.sqrt(np.asarray(self.known.sum(1)).ravel())
+        overlap = (mine @ self.known.T).toarray()
+        cosine = overlap / np.maximum(norm[:, None] * other[None, :], 1e-9)
+        same = (overlap == norm[:, None] ** 2) & (overlap == other[None, :] ** 2)
+        # Only one equal row is oneself; twins beyond it are neighbours.
+        own = same.argmax(1)
+        has = same.any(1) & (norm > 0)
+        cosine[np.flatnonzero(has), own[has]] = 0.0
+        k = min(self.k, cosine.shape[1])
+        nearest = np.argsort(-cosine, axis=1, kind="stable")[:, :k]
+        return nearest, np.take_along_axis(cosine, nearest, axis=1)
+
+    def scores(self, histories: Histories) -> np.ndarray:
+        nearest, weight = self.neighbours(histories)
+        users, k = nearest.shape
+        rows = np.repeat(np.arange(users), k)
+        votes = sp.csr_matrix(
+            (weight.ravel(), (rows, nearest.ravel())), shape=(users, self.known.shape[0])
+        )
+        scores = self.popular.scores(histories)
+        scores *= 1e-6 / max(float(scores.max(initial=0.0)), 1e-9)
+        return scores + (votes @ self.known).toarray().astype(np.float32)
+
+    def falls(self, one: Histories, items: np.ndarray) -> np.ndarray:
+        whole = self.scores(one)[0, items]
+        rest = [self.scores(one.without(entry))[0, items] for entry in range(len(one.item))]
+        return whole - np.array(rest).reshape(-1, len(items))
+
+    def observe(self, events: Events) -> "UserNeighbours":
+        return UserNeighbours.fit(events, self.k)

@@ -1,0 +1,176 @@
+"""Events as arrays, and histories: what each user did, item by item, weighed by age."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+SECONDS_A_DAY = 86_400.0
+HALF_LIVES = (7.0, 30.0, 90.0, 365.0)
+"""Days after which an event counts half; a history keeps one decayed count for each."""
+
+
+def hash_order(ids: Sequence[str]) -> list[str]:
+    """Distinct ids ordered by a hash, so that a position tells nothing and ties are broken by chance alone."""
+    return sorted(set(ids), key=lambda name: hashlib.sha256(name.encode()).digest())
+
+
+@dataclass(frozen=True)
+class Events:
+    """Events of known items, sorted by user and time.
+
+    users: names (U,). items: names (n,) in `hash_order`. user, item: positions (E,) int32. day: (E,) float64 days since
+    1970. now: the moment that ages are counted from, in days.
+    """
+
+    users: list[str]
+    items: list[str]
+    user: np.ndarray
+    item: np.ndarray
+    day: np.ndarray
+    now: float
+
+    @classmethod
+    def from_frame(
+        cls, frame: pd.DataFrame, items: list[str], now: float | None = None
+    ) -> "Events":
+        """From columns user_id, item_id, timestamp; events of items that are not in `items` are left out.
+
+        now: days since 1970; without it the newest event's.
+        """
+        place = pd.Index(items).get_indexer(frame["item_id"])
+        known = place >= 0
+        names, user = np.unique(frame["user_id"].to_numpy(dtype=object), return_inverse=True)
+        stamps = pd.to_datetime(frame["timestamp"], utc=True).to_numpy("datetime64[us]")
+        day = stamps.astype(np.int64) / (SECONDS_A_DAY * 1e6)
+        user, item, day = user[known], place[known], day[known]
+        order = np.lexsort((item, day, user))
+        return cls(
+            users=names.tolist(),
+            items=items,
+            user=user[order].astype(np.int32),
+            item=item[order].astype(np.int32),
+            day=day[order],
+            now=float(day.max(initial=0.0)) if now is None else now,
+        )
+
+    def before(self, day: float) -> "Events":
+        """The events before a moment, which becomes `now`. Users stay, also those who have none left."""
+        kept = self.day < day
+        return Events(self.users, self.items, self.user[kept], self.item[kept], self.day[kept], day)
+
+    def between(self, start: float, end: float) -> "Events":
+        """The events from `start` to before `end`."""
+        kept = (self.day >= start) & (self.day < end)
+        return Events(self.users, self.items, self.user[kept], self.item[kept], self.day[kept], end)
+
+    def of(self, names: Sequence[str]) -> "Events":
+        """The events of these users, who become users 0, 1, … in this order; unknown ones have no events."""
+        position = pd.Index(list(names)).get_indexer(self.users)
+        user = position[self.user]
+        kept = user >= 0
+        user, item, day = user[kept], self.item[kept], self.day[kept]
+        order = np.lexsort((item, day, user))
+        return Events(
+            list(names), self.items, user[order].astype(np.int32), item[order], day[order], self.now
+        )
+
+    def popularity(self, half_life: float) -> np.ndarray:
+        """Decayed number of events of each item, (n,) float64."""
+        weight = decay(self.now - self.day, half_life)
+        return np.bincount(self.item, weight, len(self.items))
+
+    @cached_property
+    def histories(self) -> "Histories":
+        """What each user did, item by item."""
+        return Histories.from_events(self)
+
+
+def decay(age: np.ndarray, half_life: float) -> np.ndarray:
+    """Weight of an event `age` days old: one half after each half-life; the future counts as now.
+
+    >>> decay(np.array([0.0, 7.0, 14.0]), 7.0).tolist()
+    [1.0, 0.5, 0.25]
+    """
+    return np.exp2(-np.maximum(age, 0.0) / half_life)
+
+
+@dataclass(frozen=True)
+class Histories:
+    """One entry for each pair of user and item, users' entries side by side (a CSR layout).
+
+    indptr: (U + 1,); the entries of user u are indptr[u]:indptr[u + 1]. item: (P,) positions. decayed: (P, H) counts
+    decayed by each of `HALF_LIVES`. count: (P,) events. recency: (P,) days since the last one. items: n.
+    """
+
+    indptr: np.ndarray
+    item: np.ndarray
+    decayed: np.ndarray
+    count: np.ndarray
+    recency: np.ndarray
+    items: int
+
+    @classmethod
+    def from_events(cls, events: Events) -> "Histories":
+        """Group events into pairs: one sort, then sums over runs."""
+        n, users = len(events.items), len(events.users)
+        key = events.user.astype(np.int64) * n + events.item
+        order = np.argsort(key, kind="stable")
+        key = key[order]
+        age = events.now - events.day[order]
+        starts = np.flatnonzero(np.r_[True, key[1:] != key[:-1]]) if len(key) else np.zeros(0, int)
+        weights = np.stack([decay(age, half) for half in HALF_LIVES], axis=1)
+        if len(key):
+            decayed = np.add.reduceat(weights, starts, axis=0)
+            recency = np.minimum.reduceat(age, starts)
+            count = np.diff(np.r_[starts, len(key)])
+        else:
+            decayed, recency, count = weights, age, np.zeros(0, int)
+        owner, item = key[starts] // n, key[starts] % n
+        return cls(
+            indptr=np.searchsorted(owner, np.arange(users + 1)),
+            item=item.astype(np.int32),
+            decayed=decayed.astype(np.float32),
+            count=count.astype(np.float32),
+            recency=np.maximum(recency, 0.0).astype(np.float32),
+            items=n,
+        )
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+    @property
+    def owner(self) -> np.ndarray:
+        """The user of each entry, (P,)."""
+        return np.repeat(np.arange(len(self)), np.diff(self.indptr))
+
+    def take(self, users: np.ndarray) -> "Histories":
+        """The histories of these users (positions), in this order."""
+        lengths = np.diff(self.indptr)[users]
+        indptr = np.concatenate([[0], np.cumsum(lengths)])
+        within = np.arange(indptr[-1]) - np.repeat(indptr[:-1], lengths)
+        entries = np.repeat(self.indptr[users], lengths) + within
+        return Histories(
+            indptr,
+            self.item[entries],
+            self.decayed[entries],
+            self.count[entries],
+            self.recency[entries],
+            self.items,
+        )
+
+    def without(self, entry: int) -> "Histories":
+        """The same but for one entry: as if that user had never touched that item."""
+        keep = np.arange(len(self.item)) != entry
+        indptr = self.indptr - (self.indptr > entry)
+        return Histories(
+            indptr,
+            self.item[keep],
+            self.decayed[keep],
+            self.count[keep],
+            self.recency[keep],
+            self.items,
+        )

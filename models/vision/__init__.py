@@ -1,0 +1,1 @@
+"""Recognition of product pictures, and product attributes from title and picture."""

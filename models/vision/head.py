@@ -1,0 +1,60 @@
+"""A small classifier over vectors, at inference: standardise, one hidden layer, softmax at a temperature."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+TENSORS = ("mean", "scale", "w1", "b1", "w2", "b2", "temperature")
+
+
+@dataclass(frozen=True)
+class Head:
+    """mean, scale: (d,) of the inputs. w1 (d, h), b1 (h,), w2 (h, c), b2 (c,). temperature: (1,)."""
+
+    mean: np.ndarray
+    scale: np.ndarray
+    w1: np.ndarray
+    b1: np.ndarray
+    w2: np.ndarray
+    b2: np.ndarray
+    temperature: np.ndarray
+
+    def logits(self, vectors: np.ndarray) -> np.ndarray:
+        """(n, d) to (n, c) float32, the temperature applied."""
+        seen = (vectors - self.mean) * self.scale
+        hidden = seen @ self.w1 + self.b1
+        # GELU in its tanh form, as torch computes it with approximate="tanh".
+        inner = np.sqrt(2.0 / np.pi) * (hidden + 0.044715 * hidden**3)
+        hidden = 0.5 * hidden * (1.0 + np.tanh(inner))
+        return ((hidden @ self.w2 + self.b2) / self.temperature).astype(np.float32)
+
+    def tensors(self, prefix: str = "") -> dict[str, np.ndarray]:
+        """Arrays for a bundle."""
+        return {prefix + name: np.asarray(getattr(self, name), np.float32) for name in TENSORS}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, np.ndarray], prefix: str = "") -> "Head":
+        """The head that `tensors` gave."""
+        return cls(**{name: tensors[prefix + name] for name in TENSORS})
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Rows that sum to 1."""
+    raised = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return raised / raised.sum(axis=-1, keepdims=True)
+
+
+def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> float:
+    """Expected calibration error: mean distance of confidence and accuracy over equally filled bins.
+
+    confidence, right: (n,). Source: Naeini et al. (2015), Obtaining well calibrated probabilities; with bins of
+    equal count, as Nixon et al. (2019), Measuring calibration in deep learning, advise.
+    """
+    order = np.argsort(confidence, kind="stable")
+    gaps = [
+        len(part) * abs(float(confidence[part].mean()) - float(right[part].mean()))
+        for part in np.array_split(order, bins)
+        if len(part)
+    ]
+    return sum(gaps) / max(len(confidence), 1)

@@ -1,0 +1,101 @@
+"""Train the collaborative recommender; write user and item features from behaviour."""
+
+import ibis
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from models.recommenders.collaborative import Collaborative
+from pipelines import engine
+from pipelines.harness import Run, stage
+from pipelines.recommending import TASK, TowerParams, fit_towers
+from pipelines.tables import Interactions, Products
+
+MEMORY_GB = 2.0
+
+
+@stage
+def collaborative(run: Run, params: TowerParams) -> None:
+    model = fit_towers(run, Collaborative, params, None, behaviour=True)
+    spill = run.state.home / "spill" / run.name
+    with engine.engine(run.threads, MEMORY_GB, spill) as connection:
+        events = connection.read_parquet(str(run.input(f"{TASK}/train.parquet")))
+        products = connection.read_parquet(str(run.input(f"{TASK}/products.parquet")))
+        users = _table(behaviour(events, products, Interactions.USER))
+        items = _table(behaviour(events, products, Interactions.ITEM))
+    known = model.known
+    vectors = model.user_vectors(known.histories)
+    _write(run, "user_features", Interactions.USER, users, known.users, vectors)
+    _write(run, "item_features", Interactions.ITEM, items, model.items, model.vectors_out)
+
+
+def behaviour(events: ibis.Table, products: ibis.Table, key: str) -> ibis.Table:
+    """One row a `key` (user or item) with readable figures of what was done, sorted.
+
+    events, orders: counts. recency_days: since the last event, against the newest of all. price: mean paid.
+    repeat_share: events that were not the first of their user and item. repeat_days: mean days between them.
+    category, brand: the most frequent, with its share of the events (loyalty).
+    """
+    attributes = [name for name in (Products.CATEGORY, Products.BRAND) if name in products.columns]
+    joined = events.left_join(products.select(Products.ITEM, *attributes), Interactions.ITEM).drop(
+        f"{Interactions.ITEM}_right"
+    )
+    newest = joined[Interactions.TIME].max().over(ibis.window())
+    pair = ibis.window(
+        group_by=[Interactions.USER, Interactions.ITEM], order_by=[Interactions.TIME]
+    )
+    before = joined[Interactions.TIME].lag().over(pair)
+    seconds = joined[Interactions.TIME].epoch_seconds()
+    joined = joined.mutate(
+        age=(newest.epoch_seconds() - seconds) / 86_400.0,
+        gap=(seconds - before.epoch_seconds()) / 86_400.0,
+    )
+    optional = {}
+    if Interactions.ORDER in joined.columns:
+        optional["orders"] = joined[Interactions.ORDER].nunique()
+    if Interactions.PRICE in joined.columns:
+        optional["price"] = joined[Interactions.PRICE].mean().round(4)
+    found = joined.group_by(key).aggregate(
+        events=joined.count(),
+        recency_days=joined.age.min().round(4),
+        repeat_share=joined.gap.notnull().mean().round(4),
+        repeat_days=joined.gap.mean().round(4),
+        **optional,
+    )
+    for name in attributes:
+        counts = (
+            joined.filter(joined[name].notnull()).group_by([key, name]).aggregate(n=ibis._.count())
+        )
+        total = counts.n.sum().over(ibis.window(group_by=key))
+        place = ibis.row_number().over(
+            ibis.window(group_by=key, order_by=[ibis.desc(counts.n), counts[name]])
+        )
+        best = counts.mutate(place=place, share=(counts.n / total).round(4))
+        best = best.filter(best.place == 0).select(key, name, **{f"{name}_loyalty": best.share})
+        found = found.left_join(best, key).drop(f"{key}_right")
+    return found.order_by(key)
+
+
+def _table(found: ibis.Table) -> pa.Table:
+    return pa.Table.from_batches(engine.stream(found), found.schema().to_pyarrow())
+
+
+def _write(
+    run: Run, name: str, key: str, figures: pa.Table, ids: list[str], vectors: np.ndarray
+) -> None:
+    """The figures beside the learned vectors; ids without an event have a vector and no figures."""
+    flat = pa.array(vectors.astype(np.float32).reshape(-1))
+    learned = pa.table(
+        {key: ids, "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])}
+    )
+    place = pa.table({key: figures[key], "at": np.arange(len(figures))})
+    at = learned.select([key]).join(place, key, join_type="left outer").sort_by(key)
+    ordered = learned.sort_by(key)
+    taken = figures.drop([key]).take(at["at"])
+    for column in taken.column_names:
+        ordered = ordered.append_column(column, taken[column])
+    pq.write_table(ordered, run.output(f"{name}.parquet"), compression="zstd")
+
+
+if __name__ == "__main__":
+    collaborative.main()

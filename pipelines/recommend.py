@@ -1,0 +1,210 @@
+"""Make every user's list with the champion, with reasons and rules: `data/recommend/lists.parquet`.
+
+The champion is the one that the receipt of its promotion names, fetched by the hash of its manifest. A list is made
+from all that is known today, the test days included. Users are taken a block at a time, so that memory depends on
+the block and the catalogue, not on the number of users.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from models.kinds import load_model
+from models.recommenders.events import Events
+from pipelines.harness import BadConfig, Params, Run, stage
+from pipelines.list_rules import Rules, Shelf, choose
+from pipelines.registry import champion_bundle
+from pipelines.tables import Interactions, Products, Users
+
+SPLIT = "split/recommending"
+PARTS = ("train", "valid", "test")
+PURCHASE = "purchase"
+AGAIN, BECAUSE, POPULAR, CATALOGUE = "again", "because", "popular", "catalogue"
+GROUP_ROWS = 131_072
+SCHEMA = pa.schema(
+    {
+        Interactions.USER: pa.string(),
+        "rank": pa.int32(),
+        Interactions.ITEM: pa.string(),
+        "score": pa.float32(),
+        "reason": pa.string(),
+        "reason_item_id": pa.string(),
+    }
+)
+"""rank: from 1. score: the champion's, empty where the list was filled without it.
+
+reason: `again` (the user's own purchases of the item raised it most), `because` (those of `reason_item_id` did),
+`popular` (nothing of the user's raised it; it sells well), `catalogue` (it fills the list; nobody bought it yet).
+"""
+
+
+class RecommendParams(Params):
+    """k: length of a list. exclude_bought: leave out what the user bought. max_per_category: 0 is no limit.
+
+    block_users: users at a time. half_life_days: of the popularity that fills lists which the champion can't.
+    """
+
+    k: int
+    exclude_bought: bool
+    max_per_category: int
+    block_users: int
+    half_life_days: float
+
+
+@dataclass(frozen=True)
+class Shop:
+    """What can be listed: n items, those of the model first, then those that are newer than it.
+
+    items: (n,) ids. available: (n,) booleans, false for what is no product any more. category: (n,) codes, -1 for
+    none. weight: (n,) popularity.
+    """
+
+    items: np.ndarray
+    available: np.ndarray
+    category: np.ndarray
+    weight: np.ndarray
+
+    @property
+    def shelf(self) -> Shelf:
+        return Shelf(np.argsort(-self.weight, kind="stable"), self.category)
+
+
+@stage
+def recommend(run: Run, params: RecommendParams) -> None:
+    if min(params.k, params.block_users) < 1 or params.half_life_days <= 0:
+        raise BadConfig("recommend.k, block_users and half_life_days must be above 0")
+    frame = read_events(run)
+    run.rows_in = len(frame)
+    with champion_bundle(run.root, run.input("promote/recommender/receipt.json")) as folder:
+        model = load_model(folder)
+    products = pq.read_table(run.input(f"{SPLIT}/products.parquet")).to_pandas()
+    shop = open_shop(model.items, products, frame, params.half_life_days)
+    users = everyone(frame, run.input(f"{SPLIT}/users.parquet"))
+    blocks = make_lists(model, shop, frame, users, params)
+    total = -(-len(users) // params.block_users)
+    shown = run.progress(blocks, "listing", total)
+    summary = write_lists(shown, run.output("lists.parquet"), params.k)
+    run.rows_out = int(summary["rows"])
+    run.measure("users", len(users))
+    run.measure("full_lists", summary["full"] / max(len(users), 1))
+    run.measure("catalogue_coverage", summary["items"] / max(int(shop.available.sum()), 1))
+    for reason in (AGAIN, BECAUSE, POPULAR, CATALOGUE):
+        run.measure(f"reason_{reason}", summary[reason] / max(summary["rows"], 1))
+
+
+def read_events(run: Run) -> pd.DataFrame:
+    """user_id, item_id, timestamp and event of all parts: what is known today."""
+    columns = [Interactions.USER, Interactions.ITEM, Interactions.TIME, Interactions.EVENT]
+    parts = [pq.read_table(run.input(f"{SPLIT}/{part}.parquet"), columns=columns) for part in PARTS]
+    return pa.concat_tables(parts).to_pandas()
+
+
+def everyone(frame: pd.DataFrame, users: Path) -> list[str]:
+    """Ids of all users, sorted: those with events and those in the table of users."""
+    named = pq.read_table(users, columns=[Users.USER])[Users.USER].to_pylist()
+    return sorted({*frame[Interactions.USER].unique(), *named})
+
+
+def open_shop(
+    known: list[str], products: pd.DataFrame, frame: pd.DataFrame, half_life: float
+) -> Shop:
+    """The items that `known` (the model's) and `products` name, with what the rules need of them."""
+    newer = sorted(set(products[Products.ITEM]) - set(known))
+    items = [*known, *newer]
+    rows = products.set_index(Products.ITEM).reindex(items)
+    available = np.array(rows.index.isin(products[Products.ITEM]))
+    if Products.AVAILABLE in rows:
+        available &= ~rows[Products.AVAILABLE].eq(False).to_numpy(dtype=bool)
+    category = np.full(len(items), -1)
+    if Products.CATEGORY in rows:
+        category = pd.factorize(rows[Products.CATEGORY].replace("", None), sort=True)[0]
+    weight = Events.from_frame(frame, items).popularity(half_life)
+    return Shop(np.asarray(items, dtype=object), available, category, weight)
+
+
+def make_lists(
+    model: Any, shop: Shop, frame: pd.DataFrame, users: list[str], params: RecommendParams
+) -> Iterator[pa.Table]:
+    """The lists of one block of users after the other, each as a table of `SCHEMA`."""
+    events = Events.from_frame(frame, list(model.items))
+    model = model.observe(events)
+    histories = events.of(users).histories
+    bought = None
+    if params.exclude_bought:
+        purchases = frame[frame[Interactions.EVENT] == PURCHASE]
+        bought = Events.from_frame(purchases, list(shop.items)).of(users).histories
+    rules, shelf = Rules(params.k, params.max_per_category), shop.shelf
+    for at in range(0, len(users), params.block_users):
+        block = np.arange(at, min(at + params.block_users, len(users)))
+        mine = histories.take(block)
+        scores = np.full((len(block), len(shop.items)), -np.inf, dtype=np.float32)
+        scores[:, : len(model.items)] = model.scores(mine)
+        allowed = np.repeat(shop.available[None, :], len(block), axis=0)
+        if bought is not None:
+            had = bought.take(block)
+            allowed[had.owner, had.item] = False
+        items, ours = choose(scores, allowed, shelf, rules)
+        causes = model.explain(mine, np.where(ours, items, -1))
+        yield as_table(block, users, items, ours, causes, scores, shop)
+
+
+def as_table(
+    block: np.ndarray,
+    users: list[str],
+    items: np.ndarray,
+    ours: np.ndarray,
+    causes: np.ndarray,
+    scores: np.ndarray,
+    shop: Shop,
+) -> pa.Table:
+    """Lists (users, k) of positions, -1 where short, as rows sorted by user and rank."""
+    user, place = np.nonzero(items >= 0)
+    item, cause, by_model = items[user, place], causes[user, place], ours[user, place]
+    reason = np.where(shop.weight[item] > 0, POPULAR, CATALOGUE).astype(object)
+    reason[cause >= 0] = BECAUSE
+    reason[cause == item] = AGAIN
+    named = np.where(reason == BECAUSE, shop.items[np.maximum(cause, 0)], None)
+    names = np.asarray([users[at] for at in block], dtype=object)
+    return pa.table(
+        [
+            pa.array(names[user], pa.string()),
+            pa.array(place + 1, pa.int32()),
+            pa.array(shop.items[item], pa.string()),
+            pa.array(scores[user, item], pa.float32(), mask=~by_model),
+            pa.array(reason, pa.string()),
+            pa.array(named, pa.string()),
+        ],
+        schema=SCHEMA,
+    )
+
+
+def write_lists(blocks: Iterator[pa.Table], path: Path, k: int) -> dict[str, float]:
+    """Write the blocks as they come, and count: rows, full lists, different items, rows of each reason."""
+    counts: dict[str, float] = dict.fromkeys((AGAIN, BECAUSE, POPULAR, CATALOGUE), 0)
+    counts |= {"rows": 0, "full": 0}
+    listed: set[str] = set()
+    with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
+        waiting: list[pa.Table] = []
+        for table in blocks:
+            counts["rows"] += len(table)
+            counts["full"] += int((table["rank"].to_numpy() == k).sum())
+            listed.update(table[Interactions.ITEM].unique().to_pylist())
+            for entry in table["reason"].value_counts().to_pylist():
+                counts[entry["values"]] += entry["counts"]
+            waiting.append(table)
+            if sum(map(len, waiting)) >= GROUP_ROWS:
+                writer.write_table(pa.concat_tables(waiting))
+                waiting = []
+        if waiting:
+            writer.write_table(pa.concat_tables(waiting))
+    return {**counts, "items": len(listed)}
+
+
+if __name__ == "__main__":
+    recommend.main()

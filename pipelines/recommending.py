@@ -1,0 +1,151 @@
+"""What the stages of the recommenders share: reading events and content, fitting, judging on validation."""
+
+import hashlib
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+
+from models.bundle import save
+from models.recommenders.events import Events, hash_order
+from models.recommenders.training import BUCKETS, Content, Settings, train
+from models.recommenders.two_tower import TwoTower
+from pipelines.capabilities import recommending as judge
+from pipelines.harness import BadData, Params, Run
+from pipelines.judging import judge_on_validation
+from pipelines.tables import Images, Products
+from pipelines.vectors import read_vectors
+
+TASK = "split/recommending"
+SCALES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
+NOT_ATTRIBUTES = (
+    Products.ITEM,
+    Products.TITLE,
+    Products.DESCRIPTION,
+    Products.PRICE,
+    Products.CURRENCY,
+    Products.AVAILABLE,
+    Products.IMAGE,
+)
+DENSE_WIDTH = 64
+"""Numbers that are kept of the text's or the picture's vector."""
+
+
+class TowerParams(Params):
+    """k: items on a list. The others: see `models.recommenders.training.Settings`."""
+
+    k: int
+    dim: int
+    hidden: int
+    epochs: int
+    batch: int
+    rate: float
+    decay: float
+    dropout: float
+    windows: int
+    window_days: float
+    drop: float
+
+
+def training_events(run: Run) -> Events:
+    """The training part as of its end, over the whole catalogue."""
+    split = run.input(TASK)
+    products = pq.read_table(split / "products.parquet", columns=[Products.ITEM])
+    frame = pq.read_table(split / "train.parquet", columns=judge.COLUMNS).to_pandas()
+    now = judge.moment(json.loads((split / "cut.json").read_text("utf-8"))["valid_from"])
+    return Events.from_frame(frame, hash_order(products[0].to_pylist()), now)
+
+
+def fit_towers(
+    run: Run, kind: type[TwoTower], params: TowerParams, content: Content | None, behaviour: bool
+) -> TwoTower:
+    """Train a recommender, choose how much its towers count on validation, judge it, and write its bundle."""
+    settings = Settings(**params.model_dump(exclude={"k"}), behaviour=behaviour)
+    events = training_events(run)
+    run.rows_in = len(events.user)
+    try:
+        model, ablated, curves = train(
+            kind,
+            events,
+            content,
+            settings,
+            params.k,
+            run.seed,
+            lambda done, what: run.advance(0.1 + 0.6 * done, what),
+        )
+    except ValueError as error:
+        raise BadData(f"interactions: {error}; bring more days or lower window_days") from None
+    for name, values in curves.items():
+        run.tracker.curve(name, values)
+    run.advance(0.75, "choosing on validation")
+    with tempfile.TemporaryDirectory() as scratch:
+        rows = Path(scratch) / "rows"
+        judge.freeze(run.input(TASK), "valid", rows)
+        history, users, truth = judge.asked(rows, model.items)
+
+        def quality(candidate: TwoTower) -> float:
+            return float(judge.listed(candidate, history, users, truth).mean())
+
+        found = {scale: quality(model.scaled(scale)) for scale in SCALES}
+        best = max(SCALES, key=lambda scale: found[scale])
+        run.measure("towers_share", best)
+        for name, other in {**ablated, "buying again": None}.items():
+            lesser = other.scaled(best) if other else model.scaled(best).without_again()
+            run.measure(f"without/{name}", quality(lesser))
+        run.measure("peer/own purchases", float(judge.own_purchases(rows).mean()))
+    model = model.scaled(best)
+    save(model.to_bundle(), run.output("bundle"))
+    run.advance(0.9, "judging on validation")
+    table = judge_on_validation(run, judge, "recommending", model)
+    run.rows_out = len(table)
+    return model
+
+
+def item_content(run: Run) -> Content:
+    """Text and picture vectors, shortened, and hashed attribute values of all items, in `hash_order`."""
+    products = pq.read_table(run.input(f"{TASK}/products.parquet")).to_pandas()
+    items = hash_order(products[Products.ITEM].tolist())
+    products = products.set_index(Products.ITEM).reindex(items)
+    dense = [_dense(run.input("text-features/products.parquet"), Products.ITEM, pd.Series(items))]
+    if Products.IMAGE in products and products[Products.IMAGE].notna().any():
+        path = run.input("image-features/images.parquet")
+        dense.append(_dense(path, Images.IMAGE, products[Products.IMAGE]))
+    columns = [
+        name
+        for name in products.columns
+        if name not in NOT_ATTRIBUTES and pd.api.types.is_string_dtype(products[name])
+    ]
+    codes = [_codes(name, products[name]) for name in columns]
+    stacked = np.stack(codes, axis=1) if codes else np.zeros((len(items), 0), np.int64)
+    return Content(np.concatenate(dense, axis=1), stacked)
+
+
+def _dense(path: Path, key: str, wanted: pd.Series) -> np.ndarray:
+    """The first principal directions of the vectors, scaled to length near 1; zeros where there is none."""
+    keys, vectors, _ = read_vectors(path, key)
+    matrix = vectors.astype(np.float32)
+    matrix -= matrix.mean(0)
+    values, directions = np.linalg.eigh(matrix.T @ matrix)
+    kept = directions[:, np.argsort(-values, kind="stable")[:DENSE_WIDTH]]
+    # The sign of a direction is arbitrary: the largest part is made positive, so that equal runs agree.
+    kept *= np.sign(kept[np.abs(kept).argmax(0), np.arange(kept.shape[1])])
+    short = matrix @ kept
+    short /= max(float(np.sqrt((short**2).sum(1).mean())), 1e-9)
+    place = pd.Index(keys).get_indexer(wanted)
+    found = np.where(place[:, None] >= 0, short[np.maximum(place, 0)], 0.0)
+    return np.ascontiguousarray(found, dtype=np.float32)
+
+
+def _codes(column: str, values: pd.Series) -> np.ndarray:
+    """Hashed values from 1 to BUCKETS - 1, and 0 where empty, (n,) int64."""
+    distinct = values.dropna().unique()
+    known = {
+        value: 1
+        + int.from_bytes(hashlib.sha256(f"{column} {value}".encode()).digest()[:8], "big")
+        % (BUCKETS - 1)
+        for value in distinct
+    }
+    return values.map(known).fillna(0).astype(np.int64).to_numpy()

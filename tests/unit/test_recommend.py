@@ -1,0 +1,141 @@
+"""The batch lists: full, within the rules, with reasons, and the same whatever the size of a block."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from models.recommenders.baselines import PersonalPopularity
+from models.recommenders.events import Events, hash_order
+from pipelines.recommend import RecommendParams, everyone, make_lists, open_shop, write_lists
+
+ITEMS = [f"i{at:02d}" for at in range(24)]
+PARAMS = RecommendParams(
+    k=6, exclude_bought=False, max_per_category=0, block_users=4, half_life_days=14.0
+)
+
+
+def changed(**more: object) -> RecommendParams:
+    return PARAMS.model_copy(update=more)
+
+
+@pytest.fixture(scope="module")
+def events() -> pd.DataFrame:
+    rng = np.random.default_rng(4)
+    size = 160
+    days = pd.Timestamp("2017-03-01", tz="UTC") + pd.to_timedelta(rng.integers(0, 60, size), "D")
+    users = [f"u{at:02d}" for at in rng.integers(0, 11, size)]
+    kinds = rng.choice(["purchase", "view"], size, p=[0.8, 0.2])
+    items = rng.choice(ITEMS[:16], size)
+    return pd.DataFrame({"user_id": users, "item_id": items, "timestamp": days, "event": kinds})
+
+
+@pytest.fixture(scope="module")
+def products() -> pd.DataFrame:
+    """All items but the first, which is no product any more; the second is not available."""
+    rows = {"item_id": ITEMS[1:], "category": [f"c{at % 4}" for at in range(23)]}
+    return pd.DataFrame(rows).assign(available=[False] + [True] * 22)
+
+
+@pytest.fixture(scope="module")
+def model(events: pd.DataFrame) -> PersonalPopularity:
+    """It knows the first 20 items; four are newer than it."""
+    return PersonalPopularity.fit(Events.from_frame(events, hash_order(ITEMS[:20])), 30.0)
+
+
+def lists(
+    model: PersonalPopularity,
+    products: pd.DataFrame,
+    events: pd.DataFrame,
+    params: RecommendParams,
+    more: tuple[str, ...] = ("z-new",),
+) -> pd.DataFrame:
+    users = sorted({*events["user_id"], *more})
+    shop = open_shop(model.items, products, events, params.half_life_days)
+    return pa.concat_tables(make_lists(model, shop, events, users, params)).to_pandas()
+
+
+def test_every_user_has_a_full_list_in_order(model, products, events) -> None:
+    table = lists(model, products, events, PARAMS)
+    assert table.groupby("user_id").size().eq(6).all()
+    assert table["user_id"].nunique() == events["user_id"].nunique() + 1
+    keys = list(zip(table["user_id"], table["rank"], strict=True))
+    assert keys == sorted(keys)
+    assert not table.duplicated(["user_id", "item_id"]).any()
+    falls = table.groupby("user_id")["score"].diff().dropna()
+    assert (falls <= 0).all()
+
+
+def test_what_is_no_product_or_not_available_is_left_out(model, products, events) -> None:
+    table = lists(model, products, events, changed(k=24))
+    assert set(table["item_id"]) == set(ITEMS[2:])
+
+
+def test_bought_items_are_left_out_when_asked(model, products, events) -> None:
+    table = lists(model, products, events, changed(exclude_bought=True))
+    bought = events[events["event"] == "purchase"]
+    had = set(zip(bought["user_id"], bought["item_id"], strict=True))
+    assert not had & set(zip(table["user_id"], table["item_id"], strict=True))
+    assert table.groupby("user_id").size().eq(6).all()
+
+
+def test_a_category_is_limited(model, products, events) -> None:
+    table = lists(model, products, events, changed(max_per_category=2)).merge(products)
+    assert table.groupby(["user_id", "category"]).size().max() <= 2
+
+
+def test_the_limit_gives_way_before_a_list_is_short(model, products, events) -> None:
+    table = lists(model, products, events, changed(max_per_category=1))
+    assert table.groupby("user_id").size().eq(6).all()
+
+
+def test_blocks_change_nothing(model, products, events) -> None:
+    whole = lists(model, products, events, changed(block_users=1000))
+    assert whole.equals(lists(model, products, events, changed(block_users=1)))
+
+
+def test_reasons_are_true(model, products, events) -> None:
+    table = lists(model, products, events, changed(k=22))
+    had = set(zip(events["user_id"], events["item_id"], strict=True))
+    sold = set(events["item_id"])
+    for row in table.itertuples():
+        match row.reason:
+            case "again":
+                assert (row.user_id, row.item_id) in had
+            case "because":
+                assert (row.user_id, row.reason_item_id) in had
+                assert row.reason_item_id != row.item_id
+            case "popular":
+                assert row.item_id in sold
+            case "catalogue":
+                assert row.item_id not in sold
+            case other:
+                raise AssertionError(other)
+    new = table[table["user_id"] == "z-new"]
+    assert not new["reason"].isin(["again", "because"]).any()
+    assert new["reason_item_id"].isna().all()
+    filled = table["item_id"].isin(ITEMS[20:])
+    assert table["score"].isna().equals(filled)
+
+
+def test_equal_inputs_give_equal_bytes_and_true_counts(model, products, events, tmp_path) -> None:
+    shop = open_shop(model.items, products, events, 14.0)
+    users = sorted(set(events["user_id"]))
+    counts = []
+    for name in ("one", "two"):
+        blocks = make_lists(model, shop, events, users, PARAMS)
+        counts.append(write_lists(blocks, tmp_path / name, PARAMS.k))
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    assert counts[0] == counts[1]
+    assert counts[0]["rows"] == len(users) * 6 and counts[0]["full"] == len(users)
+    reasons = sum(counts[0][name] for name in ("again", "because", "popular", "catalogue"))
+    assert reasons == counts[0]["rows"]
+
+
+def test_users_without_events_are_known_too(events: pd.DataFrame, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"user_id": ["u00", "a"]}), tmp_path / "users.parquet")
+    found = everyone(events, tmp_path / "users.parquet")
+    assert found == sorted({*events["user_id"], "a"})
