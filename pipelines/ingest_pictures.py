@@ -13,8 +13,8 @@ class IngestPicturesParams(Params):
 
 @stage
 def ingest_pictures(run: Run, params: IngestPicturesParams) -> None:
-    found = source("pictures", params.source)(run, images=params.images)
-    write(run, found, {"images": ["image_key"]})
+    with source("pictures", params.source)(run, images=params.images) as found:
+        write(run, found, {"images": ["image_key"]})
 
 
 if __name__ == "__main__":

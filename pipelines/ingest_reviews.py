@@ -12,8 +12,8 @@ class IngestReviewsParams(Params):
 
 @stage
 def ingest_reviews(run: Run, params: IngestReviewsParams) -> None:
-    found = source("reviews", params.source)(run)
-    write(run, found, {"reviews": ["review_id"], "questions": ["question_id"]})
+    with source("reviews", params.source)(run) as found:
+        write(run, found, {"reviews": ["review_id"], "questions": ["question_id"]})
 
 
 if __name__ == "__main__":

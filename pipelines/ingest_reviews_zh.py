@@ -13,8 +13,8 @@ class IngestReviewsZhParams(Params):
 
 @stage
 def ingest_reviews_zh(run: Run, params: IngestReviewsZhParams) -> None:
-    found = source("reviews-zh", params.source)(run, reviews=params.reviews)
-    write(run, found, {"reviews": ["review_id"]})
+    with source("reviews-zh", params.source)(run, reviews=params.reviews) as found:
+        write(run, found, {"reviews": ["review_id"]})
 
 
 if __name__ == "__main__":

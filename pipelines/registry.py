@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -193,6 +194,10 @@ class Registry:
         from mlflow.models import Model, infer_signature
 
         asked, answered = read_example(example)
+        with warnings.catch_warnings():
+            # Ranks and counts are whole numbers in every answer; MLflow would have them as doubles.
+            warnings.filterwarnings("ignore", message=".*integer column.*")
+            signature = infer_signature(asked, answered)
         logged = self.api.create_logged_model(
             self._experiment(),
             name=capability,
@@ -205,7 +210,7 @@ class Registry:
                 loader_module="models.pyfunc",
                 data_path=str(bundle),
                 code_paths=[str(models)],
-                signature=infer_signature(asked, answered),
+                signature=signature,
                 input_example=asked,
                 pip_requirements=packages,
                 mlflow_model=Model(

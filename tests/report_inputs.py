@@ -169,9 +169,9 @@ def language(data: Path, rng: np.random.Generator) -> None:
     right = [one == two for one, two in zip(span, found, strict=True)]
     frame = {"row_id": asked, "score": np.asarray(right, float), "confidence": 0.8}
     frame |= {"answer": [texts[0][start:end] if one else "" for one in found]}
-    frame |= {"answer_review_id": ["r00" if one else "" for one in found]}
-    frame |= {"answer_start": [start if one else 0 for one in found]}
-    frame |= {"answer_end": [end if one else 0 for one in found]}
+    frame |= {"review_id": ["r00" if one else "" for one in found]}
+    frame |= {"start": [start if one else 0 for one in found]}
+    frame |= {"end": [end if one else 0 for one in found]}
     frame |= {"slice_answered": ["yes" if one else "no" for one in span], "tfidf_sentence": 0.2}
     notes = {"vitrine.bundle": BUNDLE, "vitrine.baselines": '["tfidf_sentence"]'}
     write_table(data / "evaluate/answers/scores.parquet", pd.DataFrame(frame), notes)

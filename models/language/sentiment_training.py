@@ -20,6 +20,7 @@ class Settings:
     hidden: int
     epochs: int
     batch: int
+    penalty: float
     wide_rate: float
     rate: float
     decay: float
@@ -40,10 +41,13 @@ class Fitting(pl.LightningModule):
         losses = torch.nn.functional.cross_entropy(self.network(*inputs), labels, reduction="none")
         return (losses * self.weights[inputs[-1], labels]).mean()
 
+    def _penalty(self) -> torch.Tensor:
+        return self.settings.penalty * self.network.wide.weight.square().sum()
+
     def training_step(self, batch: tuple[torch.Tensor, ...], at: int) -> torch.Tensor:
         loss = self._loss(batch)
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch[-1]))
-        return loss
+        return loss + self._penalty()
 
     def validation_step(self, batch: tuple[torch.Tensor, ...], at: int) -> None:
         self.log("valid_loss", self._loss(batch), batch_size=len(batch[-1]))

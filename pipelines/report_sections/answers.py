@@ -11,7 +11,7 @@ KEY = "answers"
 TITLE = "Answers"
 TEST = "split/answers/test.parquet"
 REVIEWS = "split/answers/reviews.parquet"
-NEED = ("row_id", "score", "answer", "answer_review_id", "answer_start", "answer_end", "confidence")
+NEED = ("row_id", "score", "answer", "review_id", "start", "end", "confidence")
 
 
 def view(inputs: Inputs, choice: Choice) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def view(inputs: Inputs, choice: Choice) -> dict[str, Any]:
     chosen = choice.pick(set(asked.index) & set(frame.index), choice.rows)
     if not chosen:
         raise Absent(f"data/{TEST} holds none of the questions that were scored.")
-    ids = {*frame.loc[chosen, "answer_review_id"], *asked.loc[chosen, Q.REVIEW]}
+    ids = {*frame.loc[chosen, "review_id"], *asked.loc[chosen, Q.REVIEW]}
     wanted = sorted(key for key in ids if isinstance(key, str) and key)
     read = inputs.table(
         REVIEWS, need=(Reviews.REVIEW, Reviews.TEXT), among=(Reviews.REVIEW, wanted)
@@ -32,9 +32,7 @@ def view(inputs: Inputs, choice: Choice) -> dict[str, Any]:
     questions = []
     for key in chosen:
         ours, row = frame.loc[key], asked.loc[key]
-        said = quote(
-            texts, ours["answer_review_id"], ours["answer_start"], ours["answer_end"], choice.length
-        )
+        said = quote(texts, ours["review_id"], ours["start"], ours["end"], choice.length)
         true = quote(texts, row[Q.REVIEW], row[Q.START], row[Q.END], choice.length)
         questions.append(
             {

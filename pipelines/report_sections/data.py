@@ -48,4 +48,4 @@ def view(inputs: Inputs, choice: Choice) -> dict[str, Any]:
 
 
 def _empty(value: Any) -> bool:
-    return value is None or value != value or value == ""
+    return value is None or value != value or not str(value).strip()

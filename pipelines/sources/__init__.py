@@ -1,18 +1,21 @@
 """Where data come from: one module a source, each turning what it finds into canonical tables.
 
-A source is a function `(run, **how many) -> Found`, listed here by what it offers and by its name, and imported when
-asked for.
+A source is a context `(run, **how many)` that gives what it `Found`, for as long as its tables are read; it is listed
+here by what it offers and by its name, and imported when asked for.
 """
 
+import hashlib
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import ibis
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from pipelines import engine
 from pipelines.harness import BadConfig, Run
 from pipelines.packages import fetch, package
 
@@ -26,15 +29,18 @@ SOURCES = {
 
 @dataclass(frozen=True)
 class Found:
-    """What a source gave: tables by canonical name, and where they come from under which licence."""
+    """What a source gave: tables by canonical name, and where they come from under which licence.
 
-    tables: dict[str, pa.Table]
+    A table is in memory, or an expression that is computed while it is written.
+    """
+
+    tables: dict[str, pa.Table | ibis.Table]
     source: str
     licence: str
 
 
-def source(offer: str, name: str) -> Callable[..., Found]:
-    """The function of a source that offers shop, pictures, reviews or reviews-zh.
+def source(offer: str, name: str) -> Callable[..., AbstractContextManager[Found]]:
+    """The context of a source that offers shop, pictures, reviews or reviews-zh.
 
     Raises `BadConfig` for an unknown name.
     """
@@ -58,22 +64,22 @@ def origin(name: str) -> dict[str, str]:
 
 def write(run: Run, found: Found, order: dict[str, list[str]]) -> None:
     """Write a source's tables as outputs of the stage, sorted by `order`, with their origin in the metadata."""
-    metadata = {"vitrine.source": found.source, "vitrine.licence": found.licence}
-    for name, keys in order.items():
-        table = found.tables[name].sort_by([(key, "ascending") for key in keys])
-        pq.write_table(
-            table.replace_schema_metadata(metadata),
-            run.output(f"{name}.parquet"),
-            compression="zstd",
-        )
-        run.rows_out += table.num_rows
-        run.measure(f"{name}_rows", table.num_rows)
+    words = (found.source.encode(), found.licence.encode())
+    metadata = dict(zip(engine.PROVENANCE, words, strict=True))
+    for at, (name, keys) in enumerate(order.items()):
+        run.advance(at / len(order), f"writing {name}")
+        table, path = found.tables[name], run.output(f"{name}.parquet")
+        if isinstance(table, pa.Table):
+            ordered = table.sort_by([(key, "ascending") for key in keys])
+            rows = engine.write_batches(ordered.to_batches(), ordered.schema, path, metadata)
+        else:
+            rows = engine.write(table, path, keys, metadata)
+        run.rows_out += rows
+        run.measure(f"{name}_rows", rows)
 
 
 def chosen(keys: Iterable[Any], count: int, seed: int) -> set[Any]:
     """`count` of the keys (all where 0), by hash: neither their order nor their number decides."""
-    import hashlib
-
     distinct = list(dict.fromkeys(keys))
     if not count or count >= len(distinct):
         return set(distinct)

@@ -4,9 +4,11 @@ Source: Hutto and Gilbert (2014), VADER: a parsimonious rule-based model for sen
 the reviews were collected by Hu and Liu (2004), Mining and summarizing customer reviews.
 """
 
+import contextlib
 import io
 import json
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -32,11 +34,12 @@ CLEAR = 0.5
 """A mean rating beyond this is a sentiment; what lies between is neutral."""
 
 
-def read(run: Run) -> Found:
+@contextlib.contextmanager
+def read(run: Run) -> Iterator[Found]:
     """reviews: whole ones (no label) and their sentences (labelled). questions: marked by us over the whole ones."""
     (archive,) = fetched(run, PACKAGE).values()
     lines = sentences(read_member(archive, ARCHIVE))
-    return Found(
+    yield Found(
         {"reviews": reviews(lines), "questions": questions(run.source_file(QUESTIONS))},
         **origin(PACKAGE),
     )

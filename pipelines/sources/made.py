@@ -5,6 +5,9 @@ titles that tell the category, pictures that show the class, sentences that prai
 broken on purpose, so that the quarantine is never empty.
 """
 
+import contextlib
+from collections.abc import Iterator
+
 import numpy as np
 import pyarrow as pa
 
@@ -40,7 +43,8 @@ ZH_PRAISE = ("很好，非常满意", "不错，值得购买", "超出预期，�
 ZH_BLAME = ("太差了，很失望", "有问题，要退货", "不值这个价，后悔", "糟糕，不推荐")
 
 
-def shop(run: Run, users: int) -> Found:
+@contextlib.contextmanager
+def shop(run: Run, users: int) -> Iterator[Found]:
     """interactions, products and users of a shop of `users` customers (0: 200)."""
     rng = np.random.default_rng(run.seed)
     catalogue = _catalogue(rng)
@@ -51,7 +55,7 @@ def shop(run: Run, users: int) -> Found:
             "age": rng.choice(["18-34", "35-54", "55+"], users or USERS).tolist(),
         }
     )
-    return Found({"interactions": events, "products": catalogue, "users": customers}, **ORIGIN)
+    yield Found({"interactions": events, "products": catalogue, "users": customers}, **ORIGIN)
 
 
 def _catalogue(rng: np.random.Generator) -> pa.Table:
@@ -126,7 +130,8 @@ def _purchases(rng: np.random.Generator, users: int, catalogue: pa.Table) -> pa.
     )
 
 
-def pictures(run: Run, images: int) -> Found:
+@contextlib.contextmanager
+def pictures(run: Run, images: int) -> Iterator[Found]:
     """images: `images` (0: 320) coloured shapes in five classes, the last one damaged."""
     rng = np.random.default_rng(run.seed)
     count = images or PICTURES
@@ -140,7 +145,7 @@ def pictures(run: Run, images: int) -> Found:
             "label": [SHAPES[label] for label in classes],
         }
     )
-    return Found({"images": table}, **ORIGIN)
+    yield Found({"images": table}, **ORIGIN)
 
 
 def _shape(rng: np.random.Generator, label: int) -> np.ndarray:
@@ -161,7 +166,8 @@ def _shape(rng: np.random.Generator, label: int) -> np.ndarray:
     return (np.clip(picture, 0, 1) * 255).astype(np.uint8)
 
 
-def reviews(run: Run) -> Found:
+@contextlib.contextmanager
+def reviews(run: Run) -> Iterator[Found]:
     """reviews: 60 whole ones with their sentences, one of them without a text. questions: half of them answered."""
     rng = np.random.default_rng(run.seed)
     things = list(THINGS)
@@ -194,7 +200,7 @@ def reviews(run: Run) -> Found:
         ]
     )
     table = pa.Table.from_pylist([{"language": "en", **row} for row in rows], schema)
-    return Found({"reviews": table, "questions": _questions(spans)}, **ORIGIN)
+    yield Found({"reviews": table, "questions": _questions(spans)}, **ORIGIN)
 
 
 def _questions(spans: dict[tuple[str, str], tuple[str, int, int]]) -> pa.Table:
@@ -222,7 +228,8 @@ def _questions(spans: dict[tuple[str, str], tuple[str, int, int]]) -> pa.Table:
     )
 
 
-def reviews_zh(run: Run, reviews: int) -> Found:
+@contextlib.contextmanager
+def reviews_zh(run: Run, reviews: int) -> Iterator[Found]:
     """reviews: `reviews` (0: 300) short Chinese ones, negative or positive."""
     rng = np.random.default_rng(run.seed)
     count = reviews or 300
@@ -241,4 +248,4 @@ def reviews_zh(run: Run, reviews: int) -> Found:
             "group_id": keys,
         }
     )
-    return Found({"reviews": table}, **ORIGIN)
+    yield Found({"reviews": table}, **ORIGIN)

@@ -1,0 +1,111 @@
+"""The report and the data docs as pages on loopback: `python -m pipelines.services.report_server PORT`.
+
+Files below these two folders are served and nothing else: no listing, no other host name.
+"""
+
+import html
+import os
+import sys
+from http import HTTPStatus
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
+
+from pipelines.harness.state import State
+from pipelines.services import processes
+from pipelines.services.processes import LOOPBACK, Running, Service
+from pipelines.services.web import answers
+
+NAME = "report"
+PORT = 8088
+START_SECONDS = 30.0
+
+
+def folders(root: Path) -> dict[str, Path]:
+    """First part of an address to the folder that it shows."""
+    return {"report": root / "data" / "report", "data-docs": State(root).data_docs}
+
+
+class Pages(SimpleHTTPRequestHandler):
+    """Answers GET and HEAD for files of `root`'s two folders, and `/` with links to them."""
+
+    root: Path
+
+    def send_head(self):  # type: ignore[no-untyped-def]
+        """As the base class does, but for our folders and our host names alone."""
+        if urlsplit(f"//{self.headers.get('Host', '')}").hostname not in (LOOPBACK, "localhost"):
+            self.send_error(HTTPStatus.FORBIDDEN, "another host name")
+            return None
+        if urlsplit(self.path).path == "/":
+            return self._index()
+        if self._file() is None:
+            self.send_error(HTTPStatus.NOT_FOUND)
+            return None
+        return super().send_head()
+
+    def translate_path(self, path: str) -> str:
+        """The file behind an address; the base class asks for it."""
+        return str(self._file() or os.devnull)
+
+    def _file(self) -> Path | None:
+        parts = unquote(urlsplit(self.path).path).strip("/").split("/")
+        folder = folders(self.root).get(parts[0])
+        if folder is None or ".." in parts:
+            return None
+        found = folder.joinpath(*parts[1:]).resolve()
+        inside = found.is_relative_to(folder.resolve())
+        return found if inside and found.is_file() else None
+
+    def _index(self):  # type: ignore[no-untyped-def]
+        links = [
+            f'<li><a href="/{name}/{quote(path.relative_to(folder).as_posix())}">'
+            f"{html.escape(path.relative_to(folder).as_posix())}</a></li>"
+            for name, folder in folders(self.root).items()
+            for path in sorted(folder.glob("*.html")) + sorted(folder.glob("*/index.html"))
+        ]
+        said = "".join(links) or "<li>Nothing yet: run <code>make demo</code>.</li>"
+        page = (
+            '<!doctype html><html lang="en"><meta charset="utf-8"><title>Vitrine</title>'
+            '<link rel="icon" href="data:,"><style>body{font:16px/1.6 system-ui;max-width:40rem;'
+            "margin:3rem auto;padding:0 1rem;color:#1b1b1f}</style><h1>Vitrine</h1>"
+            f"<ul>{said}</ul></html>"
+        ).encode()
+        self.send_response(HTTPStatus.OK)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(page)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(page)
+        return None
+
+    def end_headers(self) -> None:
+        """With a word against guessing of types and against being framed."""
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("X-Frame-Options", "SAMEORIGIN")
+        self.send_header("Cache-Control", "no-cache")
+        super().end_headers()
+
+
+def serve(root: Path, port: int) -> None:
+    """Serve until the process is ended."""
+    handler = type("RootPages", (Pages,), {"root": root})
+    with ThreadingHTTPServer((LOOPBACK, port), handler) as server:
+        server.serve_forever()
+
+
+def start(state: State, owner: str) -> Running:
+    """Start the server where it does not run, and wait until it answers."""
+    alive = processes.running(state, NAME)
+    if alive:
+        return alive
+    port = processes.free_port(PORT)
+    command = (sys.executable, "-m", "pipelines.services.report_server", str(port))
+    found = processes.start(state, Service(NAME, command, os.environ, port), owner)
+    processes.wait_until(
+        state, [found], lambda: answers(f"http://{LOOPBACK}:{port}/"), START_SECONDS
+    )
+    return found
+
+
+if __name__ == "__main__":
+    serve(Path.cwd(), int(sys.argv[1]))

@@ -1,0 +1,99 @@
+"""All services together: `python -m pipelines.services.stack up | down | status`."""
+
+import contextlib
+import fcntl
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipelines.harness.errors import MissingResource
+from pipelines.harness.state import State
+from pipelines.services import airflow, mlflow_server, processes, report_server
+from pipelines.services.processes import LOOPBACK
+
+NAMES = (*airflow.NAMES, mlflow_server.NAME, report_server.NAME)
+PAGES = {
+    airflow.NAMES[0]: "Airflow",
+    mlflow_server.NAME: "MLflow",
+    report_server.NAME: "the report",
+}
+OWNER = "up"
+
+
+@contextlib.contextmanager
+def services_lock(state: State) -> Iterator[None]:
+    """Nobody else starts or stops services meanwhile."""
+    state.locks.mkdir(parents=True, exist_ok=True)
+    with (state.locks / "services.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def addresses(state: State) -> dict[str, str]:
+    """Title to address of the pages that are up."""
+    found = {title: processes.running(state, name) for name, title in PAGES.items()}
+    return {title: f"http://{LOOPBACK}:{one.port}/" for title, one in found.items() if one}
+
+
+def up(root: Path) -> int:
+    """Start what is not up yet and print the three addresses."""
+    state = State(root)
+    with services_lock(state):
+        before = [name for name in NAMES if processes.running(state, name)]
+        if len(before) < len(NAMES):
+            print("starting Airflow, MLflow and the report ...", flush=True)
+        try:
+            airflow.start(state, OWNER)
+            mlflow_server.start(state, OWNER)
+            report_server.start(state, OWNER)
+        except BaseException:
+            processes.stop(state, [name for name in NAMES if name not in before])
+            raise
+        for name in NAMES:
+            found = processes.running(state, name)
+            if found and found.owner != OWNER:
+                processes.claim(state, found, OWNER)
+    print("already up" if len(before) == len(NAMES) else "up")
+    for title, address in addresses(state).items():
+        print(f"  {title:<11} {address}")
+    print("stop them with: make down")
+    return 0
+
+
+def down(root: Path) -> int:
+    """Stop all services."""
+    state = State(root)
+    with services_lock(state):
+        ended = processes.stop(state, NAMES)
+    print(f"stopped {len(ended)} processes" if ended else "nothing was up")
+    return 0
+
+
+def status(root: Path) -> int:
+    """Print what is up; the status is 1 where something is not."""
+    state = State(root)
+    missing = 0
+    for name in NAMES:
+        found = processes.running(state, name)
+        missing += found is None
+        print(f"  {name:<18} {f'pid {found.pid}' if found else 'down'}")
+    for title, address in addresses(state).items():
+        print(f"  {title:<11} {address}")
+    return 1 if missing else 0
+
+
+def main(words: list[str], root: Path) -> int:
+    """One of the three verbs."""
+    verbs = {"up": up, "down": down, "status": status}
+    if len(words) != 1 or words[0] not in verbs:
+        print(f"usage: python -m pipelines.services.stack {' | '.join(verbs)}", file=sys.stderr)
+        return 64
+    try:
+        return verbs[words[0]](root)
+    except MissingResource as error:
+        print(f"{words[0]}: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], Path.cwd()))
