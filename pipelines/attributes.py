@@ -82,7 +82,7 @@ def _vectors(
     )
     found = {}
     for part, table in parts.items():
-        rows = table[table[filled].notna() & table[key].isin(place.index)]
+        rows = table[judge.filled(table[filled]) & table[key].isin(place.index)]
         chosen = vectors[place.loc[rows[key]].to_numpy()]
         features = title_features if source == TITLE else picture_features
         found[part] = (

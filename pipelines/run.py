@@ -53,7 +53,8 @@ class StageRun:
     """One execution of one stage under DVC.
 
     root: the project. name: as in `dvc.yaml`. choice: `profile` and `promotion` to set before, where given.
-    force: run it though nothing changed. run: the run of the pipeline that it belongs to.
+    force: run it though nothing changed. run: the run of the pipeline that it belongs to. quiet: its lines go to
+    its log alone.
     """
 
     root: Path
@@ -61,6 +62,7 @@ class StageRun:
     choice: Mapping[str, str] = field(default_factory=dict)
     force: bool = False
     run: str | None = None
+    quiet: bool = False
     _child: subprocess.Popen[str] | None = None
 
     @property
@@ -109,7 +111,8 @@ class StageRun:
         busy = False
         try:
             for line in self._child.stdout:
-                print(line, end="", flush=True)
+                if not self.quiet:
+                    print(line, end="", flush=True)
                 log.write(line)
                 log.flush()
                 busy = busy or any(word in line for word in BUSY)

@@ -1,17 +1,20 @@
 """Frozen picture encoders: bytes of pictures in, vectors out.
 
-Two backends: `timm` (any backbone, its pooled features) and `pixels` (no weights: a thumbnail, its edges and its
-colours). A bundle of either is self-contained. Only JPEG, PNG and WebP are decoded.
+Two backends: `timm` (any backbone: its pooled output, or the maps of an inner layer) and `pixels` (no weights: a
+thumbnail, its edges and its colours). A bundle of either is self-contained. Only JPEG, PNG and WebP are decoded.
 """
 
 import hashlib
 import io
+import struct
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
+from torch import nn
 
 from models.bundle import Bundle
 
@@ -20,8 +23,24 @@ FORMATS = ("JPEG", "PNG", "WEBP")
 MAX_PIXELS = 40_000_000
 THUMBNAIL = 16
 COLOUR_BINS = 4
+GRID = 2
+"""An inner layer's map is averaged over this many cells a side: coarse places are kept."""
 
 Progress = Callable[[float, str], None]
+BROKEN = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+"""What Pillow raises for damaged files of the three formats."""
 
 
 class Undecodable(ValueError):
@@ -29,33 +48,76 @@ class Undecodable(ValueError):
 
 
 def decode(data: bytes, size: int) -> np.ndarray:
-    """One picture as (size, size, 3) uint8: turned as EXIF says, on white, padded to a square, resized.
+    """One picture as (size, size, 3) uint8: turned as EXIF says, on white, shrunk or grown, padded to a square.
 
     Raises `Undecodable` for other formats, damaged bytes and more than `MAX_PIXELS`.
     """
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
             width, height = opened.size
-            if width * height > MAX_PIXELS:
-                raise Undecodable(f"{width} x {height} pixels, more than {MAX_PIXELS:,}")
-            picture = ImageOps.exif_transpose(opened)
-            if picture.mode.startswith("I;16") or picture.mode == "I":
-                picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
-            if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
-                clear = picture.convert("RGBA")
-                picture = Image.new("RGBA", clear.size, "white")
-                picture.alpha_composite(clear)
-            picture = picture.convert("RGB")
-            side = max(picture.size)
-            # The border's own grey: a white frame round a picture on black would be an edge.
-            border = int(np.median(np.asarray(picture.convert("L"))[[0, -1]]))
-            square = Image.new("RGB", (side, side), (border, border, border))
-            square.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
-            return np.asarray(square.resize((size, size), Image.Resampling.BILINEAR))
-    except Undecodable:
-        raise
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            if width * height <= MAX_PIXELS:
+                # A JPEG is read at a half, quarter or eighth where that is still twice what is asked.
+                opened.draft(None, (2 * size, 2 * size))
+                return _square(_plain(ImageOps.exif_transpose(opened)), size)
+    except BROKEN as error:
         raise Undecodable(f"no {', '.join(FORMATS)} picture: {error}") from None
+    raise Undecodable(f"{width} x {height} pixels, more than {MAX_PIXELS:,}")
+
+
+def _plain(picture: Image.Image) -> Image.Image:
+    """Any mode as RGB: 16 bits become 8, what is clear becomes white."""
+    if picture.mode == "I" or picture.mode.startswith("I;16"):
+        wide = np.asarray(picture).astype(np.int64)
+        picture = Image.fromarray(np.clip(wide >> 8, 0, 255).astype(np.uint8))
+    if picture.has_transparency_data:
+        clear = picture.convert("RGBA")
+        picture = Image.new("RGBA", clear.size, "white")
+        picture.alpha_composite(clear)
+    return picture.convert("RGB")
+
+
+def _square(picture: Image.Image, size: int) -> np.ndarray:
+    scale = size / max(picture.size)
+    inner = tuple(max(1, round(side * scale)) for side in picture.size)
+    shrunk = picture.resize(inner, Image.Resampling.BILINEAR)
+    if inner == (size, size):
+        return np.asarray(shrunk)
+    # The border's own grey: a white frame round a picture on black would be an edge.
+    grey = np.asarray(shrunk.convert("L"))
+    rim = int(np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])))
+    square = Image.new("RGB", (size, size), (rim, rim, rim))
+    square.paste(shrunk, ((size - inner[0]) // 2, (size - inner[1]) // 2))
+    return np.asarray(square)
+
+
+def backbone(name: str, size: int, layer: int | None, pretrained: bool = False) -> nn.Module:
+    """The timm network `name` for pictures of `size` pixels a side, without classifier, ready for inference.
+
+    layer: what lies above this one of timm's `feature_info` is cut off; None: nothing is.
+    """
+    import timm
+
+    seen = timm.models.get_pretrained_cfg(name)
+    fixed = {"img_size": size} if seen is not None and seen.fixed_input_size else {}
+    network = timm.create_model(name, pretrained=pretrained, num_classes=0, **fixed)
+    if layer is not None:
+        network.prune_intermediate_layers([layer], prune_norm=True, prune_head=True)
+    return network.eval().requires_grad_(False)
+
+
+def fold_norms(module: nn.Module) -> None:
+    """Put each batch normalisation into the convolution before it, in place: a third of the time on a CPU.
+
+    Right only where neighbours among the children run one after the other, as in EfficientNets.
+    """
+    children = list(module.named_children())
+    for (name, first), (after, second) in zip(children, children[1:], strict=False):
+        if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+            setattr(module, name, nn.utils.fusion.fuse_conv_bn_eval(first, second))
+            # timm's norms carry the activation that follows them.
+            setattr(module, after, getattr(second, "act", nn.Identity()))
+    for child in module.children():
+        fold_norms(child)
 
 
 class ImageEncoder:
@@ -63,8 +125,14 @@ class ImageEncoder:
 
     def __init__(self, config: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> None:
         self.config = dict(config)
-        self.weights = dict(weights)
-        self._network: torch.nn.Module | None = None
+        self.weights = {
+            # Matrices as float16; statistics of norms would lose range by it.
+            name: value.astype(np.float16)
+            if value.dtype == np.float32 and value.ndim > 1
+            else value
+            for name, value in weights.items()
+        }
+        self._network: nn.Module | None = None
 
     @classmethod
     def pixels(cls) -> "ImageEncoder":
@@ -79,14 +147,20 @@ class ImageEncoder:
         size: int,
         mean: Sequence[float],
         std: Sequence[float],
+        layer: int | None = None,
     ) -> "ImageEncoder":
-        """A timm backbone. weights: its state without the classifier. size: pixels a side that it sees."""
+        """A timm backbone. weights: its state without the classifier. size: pixels a side that it sees.
+
+        layer: index in timm's `feature_info` of the layer whose map is averaged over 2 x 2 cells; None: the pooled
+        output of the whole network. mean, std: of the three channels, in 0 to 1.
+        """
         config = {
             "backend": "timm",
             "name": name,
             "size": size,
             "mean": list(mean),
             "std": list(std),
+            "layer": layer,
         }
         return cls(config, weights)
 
@@ -96,20 +170,24 @@ class ImageEncoder:
         return int(self.config["size"])
 
     @property
+    def learned(self) -> bool:
+        """Whether there are weights: whether the vectors tell more than `pixel_features` do."""
+        return self.config["backend"] != "pixels"
+
+    @property
     def identity(self) -> str:
         """A hash of everything that decides the vectors."""
         digest = hashlib.sha256(repr(sorted(self.config.items())).encode())
         for name in sorted(self.weights):
-            digest.update(name.encode())
+            digest.update(f"{name} {self.weights[name].dtype} {self.weights[name].shape}".encode())
             digest.update(np.ascontiguousarray(self.weights[name]).data)
         return digest.hexdigest()
 
-    def network(self) -> torch.nn.Module:
+    def network(self) -> nn.Module:
         """The backbone, built when first used."""
         if self._network is None:
-            import timm
-
-            network = timm.create_model(self.config["name"], pretrained=False, num_classes=0)
+            config = self.config
+            network = backbone(config["name"], config["size"], config["layer"])
             state = {name: torch.from_numpy(value) for name, value in self.weights.items()}
             network.load_state_dict(
                 {
@@ -117,7 +195,9 @@ class ImageEncoder:
                     for name, value in state.items()
                 }
             )
-            self._network = network.eval().to(memory_format=torch.channels_last)
+            if config["layer"] is not None:
+                fold_norms(network)
+            self._network = network.to(memory_format=torch.channels_last)
         return self._network
 
     def encode(
@@ -126,35 +206,46 @@ class ImageEncoder:
         batch: int = 64,
         progress: Progress = lambda done, what: None,
     ) -> np.ndarray:
-        """Vectors (n, d) float32. Raises `Undecodable` for the first picture that can't be read."""
+        """Vectors (n, d) float32. Raises `Undecodable` naming the first picture (from 0) that can't be read."""
         parts = []
         for start in range(0, len(pictures), batch):
-            chunk = np.stack([decode(data, self.size) for data in pictures[start : start + batch]])
-            parts.append(self.encode_arrays(chunk))
+            parts.append(self.encode_arrays(self.decode(pictures[start : start + batch], start)))
             progress(min(start + batch, len(pictures)) / len(pictures), "encoding pictures")
         if not parts:
             blank = np.zeros((1, self.size, self.size, 3), np.uint8)
             return self.encode_arrays(blank)[:0]
         return np.concatenate(parts)
 
+    def decode(self, pictures: Sequence[bytes], first: int = 0) -> np.ndarray:
+        """Pictures (n > 0) as (n, size, size, 3) uint8; raises as `encode` does, counting from `first`."""
+        found = np.empty((len(pictures), self.size, self.size, 3), np.uint8)
+        for at, data in enumerate(pictures):
+            try:
+                found[at] = decode(data, self.size)
+            except Undecodable as error:
+                raise Undecodable(f"picture {first + at}: {error}") from None
+        return found
+
     @torch.inference_mode()
     def encode_arrays(self, pictures: np.ndarray) -> np.ndarray:
         """Vectors (n, d) float32 of decoded pictures (n, size, size, 3) uint8."""
-        if self.config["backend"] == "pixels":
+        if not self.learned:
             return pixel_features(pictures)
+        network, layer = self.network(), self.config["layer"]
         pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2).float().div_(255.0)
         mean = torch.tensor(self.config["mean"]).view(1, 3, 1, 1)
         std = torch.tensor(self.config["std"]).view(1, 3, 1, 1)
         seen = ((pixels - mean) / std).contiguous(memory_format=torch.channels_last)
-        return self.network()(seen).numpy()
+        if layer is None:
+            return network(seen).numpy()
+        (inner,) = network.forward_intermediates(
+            seen, indices=[layer], stop_early=True, intermediates_only=True
+        )
+        return nn.functional.adaptive_avg_pool2d(inner, GRID).flatten(1).numpy()
 
     def to_bundle(self) -> Bundle:
-        """All that `from_bundle` needs; weights as float16."""
-        weights = {
-            name: value.astype(np.float16) if value.dtype == np.float32 else value
-            for name, value in self.weights.items()
-        }
-        return Bundle(KIND, self.config, weights)
+        """All that `from_bundle` needs."""
+        return Bundle(KIND, self.config, self.weights)
 
     @classmethod
     def from_bundle(cls, bundle: Bundle) -> "ImageEncoder":

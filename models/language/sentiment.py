@@ -186,7 +186,7 @@ class Sentiment:
         return table.set_axis(frame.index)
 
     def to_bundle(self) -> Bundle:
-        """Weights as float32, the table of n-grams as float16, the encoder as a member."""
+        """Weights, n-gram weights and temperatures as tensors, the encoder as a member."""
         reading = asdict(self.reading)
         tensors = {name: value.numpy() for name, value in self.network.state_dict().items()}
         config = {**reading, "hidden": self.network.meaning[0].out_features}

@@ -15,7 +15,11 @@ from models.training import fit
 
 @dataclass(frozen=True)
 class Settings:
-    """How to fit. wide_decay: L2 penalty of the table of n-grams."""
+    """How to fit.
+
+    hidden: width of the net over vectors. penalty: weight of the squared table of n-grams in the loss. wide_rate: the
+    table's learning rate, rate that of all else, both with one cycle. decay: AdamW's.
+    """
 
     hidden: int
     epochs: int

@@ -67,8 +67,9 @@ class Attributes:
         column = {TITLE: "title", PICTURE: "bytes"}[source]
         if column not in frame.columns:
             return np.zeros(0, dtype=int)
-        cells = frame[column]
-        return np.flatnonzero(cells.notna() & (cells.map(lambda cell: bool(cell)).astype(bool)))
+        return np.flatnonzero(
+            [isinstance(cell, str | bytes) and bool(cell) for cell in frame[column]]
+        )
 
     def _vectors(self, frame: pd.DataFrame, source: str, rows: np.ndarray) -> np.ndarray | None:
         if not len(rows):

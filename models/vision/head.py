@@ -39,10 +39,28 @@ class Head:
         return cls(**{name: tensors[prefix + name] for name in TENSORS})
 
 
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Logarithms of `softmax`."""
+    lowered = logits - logits.max(axis=-1, keepdims=True)
+    return lowered - np.log(np.exp(lowered).sum(axis=-1, keepdims=True))
+
+
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Rows that sum to 1."""
-    raised = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return raised / raised.sum(axis=-1, keepdims=True)
+    return np.exp(log_softmax(logits))
+
+
+def macro_f1(truth: np.ndarray, answers: np.ndarray) -> float:
+    """Mean over the classes in `truth` of the harmonic mean of precision and recall. truth, answers: (n,).
+
+    >>> macro_f1(np.array(["a", "a", "b"]), np.array(["a", "b", "b"])).__round__(4)
+    0.6667
+    """
+    scores = []
+    for name in np.unique(truth):
+        both = np.sum((truth == name) & (answers == name))
+        scores.append(2 * both / (np.sum(truth == name) + np.sum(answers == name)))
+    return float(np.mean(scores))
 
 
 def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> float:

@@ -1,7 +1,7 @@
 """Fitting of heads over vectors: mixed pairs of examples, best epoch and temperature chosen on validation."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytorch_lightning as pl
@@ -11,9 +11,11 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from models.training import fit
-from models.vision.head import Head
+from models.vision.head import Head, log_softmax
 
 TEMPERATURES = np.geomspace(0.3, 4.0, 60)
+WARM_UP = 0.1
+"""Share of the steps in which the rate rises."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +31,29 @@ class Settings:
     mixup: float
 
 
-class Fitting(pl.LightningModule):
-    """Cross-entropy over several fields at once; a label of -1 is not known and costs nothing."""
+@dataclass(frozen=True)
+class Examples:
+    """vectors (v, d) float32. rows (n,): the vector of each example. labels (n, fields) int64, -1: not known."""
 
-    def __init__(self, width: int, classes: list[int], settings: Settings) -> None:
+    vectors: np.ndarray
+    rows: np.ndarray
+    labels: np.ndarray
+
+
+class Fitting(pl.LightningModule):
+    """Cross-entropy over several fields at once; a label of -1 is not known and costs nothing.
+
+    Batches are (rows (B,), labels (B, fields)); the rows are of `train` in training, of `valid` in validation.
+    """
+
+    def __init__(
+        self, train: torch.Tensor, valid: torch.Tensor, classes: list[int], settings: Settings
+    ) -> None:
         super().__init__()
         self.settings = settings
+        self.train_vectors, self.valid_vectors = train, valid
         self.drop = nn.Dropout(settings.dropout)
-        self.first = nn.Linear(width, settings.hidden)
+        self.first = nn.Linear(train.shape[1], settings.hidden)
         self.fields = nn.ModuleList(nn.Linear(settings.hidden, count) for count in classes)
 
     def forward(self, vectors: torch.Tensor) -> list[torch.Tensor]:
@@ -44,42 +61,56 @@ class Fitting(pl.LightningModule):
         hidden = functional.gelu(self.first(self.drop(vectors)), approximate="tanh")
         return [field(self.drop(hidden)) for field in self.fields]
 
-    def loss(self, logits: list[torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
-        """Mean over the known labels (B, fields)."""
-        total = logits[0].sum() * 0.0
-        for at, found in enumerate(logits):
-            total = total + functional.cross_entropy(
-                found, labels[:, at], ignore_index=-1, reduction="sum"
-            )
-        return total / (labels >= 0).sum().clamp(min=1)
-
     def training_step(self, batch: list[torch.Tensor], at: int) -> torch.Tensor:
-        vectors, labels = batch
-        share, other = 1.0, None
-        if self.settings.mixup:
-            share = float(np.random.beta(self.settings.mixup, self.settings.mixup))  # noqa: NPY002
-            other = torch.randperm(len(vectors))
-            vectors = share * vectors + (1 - share) * vectors[other]
-        logits = self(vectors)
-        loss = share * self.loss(logits, labels)
-        if other is not None:
-            loss = loss + (1 - share) * self.loss(logits, labels[other])
-        self.log("train_loss", loss, on_epoch=True, on_step=False)
+        rows, labels = batch
+        vectors = self.train_vectors[rows]
+        if not self.settings.mixup:
+            loss = masked_loss(self(vectors), labels)
+        else:
+            strength = torch.tensor(self.settings.mixup)
+            share = torch.distributions.Beta(strength, strength).sample()
+            other = torch.randperm(len(rows))
+            logits = self(share * vectors + (1 - share) * vectors[other])
+            loss = share * masked_loss(logits, labels)
+            loss = loss + (1 - share) * masked_loss(logits, labels[other])
+        self.log("train_loss", loss, on_epoch=True, on_step=False, batch_size=len(rows))
         return loss
 
     def validation_step(self, batch: list[torch.Tensor], at: int) -> None:
-        vectors, labels = batch
-        self.log("valid_loss", self.loss(self(vectors), labels), batch_size=len(labels))
+        rows, labels = batch
+        loss = masked_loss(self(self.valid_vectors[rows]), labels)
+        self.log("valid_loss", loss, batch_size=int((labels >= 0).sum()))
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(
-            self.parameters(), lr=self.settings.rate, weight_decay=self.settings.decay
+    def configure_optimizers(self) -> dict:
+        settings = self.settings
+        optimizer = torch.optim.AdamW(
+            self.parameters(), lr=settings.rate, weight_decay=settings.decay
         )
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer,
+            settings.rate,
+            total_steps=int(self.trainer.estimated_stepping_batches),
+            pct_start=WARM_UP,
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+
+def masked_loss(logits: list[torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
+    """Mean cross-entropy over the known labels (B, fields); logits: one (B, classes) a field. 0 where none is known."""
+    total = logits[0].sum() * 0.0
+    for at, found in enumerate(logits):
+        total = total + functional.cross_entropy(
+            found, labels[:, at], ignore_index=-1, reduction="sum"
+        )
+    return total / (labels >= 0).sum().clamp(min=1)
 
 
 def train_heads(
-    train: tuple[np.ndarray, np.ndarray],
-    valid: tuple[np.ndarray, np.ndarray],
+    train: Examples,
+    valid: Examples,
     classes: list[int],
     settings: Settings,
     seed: int,
@@ -87,28 +118,30 @@ def train_heads(
 ) -> tuple[list[Head], dict[str, list[float]]]:
     """One head a field on a shared hidden layer, and the losses by epoch.
 
-    train, valid: vectors (n, d) float32 and labels (n, fields) int64, -1 where not known. Best epoch and each
-    field's temperature are chosen on `valid`.
+    Best epoch and each field's temperature are chosen on `valid`; without a known label there the last epoch and 1.
     """
-    vectors, labels = train
-    mean, scale = vectors.mean(0), 1.0 / (vectors.std(0) + 1e-2)
-    torch.manual_seed(seed)
-    module = Fitting(vectors.shape[1], classes, settings)
+    mean = train.vectors.mean(0)
+    scale = 1.0 / (train.vectors.std(0) + 1e-2)
 
-    def loader(part: tuple[np.ndarray, np.ndarray], shuffle: bool) -> DataLoader:
-        seen = torch.from_numpy(((part[0] - mean) * scale).astype(np.float32))
+    def tensor(part: Examples) -> torch.Tensor:
+        return torch.from_numpy(((part.vectors - mean) * scale).astype(np.float32))
+
+    def loader(part: Examples, shuffle: bool) -> DataLoader:
         order = torch.Generator().manual_seed(seed)
-        data = TensorDataset(seen, torch.from_numpy(part[1]))
+        data = TensorDataset(torch.from_numpy(part.rows), torch.from_numpy(part.labels))
         return DataLoader(data, settings.batch, shuffle=shuffle, generator=order)
 
+    torch.manual_seed(seed)
+    module = Fitting(tensor(train), tensor(valid), classes, settings)
+    judged = bool((valid.labels >= 0).any())
     curves = fit(
         module,
         loader(train, True),
-        loader(valid, False),
+        loader(valid, False) if judged else None,
         epochs=settings.epochs,
         seed=seed,
         report=report,
-        monitor="valid_loss",
+        monitor="valid_loss" if judged else None,
         patience=settings.epochs,
     )
     heads = []
@@ -122,22 +155,21 @@ def train_heads(
             b2=field.bias.numpy(),
             temperature=np.ones(1, np.float32),
         )
-        heads.append(_tempered(head, valid[0], valid[1][:, at]))
+        heads.append(calibrated(head, valid.vectors[valid.rows], valid.labels[:, at]))
     return heads, curves
 
 
-def _tempered(head: Head, vectors: np.ndarray, labels: np.ndarray) -> Head:
-    """The head at the temperature that makes the labels likeliest. Source: Guo et al. (2017), On calibration."""
+def calibrated(head: Head, vectors: np.ndarray, labels: np.ndarray) -> Head:
+    """The head at the temperature that makes the labels (n,) of vectors (n, d) likeliest; -1: not known.
+
+    Source: Guo et al. (2017), On calibration of modern neural networks.
+    """
     known = labels >= 0
     if not known.any():
         return head
-    logits, truth = head.logits(vectors[known]), labels[known]
-
-    def surprise(temperature: float) -> float:
-        scaled = logits / temperature
-        top = scaled.max(1)
-        total = top + np.log(np.exp(scaled - top[:, None]).sum(1))
-        return float((total - scaled[np.arange(len(truth)), truth]).mean())
-
-    best = min(TEMPERATURES, key=surprise)
-    return Head(**{**vars(head), "temperature": np.array([best], np.float32)})
+    plain = replace(head, temperature=np.ones(1, np.float32))
+    logits, truth = plain.logits(vectors[known]), labels[known]
+    here = np.arange(len(truth))
+    surprises = [-log_softmax(logits / t)[here, truth].mean() for t in TEMPERATURES]
+    best = TEMPERATURES[int(np.argmin(surprises))]
+    return replace(head, temperature=np.array([best], np.float32))

@@ -17,11 +17,19 @@ BATCH = 64
 
 
 def seen(encoder: ImageEncoder, pictures: Sequence[bytes]) -> np.ndarray:
-    """What the head is given of pictures: the encoder's vector beside pixel features, (n, d) float32.
+    """What a head is given of pictures, (n, d) float32. Raises `Undecodable` for the first that can't be read."""
+    return beside_pixels(encoder, encoder.encode(pictures, BATCH), pictures)
 
-    Raises `Undecodable` for the first picture that can't be read.
+
+def beside_pixels(
+    encoder: ImageEncoder, vectors: np.ndarray, pictures: Sequence[bytes]
+) -> np.ndarray:
+    """The encoder's vectors (n, d) of pictures with what they are as pixels beside them, float32.
+
+    Frozen features lose fine outlines and colours that tell products apart.
     """
-    return np.concatenate([encoder.encode(pictures, BATCH), pixels(pictures)], axis=1)
+    vectors = vectors.astype(np.float32)
+    return np.concatenate([vectors, pixels(pictures)], axis=1) if encoder.learned else vectors
 
 
 def pixels(pictures: Sequence[bytes]) -> np.ndarray:

@@ -50,7 +50,7 @@ def score(model: Any, rows: Path) -> pd.DataFrame:
     columns = {
         "row_id": table[Products.ITEM],
         "score": np.nanmean(np.stack(list(right.values())), axis=0),
-        "slice_source": np.where(table[Images.BYTES].notna(), "picture", "title"),
+        "slice_source": np.where(filled(table[Images.BYTES]), "picture", "title"),
         "prediction": together(pd.DataFrame(answers), fields),
         "truth": together(table, fields),
     }
@@ -60,6 +60,11 @@ def score(model: Any, rows: Path) -> pd.DataFrame:
         sure = f"{name}_confidence"
         columns[f"confidence_{name}"] = found.get(sure, 0.0)
     return pd.DataFrame(columns)
+
+
+def filled(cells: pd.Series) -> pd.Series:
+    """Whether each cell of titles or bytes holds anything, (n,) booleans."""
+    return cells.map(lambda cell: isinstance(cell, str | bytes) and bool(cell)).astype(bool)
 
 
 def rights(truth: pd.Series, answers: np.ndarray) -> np.ndarray:
@@ -79,7 +84,11 @@ def together(table: pd.DataFrame, fields: list[str]) -> list[str]:
 
 
 def example(rows: Path, count: int) -> pd.DataFrame:
-    return frozen(rows)[[Products.TITLE, Images.BYTES]].head(count)
+    table = frozen(rows)[[Products.TITLE, Images.BYTES]]
+    # One row with a picture among them, where there is one: the example shows both kinds of input.
+    with_picture = table[filled(table[Images.BYTES])].head(1)
+    others = table.drop(with_picture.index).head(count - len(with_picture))
+    return pd.concat([others, with_picture], ignore_index=True)
 
 
 def baselines(split: Path, rows: Path, seed: int) -> dict[str, np.ndarray]:
@@ -108,8 +117,8 @@ def _nearest_to_hand(
     answers = np.full(len(table), most, object)
     asked = table[field].notna()
     for column in (Images.BYTES, Products.TITLE):
-        rows = known[known[column].notna()]
-        wanted = np.flatnonzero(asked & table[column].notna())
+        rows = known[filled(known[column])]
+        wanted = np.flatnonzero(asked & filled(table[column]))
         if rows[field].nunique() < 2 or not len(wanted):
             continue
         cells = table[column].iloc[wanted].tolist()

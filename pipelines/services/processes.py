@@ -18,6 +18,8 @@ from pipelines.harness.state import State
 
 LOOPBACK = "127.0.0.1"
 STOP_SECONDS = 8.0
+ORPHAN_SECONDS = 0.5
+"""How long what a service started may outlive it."""
 POLL_SECONDS = 0.1
 TAIL = 15
 
@@ -141,15 +143,37 @@ def stop(state: State, names: Iterable[str], seconds: float = STOP_SECONDS) -> l
         with contextlib.suppress(psutil.Error):
             if one.alive():
                 psutil.Process(one.pid).send_signal(signal.SIGTERM)
-    _, alive = psutil.wait_procs(families, timeout=seconds if ended else 0)
-    late = {one.pid: one for run in found for one in run.family()}
-    for process in {**{one.pid: one for one in alive}, **late}.values():
+    mains = {one.pid for one in found}
+    _wait([process for process in families if process.pid in mains], seconds if ended else 0)
+    alive = _wait(families, ORPHAN_SECONDS if ended else 0)
+    late = {process.pid: process for one in found for process in one.family()}
+    rest = {**{process.pid: process for process in alive}, **late}
+    for process in rest.values():
         with contextlib.suppress(psutil.Error):
             process.kill()
-    psutil.wait_procs([*alive, *late.values()], timeout=STOP_SECONDS)
+    _wait(rest.values(), STOP_SECONDS)
     for one in found:
         _note(state, one.name).unlink(missing_ok=True)
     return ended
+
+
+def _wait(family: Iterable[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Those that are not gone after `seconds`. One that is dead and waits for its parent's look counts as gone."""
+    until = time.monotonic() + seconds
+    alive = list(family)
+    while True:
+        alive = [process for process in alive if _lives(process)]
+        if not alive or time.monotonic() > until:
+            return alive
+        time.sleep(POLL_SECONDS)
+
+
+def _lives(process: psutil.Process) -> bool:
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(process.pid, os.WNOHANG)  # a child of ours is gone once somebody looked
+    with contextlib.suppress(psutil.Error):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def wait_until(

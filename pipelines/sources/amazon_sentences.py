@@ -1,4 +1,4 @@
-"""Sentences of 309 Amazon reviews of five products, each with the mean of 20 human ratings from -4 to 4.
+"""Sentences of Amazon reviews of five products, each with the mean of 20 human ratings from -4 to 4.
 
 Source: Hutto and Gilbert (2014), VADER: a parsimonious rule-based model for sentiment analysis of social media text;
 the reviews were collected by Hu and Liu (2004), Mining and summarizing customer reviews.
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from pipelines.harness import MissingResource, Run
+from pipelines.harness import BadData, MissingResource, Run
 from pipelines.packages import read_member
 from pipelines.sources import Found, fetched, origin
 
@@ -32,6 +32,18 @@ ITEMS = {
 """Number of the first review of each product."""
 CLEAR = 0.5
 """A mean rating beyond this is a sentiment; what lies between is neutral."""
+
+
+QUESTION = pa.schema(
+    [
+        ("question_id", pa.string()),
+        ("item_id", pa.string()),
+        ("question", pa.string()),
+        ("review_id", pa.string()),
+        ("start", pa.int64()),
+        ("end", pa.int64()),
+    ]
+)
 
 
 @contextlib.contextmanager
@@ -88,16 +100,17 @@ def reviews(rows: list[tuple[int, int, float, str]]) -> pa.Table:
 
 
 def questions(path: Path) -> pa.Table:
-    """The marked questions; `review_id`, `start` and `end` are null where the reviews hold no answer."""
-    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
-    schema = pa.schema(
-        [
-            ("question_id", pa.string()),
-            ("item_id", pa.string()),
-            ("question", pa.string()),
-            ("review_id", pa.string()),
-            ("start", pa.int64()),
-            ("end", pa.int64()),
-        ]
-    )
-    return pa.Table.from_pylist(rows, schema)
+    """The marked questions; `review_id`, `start` and `end` are null where the reviews hold no answer.
+
+    Raises `BadData` naming the line that is no JSON object of exactly these keys and types.
+    """
+    rows = []
+    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+        try:
+            row = json.loads(line)
+            if set(row) != set(QUESTION.names):
+                raise ValueError(f"keys must be {', '.join(QUESTION.names)}")
+            rows.append(pa.RecordBatch.from_pylist([row], QUESTION))
+        except (ValueError, TypeError) as error:
+            raise BadData(f"{path}, line {number}: {error}; correct the line") from None
+    return pa.Table.from_batches(rows, QUESTION).combine_chunks()

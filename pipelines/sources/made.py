@@ -44,8 +44,8 @@ ZH_BLAME = ("太差了，很失望", "有问题，要退货", "不值这个价�
 
 
 @contextlib.contextmanager
-def shop(run: Run, users: int) -> Iterator[Found]:
-    """interactions, products and users of a shop of `users` customers (0: 200)."""
+def shop(run: Run, users: int, memory_gb: float) -> Iterator[Found]:
+    """interactions, products and users of a shop of `users` customers (0: 200); few enough for any `memory_gb`."""
     rng = np.random.default_rng(run.seed)
     catalogue = _catalogue(rng)
     events = _purchases(rng, users or USERS, catalogue)
@@ -76,7 +76,7 @@ def _catalogue(rng: np.random.Generator) -> pa.Table:
         {
             "item_id": [f"item-{at:04d}" for at in rng.permutation(count)],
             "title": [
-                f"{brand} {style} {word}"
+                _misspelt(rng, f"{brand} {style} {word}", 0.4)
                 for brand, (_, word, style) in zip(brands, rows, strict=True)
             ],
             "category": [None if gap else row[1] for gap, row in zip(empty, rows, strict=True)],
@@ -89,26 +89,47 @@ def _catalogue(rng: np.random.Generator) -> pa.Table:
     )
 
 
+def _misspelt(rng: np.random.Generator, text: str, share: float) -> str:
+    """The text with a letter of some words dropped, doubled or swapped, as people type: whole words are then no clue."""
+    words = text.split(" ")
+    for at, word in enumerate(words):
+        if len(word) > 3 and rng.random() < share:
+            place = int(rng.integers(1, len(word) - 1))
+            words[at] = (
+                word[:place] + word[place + 1 :],
+                word[:place] + word[place] + word[place:],
+                word[:place] + word[place + 1] + word[place] + word[place + 2 :],
+            )[int(rng.integers(3))]
+    return " ".join(words)
+
+
 def _purchases(rng: np.random.Generator, users: int, catalogue: pa.Table) -> pa.Table:
-    """Baskets on random days: mostly favourites bought again, some from the favourite department, some of any."""
+    """Baskets on random days: mostly favourites bought again, some from the favourite departments, some of any.
+
+    Each product has one that often follows it in the customer's next basket.
+    """
     items = np.array(catalogue.column("item_id").to_pylist())
     departments = np.array(catalogue.column("department").to_pylist())
     prices = catalogue.column("price").to_numpy()
+    follower = rng.permutation(len(items))
     columns: dict[str, list] = {name: [] for name in ("user", "item", "time", "order")}
     for user in range(users):
         liked = np.flatnonzero(np.isin(departments, rng.choice(list(KINDS), 2, replace=False)))
         again = rng.choice(liked, 5, replace=False)
         days = np.sort(rng.uniform(0, DAYS, BASKETS))
+        before = np.array([], dtype=int)
         for basket, day in enumerate(days):
             picks = np.unique(
                 np.concatenate(
                     [
-                        again[rng.random(5) < 0.35],
+                        again[rng.random(5) < 0.3],
+                        follower[before[rng.random(len(before)) < 0.25]],
                         rng.choice(liked, 1),
                         rng.integers(0, len(items), rng.integers(0, 2)),
                     ]
                 )
             )
+            before = picks
             moment = START + np.timedelta64(int(day * 86_400), "s")
             columns["user"] += [f"user-{user:04d}"] * len(picks)
             columns["item"] += picks.tolist()
@@ -181,17 +202,16 @@ def reviews(run: Run) -> Iterator[Found]:
             label, phrases = [("positive", PRAISE), ("negative", BLAME), ("neutral", NEITHER)][
                 int(rng.choice(3, p=[0.4, 0.4, 0.2]))
             ]
-            texts.append(
-                (f"The {aspect} of this {THINGS[item]} {rng.choice(phrases)}.", label, str(aspect))
-            )
+            sentence = f"The {aspect} of this {THINGS[item]} {rng.choice(phrases)}."
+            texts.append((_misspelt(rng, sentence, 0.4), label, str(aspect)))
         whole = " ".join(text for text, _, _ in texts)
         rows.append({"review_id": name, "text": whole, "item_id": item, "group_id": name})
         start = 0
         for at, (text, label, aspect) in enumerate(texts):
             spans.setdefault((item, aspect), (name, start, start + len(text)))
             start += len(text) + 1
-            sentence = {"review_id": f"{name}-{at}", "text": text, "item_id": item}
-            rows.append({**sentence, "label": label, "group_id": name})
+            part = {"review_id": f"{name}-{at}", "text": text, "item_id": item}
+            rows.append({**part, "label": label, "group_id": name})
     rows.append({"review_id": "made-review-060", "text": " ", "item_id": things[0]})
     schema = pa.schema(
         [

@@ -1,0 +1,110 @@
+# Needs bash, make and Python 3.11, nothing else. `make` lists what there is.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+PROFILE ?=
+NAME ?=
+STAMP := .venv/installed.lock
+RUN := .venv/bin/python -m
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PYTHONPATH :=
+export PYTHONUNBUFFERED := 1
+export DO_NOT_TRACK := true
+
+.PHONY: help
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  PROFILE=tiny|smoke|default|full   for demo, stage and bench-orchestration; NAME=... for stage"
+
+.PHONY: demo
+demo: .venv ## the whole pipeline once through Airflow, with one closing table (PROFILE=...)
+	@$(RUN) pipelines.demo $(if $(PROFILE),--profile $(PROFILE))
+
+.PHONY: up
+up: .venv ## Airflow, MLflow and the report as pages on loopback; prints the addresses
+	@$(RUN) pipelines.services.stack up
+
+.PHONY: down
+down: .venv ## stop what `make up` started
+	@$(RUN) pipelines.services.stack down
+
+.PHONY: repro
+repro: .venv ## the same graph without Airflow: dvc repro
+	@$(RUN) pipelines.cache || true
+	@$(RUN) dvc repro
+
+.PHONY: stage
+stage: .venv ## one stage by name: make stage NAME=sentiment (PROFILE=...)
+	@if [ -z "$(NAME)" ]; then echo "which? make stage NAME=...; one of:"; $(RUN) dvc stage list --name-only; exit 64; fi
+	@$(RUN) pipelines.run "$(NAME)" $(if $(PROFILE),--profile $(PROFILE))
+
+.PHONY: test
+test: .venv ## all tests but the smoke run
+	@$(RUN) ruff check .
+	@$(RUN) ruff format --check .
+	@$(RUN) pytest tests
+
+.PHONY: test-unit
+test-unit: .venv ## the unit tests: under a minute
+	@$(RUN) pytest tests/unit tests/dags
+
+.PHONY: test-smoke
+test-smoke: .venv ## the smoke profile through the real Airflow, checked
+	@VITRINE_TEST_PROFILE=smoke $(RUN) pytest tests/pipeline/test_airflow.py -s
+
+.PHONY: bench-orchestration
+bench-orchestration: .venv ## what Airflow costs beyond the work itself (PROFILE=...)
+	@$(RUN) benchmarks.orchestration $(if $(PROFILE),--profile $(PROFILE))
+
+.PHONY: pictures
+pictures: .venv ## take the pictures of the documentation anew (needs chromium; after make demo)
+	@$(RUN) docs.pictures
+
+.PHONY: lock
+lock: .venv ## resolve the dependencies anew into requirements.lock, with hashes
+	@[ -x .vitrine/uv/bin/uv ] || { python3 -m venv .vitrine/uv && .vitrine/uv/bin/pip install --quiet uv; }
+	@.vitrine/uv/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes --extra dev \
+		--no-emit-index-url --output-file requirements.lock pyproject.toml
+
+# The lock file that is installed lies beside the packages, written last: an interrupted installation is taken up again.
+.PHONY: .venv
+.venv:
+	@cmp -s requirements.lock $(STAMP) || $(MAKE) install
+
+.PHONY: install
+install:
+	@python=; PATH="$${PATH#*:}"; for name in "$${PYTHON:-}" python3.11 python3 python; do \
+		if [ -n "$$name" ] && command -v "$$name" >/dev/null && \
+			"$$name" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then python=$$name; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+		echo "Python 3.11 is needed and was not found (python3 is $$(python3 --version 2>/dev/null || echo absent))." >&2; \
+		echo "Install it (Debian 12: apt install python3.11-venv; or pyenv install 3.11), or name it: make PYTHON=/path/to/python3.11" >&2; \
+		exit 69; \
+	fi; \
+	free=$$(df -Pk . | awk 'NR == 2 {print int($$4 / 1048576)}'); \
+	if [ ! -e .venv/bin/python ] && [ "$$free" -lt 9 ]; then \
+		echo "The environment needs 8 GB; $$free GB are free in $$PWD." >&2; exit 69; \
+	fi; \
+	mkdir -p .vitrine/logs; log=.vitrine/logs/install.log; \
+	rm -f $(STAMP); \
+	if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then \
+		"$$python" -m venv --clear .venv >$$log 2>&1 || { cat $$log >&2; \
+			echo "no environment could be made in .venv: is the package python3.11-venv there?" >&2; exit 69; }; \
+	fi; \
+	total=$$(grep -c '^[A-Za-z0-9].*==' requirements.lock); \
+	echo "installing $$total packages into .venv (once; about 3 minutes and 7.5 GB); log: $$log"; \
+	.venv/bin/python -m pip install --no-deps --require-hashes --disable-pip-version-check --progress-bar off \
+		-r requirements.lock 2>&1 | tee $$log | awk -v total=$$total ' \
+			/^(Collecting|Requirement already satisfied)/ {n++; if (n % 50 == 0) {print "  " n " of " total; fflush()}} \
+			/^Installing collected/ {print "  writing them"; fflush()}' \
+		|| { grep -iE '^ *(error|warning)' $$log | tail -n 8 >&2; \
+			echo "the packages could not be installed (see $$log); run it again to go on from here" >&2; exit 69; }; \
+	.venv/bin/python -m pip check >>$$log 2>&1 || { tail -n 8 $$log >&2; \
+		echo "the packages don't fit together; remove .venv and run it again" >&2; exit 70; }; \
+	cp requirements.lock $(STAMP).partial; mv $(STAMP).partial $(STAMP); \
+	echo "the environment is ready"

@@ -1,0 +1,156 @@
+"""The DAGs are the graph of `dvc.yaml`, no more and no less."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.harness.graph import Graph, read_graph
+from tests.conftest import REPOSITORY
+
+DUMP = """
+import json, runpy, sys
+from airflow.sdk import DAG
+space = runpy.run_path("dags/vitrine.py")
+heavy = [name for name in ("torch", "mlflow", "dvc", "pandas", "great_expectations") if name in sys.modules]
+found = {}
+for dag in {id(value): value for value in space.values() if isinstance(value, DAG)}.values():
+    condition = getattr(dag.timetable, "asset_condition", None)
+    found[dag.dag_id] = {
+        "tasks": {
+            task.task_id: {
+                "stage": task.stage,
+                "below": sorted(task.downstream_task_ids),
+                "retries": task.retries,
+                "timeout": task.execution_timeout.total_seconds(),
+                "doc": task.doc_md,
+                "outlets": [asset.name for asset in task.outlets],
+                "group": task.task_group.group_id,
+            }
+            for task in dag.tasks
+        },
+        "awaits": sorted(asset.name for asset in condition.objects) if condition else [],
+        "schedule": type(dag.timetable).__name__,
+        "schemas": {name: vars(dag.params.get_param(name))["schema"] for name in dag.params},
+        "doc": dag.doc_md,
+        "paused": dag.is_paused_upon_creation,
+        "runs": dag.max_active_runs,
+    }
+json.dump({"dags": found, "heavy": heavy}, open(sys.argv[1], "w"))
+"""
+
+
+@pytest.fixture(scope="module")
+def graph() -> Graph:
+    return read_graph(REPOSITORY)
+
+
+@pytest.fixture(scope="module")
+def parsed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The DAGs as a process of their own reads them, without Airflow's database."""
+    home = tmp_path_factory.mktemp("airflow")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW")}
+    environment |= {"AIRFLOW_HOME": str(home), "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(
+        [sys.executable, "-c", DUMP, str(home / "dags.json")],
+        cwd=REPOSITORY,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads((home / "dags.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def tasks(parsed: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Every task of every DAG by its stage."""
+    return {
+        task["stage"]: {**task, "dag": name}
+        for name, dag in parsed["dags"].items()
+        for task in dag["tasks"].values()
+    }
+
+
+def dvc(*words: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *words],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    return done.stdout
+
+
+def test_tasks_are_the_stages_that_dvc_lists(tasks: dict, parsed: dict) -> None:
+    assert sorted(tasks) == sorted(dvc("stage", "list", "--name-only").split())
+    assert len(tasks) == sum(len(dag["tasks"]) for dag in parsed["dags"].values())
+
+
+def test_edges_are_those_of_dvc(tasks: dict, graph: Graph) -> None:
+    told = {tuple(edge) for edge in re.findall(r'"([^"]+)" -> "([^"]+)";', dvc("dag", "--dot"))}
+    assert set(graph.edges()) == told
+    ids = {(task["dag"], stage.replace("@", "-")): stage for stage, task in tasks.items()}
+    drawn = {
+        (stage, ids[task["dag"], below]) for stage, task in tasks.items() for below in task["below"]
+    }
+    assert drawn == {edge for edge in told if tasks[edge[0]]["dag"] == tasks[edge[1]]["dag"]}
+
+
+def test_meta_says_dag_group_retries_and_timeout(tasks: dict, graph: Graph) -> None:
+    for stage, node in graph.nodes.items():
+        task = tasks[stage]
+        found = {key: task[key] for key in ("dag", "group", "retries", "timeout")}
+        assert found == {key: node.meta[key] for key in found}
+        assert node.desc in task["doc"] and node.cmd in task["doc"]
+
+
+def test_few_groups_and_fields_each_described(parsed: dict) -> None:
+    for dag in parsed["dags"].values():
+        assert len({task["group"] for task in dag["tasks"].values()}) <= 6
+        assert 1 <= len(dag["schemas"]) <= 4
+        assert all({"title", "type"} <= set(one) for one in dag["schemas"].values())
+        assert dag["doc"]
+        assert dag["runs"] == 1
+        assert dag["paused"] is False
+
+
+def test_what_promotion_updates_starts_what_follows(
+    parsed: dict, tasks: dict, graph: Graph
+) -> None:
+    """The second DAG awaits every asset of the stages that it reads from; the first has no schedule."""
+    with_asset = [stage for stage, node in graph.nodes.items() if "asset" in node.meta]
+    assert with_asset
+    outlets = {stage: tasks[stage]["outlets"] for stage in tasks}
+    assert all(len(outlets[stage]) == 1 for stage in with_asset)
+    assert not any(outlets[stage] for stage in set(tasks) - set(with_asset))
+    for name, dag in parsed["dags"].items():
+        crossing = {
+            source
+            for source, target in graph.edges()
+            if tasks[target]["dag"] == name
+            and tasks[source]["dag"] != name
+            and source in with_asset
+        }
+        assert dag["awaits"] == sorted(outlets[stage][0] for stage in crossing)
+        assert (dag["schedule"] == "NullTimetable") == (not crossing)
+    assert sum(bool(dag["awaits"]) for dag in parsed["dags"].values()) == 1
+
+
+def test_reading_the_dags_loads_nothing_heavy(parsed: dict) -> None:
+    assert parsed["heavy"] == []
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "dags").glob("*.py")), ids=str)
+def test_no_stage_is_named_in_dags(path: Path, graph: Graph) -> None:
+    strings = re.findall(r"""["']([^"'\n]+)["']""", path.read_text())
+    assert not set(strings) & (set(graph.nodes) | {name.replace("@", "-") for name in graph.nodes})

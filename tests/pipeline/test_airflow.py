@@ -1,0 +1,193 @@
+"""The real Airflow: the train DAG triggered by REST as its pages do it, followed to its end, and all it left.
+
+`VITRINE_TEST_PROFILE` names the profile (tiny where it is not set). With `VITRINE_TEST_COMPARE=1`, and always with
+tiny, the outputs are held against those of `dvc repro` in another folder.
+"""
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from pipelines.harness.graph import Graph, read_graph
+from pipelines.services import airflow, processes, stack
+from pipelines.services.airflow import Api
+from tests.pipeline.shop import Shop, differing, make_shop
+
+PROFILE = os.environ.get("VITRINE_TEST_PROFILE", "tiny")
+RUN_SECONDS = 2400.0
+FOLLOW_SECONDS = 180.0
+POLL_SECONDS = 2.0
+CAPABILITIES = (
+    *("collaborative", "content", "hybrid", "recommender"),
+    *("recognition", "attributes", "sentiment", "answers"),
+)
+
+
+@dataclass
+class Finished:
+    """What two runs left. runs: DAG to run; tasks: DAG to task instances by id; drawn: DAG to Airflow's own graph."""
+
+    shop: Shop
+    graph: Graph
+    api: Api
+    runs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    tasks: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    drawn: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+
+    def follow(self, dag: str, run: str) -> None:
+        """Wait for a run's end and keep what Airflow tells about it."""
+        until = time.monotonic() + RUN_SECONDS
+        while (found := self.api.run(dag, run))["state"] not in ("success", "failed"):
+            assert time.monotonic() < until, f"{dag} did not end: {self.api.tasks(dag, run)}"
+            time.sleep(POLL_SECONDS)
+        self.runs[dag] = found
+        self.tasks[dag] = self.api.tasks(dag, run)
+        listed = self.api.request("GET", f"/dags/{dag}/tasks")["tasks"]
+        self.drawn[dag] = {task["task_id"]: task["downstream_task_ids"] for task in listed}
+
+    def failures(self) -> str:
+        logs = self.shop.state.logs
+        return "\n".join(
+            f"{task}: {one['state']}\n{(logs / f'{task}.log').read_text()[-3000:]}"
+            for tasks in self.tasks.values()
+            for task, one in tasks.items()
+            if one["state"] == "failed" and (logs / f"{task}.log").exists()
+        )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
+    """Both DAGs after one trigger of the first. Everything that was started is stopped."""
+    shop = make_shop(tmp_path_factory.mktemp("airflow") / "shop", PROFILE)
+    graph = read_graph(shop.root)
+    first, *later = dict.fromkeys(node.meta["dag"] for node in graph.nodes.values())
+    try:
+        started = airflow.start(shop.state, "test")
+        api = Api(started[0].port)
+        until = time.monotonic() + FOLLOW_SECONDS
+        while not {first, *later} <= api.dags():
+            assert time.monotonic() < until, api.import_errors()
+            time.sleep(POLL_SECONDS)
+        found = Finished(shop, graph, api)
+        conf = {"profile": PROFILE, "promotion": "automatic", "force": False}
+        found.follow(first, api.trigger(first, conf))
+        assert found.runs[first]["state"] == "success", found.failures()
+        for dag in later:
+            until = time.monotonic() + FOLLOW_SECONDS
+            while not (runs := api.runs(dag)):
+                assert time.monotonic() < until, f"no run of {dag} followed"
+                time.sleep(POLL_SECONDS)
+            found.follow(dag, runs[0]["dag_run_id"])
+        yield found
+    finally:
+        processes.stop(shop.state, stack.NAMES)
+
+
+def test_tasks_are_the_stages_and_all_are_green(finished: Finished) -> None:
+    states = {
+        task: one["state"] for tasks in finished.tasks.values() for task, one in tasks.items()
+    }
+    assert states == {name.replace("@", "-"): "success" for name in finished.graph.nodes}
+    assert all(run["state"] == "success" for run in finished.runs.values()), finished.failures()
+
+
+def test_edges_are_those_of_dvc(finished: Finished) -> None:
+    told = finished.shop.run("dvc", "dag", "--dot").stdout
+    edges = set(re.findall(r'"([^"]+)" -> "([^"]+)";', told))
+    nodes = finished.graph.nodes
+    expected = {
+        (above.replace("@", "-"), below.replace("@", "-"))
+        for above, below in edges
+        if nodes[above].meta["dag"] == nodes[below].meta["dag"]
+    }
+    drawn = {
+        (task, below)
+        for tasks in finished.drawn.values()
+        for task, belows in tasks.items()
+        for below in belows
+    }
+    assert drawn == expected
+
+
+def test_stages_that_do_not_depend_on_each_other_ran_side_by_side(finished: Finished) -> None:
+    spans = sorted(
+        (one["start_date"], one["end_date"])
+        for tasks in finished.tasks.values()
+        for one in tasks.values()
+    )
+    assert any(later[0] < earlier[1] for earlier, later in zip(spans, spans[1:], strict=False))
+
+
+def test_the_registry_has_a_champion_for_each_capability(finished: Finished) -> None:
+    from pipelines.registry import Registry
+
+    standings = {one.name: one for one in Registry(finished.shop.state).champions()}
+    assert set(standings) == {f"vitrine.{name}" for name in CAPABILITIES}
+    assert all("champion" in one.aliases for one in standings.values())
+
+
+def test_mlflow_shows_one_parent_a_run_and_a_child_a_stage(finished: Finished) -> None:
+    from pipelines.harness.tracking import EXPERIMENT, client
+
+    api = client(finished.shop.state)
+    experiment = api.get_experiment_by_name(EXPERIMENT).experiment_id
+    runs = api.search_runs([experiment], max_results=1000)
+    parents = {run.info.run_id: run for run in runs if "mlflow.parentRunId" not in run.data.tags}
+    named = {run.data.tags["vitrine.run"]: key for key, run in parents.items()}
+    assert set(named) == {f"{dag} {run['dag_run_id']}" for dag, run in finished.runs.items()}
+    for dag, run in finished.runs.items():
+        parent = named[f"{dag} {run['dag_run_id']}"]
+        children = {
+            one.data.tags["stage"]
+            for one in runs
+            if one.data.tags.get("mlflow.parentRunId") == parent
+        }
+        nodes = finished.graph.nodes.values()
+        assert children == {node.name for node in nodes if node.meta["dag"] == dag}
+    assert all(run.info.status == "FINISHED" for run in runs)
+    assert all(run.data.tags["profile"] == PROFILE for run in runs)
+
+
+def test_the_report_opens_without_an_error(finished: Finished) -> None:
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("chromium is not here: apt install chromium")
+    from playwright.sync_api import sync_playwright
+
+    page_file = finished.shop.root / "data" / "report" / "report.html"
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=browser, args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+        page = chromium.new_page()
+        faults: list[str] = []
+        asked: list[str] = []
+        page.on("console", lambda line: faults.append(line.text) if line.type == "error" else None)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(page_file.as_uri())
+        assert page.title()
+        chromium.close()
+    assert faults == []
+    assert [url for url in asked if url.startswith("http")] == []
+
+
+@pytest.mark.skipif(
+    PROFILE != "tiny" and os.environ.get("VITRINE_TEST_COMPARE") != "1",
+    reason="a second whole run; VITRINE_TEST_COMPARE=1 does it",
+)
+def test_outputs_are_those_of_dvc_repro_in_another_folder(
+    finished: Finished, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> None:
+    if PROFILE == "tiny":
+        other = request.getfixturevalue("tiny_shop")
+    else:
+        other = make_shop(tmp_path_factory.mktemp("repro") / "shop", PROFILE)
+        other.repro()
+    assert differing(finished.shop.outputs(), other.outputs()) == []
