@@ -1,21 +1,32 @@
 """Train the model that fills in product attributes from title and picture, with a confidence for each."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
 from models.bundle import save
-from models.vision.attributes import PICTURE, TITLE, Attributes, picture_features, title_features
-from models.vision.head import Head, calibration_error
-from models.vision.head_training import Settings, train_heads
+from models.encoders.image import ImageEncoder
+from models.vision.attributes import (
+    PICTURE,
+    TITLE,
+    Attributes,
+    beside_ngrams,
+    pool_weights,
+    present,
+)
+from models.vision.head import Head, calibration_error, log_softmax
+from models.vision.head_training import Examples, Settings, train_heads
+from models.vision.recognition import beside_pixels
 from pipelines.capabilities import attributes as judge
 from pipelines.encoders import image_encoder, text_encoder
-from pipelines.harness import BadData, MissingResource, Params, Run, stage
+from pipelines.harness import BadConfig, BadData, Bug, Params, Run, stage
 from pipelines.judging import judge_on_validation
 from pipelines.tables import Images, Products
 from pipelines.vectors import read_vectors
 
-KEYS = (Products.ITEM, Products.TITLE, Products.IMAGE, Images.BYTES)
+PARTS = ("train", "valid")
 
 
 class AttributesParams(Params):
@@ -33,99 +44,158 @@ class AttributesParams(Params):
     mixup: float
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What one source tells of a part: examples labelled with `fields`, and the rows of the part that they are."""
+
+    examples: Examples
+    rows: np.ndarray
+
+
 @stage
 def attributes(run: Run, params: AttributesParams) -> None:
     settings = Settings(**params.model_dump(exclude={"text", "image", "size"}))
     text = text_encoder(params.text, run.input("ingest-encoders/text"))
     image = image_encoder(params.image, run.input("ingest-encoders/image"), params.size)
-    parts = {
+    tables = {
         part: pq.read_table(run.input(f"split/attributes/{part}.parquet")).to_pandas()
-        for part in ("train", "valid")
+        for part in PARTS
     }
-    fields = [name for name in parts["train"].columns if name not in KEYS]
-    classes = {name: sorted(parts["train"][name].dropna().unique()) for name in fields}
+    classes = known_values(tables["train"])
+    heads: dict[tuple[str, str], Head] = {}
+    seen: dict[str, Seen] = {}
+    for at, source in enumerate((TITLE, PICTURE)):
+        rows = {part: present(table, source) for part, table in tables.items()}
+        train = tables["train"].iloc[rows["train"]]
+        fields = [name for name in classes if train[name].nunique() > 1]
+        if not fields:
+            continue
+        if source == TITLE:
+            vectors = title_vectors(run, tables, rows, text.identity)
+        else:
+            vectors = picture_vectors(run, tables, rows, image)
+        codes = {part: labels(tables[part].iloc[rows[part]], classes, fields) for part in PARTS}
+        examples = {part: Examples(*vectors[part], codes[part]) for part in PARTS}
+        made, curves = train_heads(
+            examples["train"],
+            examples["valid"],
+            [len(classes[name]) for name in fields],
+            settings,
+            run.seed,
+            lambda done, what, start=0.1 + 0.35 * at: run.advance(start + 0.35 * done, what),
+        )
+        heads |= {(source, name): head for name, head in zip(fields, made, strict=True)}
+        seen[source] = Seen(examples["valid"], rows["valid"])
+        for name, values in curves.items():
+            run.tracker.curve(f"{name}/{source}", values)
+    weights = {name: weigh(heads, seen, tables["valid"], name, classes[name]) for name in classes}
+    model = Attributes(classes, heads, weights, text, image)
+    save(model.to_bundle(), run.output("bundle"))
+    run.rows_in, run.rows_out = len(tables["train"]), len(classes)
+    run.advance(0.85, "judging on validation")
+    table = judge_on_validation(run, judge, "attributes", model)
+    for name, values in classes.items():
+        known = table[f"right_{name}"].notna()
+        if known.any():
+            right = table.loc[known, f"right_{name}"].to_numpy(float)
+            sure = table.loc[known, f"confidence_{name}"].to_numpy(float)
+            frequent = judge.most_frequent(tables["train"][name])
+            run.measure(f"accuracy/{name}", float(right.mean()))
+            run.measure(f"calibration_error/{name}", calibration_error(sure, right))
+            run.measure(
+                f"majority/{name}", float((tables["valid"][name].dropna() == frequent).mean())
+            )
+        run.measure(f"values/{name}", len(values))
+
+
+def known_values(train: pd.DataFrame) -> dict[str, list[str]]:
+    """Field to its values in train, sorted; raises `BadData` where no field has two."""
+    fields = judge.fields_of(train)
+    classes = {name: sorted(train[name].dropna().unique()) for name in fields}
     classes = {name: values for name, values in classes.items() if len(values) > 1}
     if not classes:
         raise BadData(
-            f"products: none of the columns {', '.join(fields)} has two values in train: "
-            "name others in split.attributes of params.yaml"
+            f"split/attributes/train.parquet: none of the columns {', '.join(fields)} has two values: "
+            "name other columns of products in split.attributes of params.yaml, or bring more rows"
         )
-    heads: dict[tuple[str, str], Head] = {}
-    for at, source in enumerate((TITLE, PICTURE)):
-        made = _vectors(run, source, parts, text.identity if source == TITLE else image.identity)
-        for name, head in _fit(run, made, classes, settings, 0.1 + 0.35 * at).items():
-            heads[source, name] = head
-    model = Attributes(classes, heads, text, image)
-    save(model.to_bundle(), run.output("bundle"))
-    run.rows_in, run.rows_out = len(parts["train"]), len(classes)
-    run.advance(0.85, "judging on validation")
-    table = judge_on_validation(run, judge, "attributes", model)
-    for name in classes:
-        known = table[f"right_{name}"].notna()
-        right = table.loc[known, f"right_{name}"].to_numpy(float)
-        sure = table.loc[known, f"confidence_{name}"].to_numpy(float)
-        if len(right):
-            run.measure(f"accuracy/{name}", float(right.mean()))
-            run.measure(f"calibration_error/{name}", calibration_error(sure, right))
+    return classes
 
 
-def _vectors(
-    run: Run, source: str, parts: dict[str, pd.DataFrame], identity: str
-) -> dict[str, tuple[np.ndarray, pd.DataFrame]]:
-    """Part to what the source sees (n, d) and the rows that it sees."""
-    if source == TITLE:
-        path, key, filled = "text-features/products.parquet", Products.ITEM, Products.TITLE
-    else:
-        path, key, filled = "image-features/images.parquet", Products.IMAGE, Images.BYTES
-    place, vectors = _lookup(
-        run, path, Products.ITEM if source == TITLE else Images.IMAGE, identity
-    )
+def labels(table: pd.DataFrame, classes: dict[str, list[str]], fields: list[str]) -> np.ndarray:
+    """(n, fields) int64: places in `classes`, -1 where empty or not known in train."""
+    codes = [pd.Index(classes[name]).get_indexer(table[name]) for name in fields]
+    return np.stack(codes, axis=1).astype(np.int64)
+
+
+def title_vectors(
+    run: Run, tables: dict[str, pd.DataFrame], rows: dict[str, np.ndarray], identity: str
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Part to one vector for each different title, and each row's place among them."""
+    path = "text-features/products.parquet"
+    place, vectors = stored(run, path, Products.ITEM, identity, "text")
     found = {}
-    for part, table in parts.items():
-        rows = table[judge.filled(table[filled]) & table[key].isin(place.index)]
-        chosen = vectors[place.loc[rows[key]].to_numpy()]
-        features = title_features if source == TITLE else picture_features
-        found[part] = (
-            (features(chosen, rows[filled].tolist()), rows) if len(rows) else (chosen, rows)
-        )
+    for part, table in tables.items():
+        there = table.iloc[rows[part]]
+        owner, titles = pd.factorize(there[Products.TITLE], sort=True)
+        first = np.unique(owner, return_index=True)[1]
+        chosen = places(place, there[Products.ITEM].iloc[first], path)
+        found[part] = beside_ngrams(vectors[chosen], titles.tolist()), owner
     return found
 
 
-def _lookup(run: Run, path: str, key: str, identity: str) -> tuple[pd.Series, np.ndarray]:
+def picture_vectors(
+    run: Run, tables: dict[str, pd.DataFrame], rows: dict[str, np.ndarray], image: ImageEncoder
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Part to one vector a picture, and each row's place among them."""
+    path = "image-features/images.parquet"
+    place, vectors = stored(run, path, Images.IMAGE, image.identity, "image")
+    found = {}
+    for part, table in tables.items():
+        there = table.iloc[rows[part]]
+        chosen = vectors[places(place, there[Products.IMAGE], path)]
+        made = beside_pixels(image, chosen, there[Images.BYTES].tolist())
+        found[part] = made, np.arange(len(there))
+    return found
+
+
+def stored(run: Run, path: str, key: str, identity: str, name: str) -> tuple[pd.Index, np.ndarray]:
+    """Keys and vectors of a stage of features; raises `BadConfig` where another encoder made them."""
     keys, vectors, made_by = read_vectors(run.input(path), key)
     if made_by != identity:
-        raise MissingResource(
-            f"{path} was made with another encoder than attributes' own: give both sections of params.yaml the same"
+        raise BadConfig(
+            f"params.yaml: data/{path} was made with another encoder or size than attributes.{name}: "
+            "give both sections the same"
         )
-    return pd.Series(np.arange(len(keys)), index=keys), vectors
+    return pd.Index(keys), vectors
 
 
-def _fit(
-    run: Run,
-    made: dict[str, tuple[np.ndarray, pd.DataFrame]],
-    classes: dict[str, list[str]],
-    settings: Settings,
-    start: float,
-) -> dict[str, Head]:
-    """Field to head, of the fields that rows of this source are labelled with in train."""
-    known = [name for name in classes if made["train"][1][name].nunique() > 1]
-    if not known:
-        return {}
-    data = {}
-    for part, (vectors, rows) in made.items():
-        codes = [rows[name].map({v: at for at, v in enumerate(classes[name])}) for name in known]
-        data[part] = vectors, np.stack([code.fillna(-1).astype(np.int64) for code in codes], axis=1)
-    heads, curves = train_heads(
-        data["train"],
-        data["valid"],
-        [len(classes[name]) for name in known],
-        settings,
-        run.seed,
-        lambda done, what: run.advance(start + 0.35 * done, what),
-    )
-    for name, values in curves.items():
-        run.tracker.curve(f"{name}/{'-'.join(known)}", values)
-    return dict(zip(known, heads, strict=True))
+def places(place: pd.Index, keys: pd.Series, path: str) -> np.ndarray:
+    """Where each key stands in `place`; raises `Bug` where one does not."""
+    found = place.get_indexer(keys)
+    if (found < 0).any():
+        raise Bug(f"data/{path} has no vector of {keys.iloc[int(np.argmin(found))]}")
+    return found
+
+
+def weigh(
+    heads: dict[tuple[str, str], Head],
+    seen: dict[str, Seen],
+    valid: pd.DataFrame,
+    field: str,
+    values: list[str],
+) -> tuple[float, float]:
+    """The weights of title and picture for `field`, from the validation rows that have both."""
+    if any((source, field) not in heads for source in (TITLE, PICTURE)):
+        return 0.5, 0.5
+    labelled = np.flatnonzero(valid[field].isin(values))
+    both = np.intersect1d(np.intersect1d(seen[TITLE].rows, seen[PICTURE].rows), labelled)
+    logs = []
+    for source in (TITLE, PICTURE):
+        chosen = seen[source].examples.rows[np.searchsorted(seen[source].rows, both)]
+        logits = heads[source, field].logits(seen[source].examples.vectors[chosen])
+        logs.append(log_softmax(logits))
+    truth = labels(valid.iloc[both], {field: values}, [field])[:, 0]
+    return pool_weights(*logs, truth)
 
 
 if __name__ == "__main__":

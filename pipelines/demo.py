@@ -62,7 +62,7 @@ def main(words: list[str], root: Path) -> int:
     parser = argparse.ArgumentParser(prog="python -m pipelines.demo", description=__doc__)
     parser.add_argument("--profile", help="tiny, smoke, default or full; else that of params.yaml")
     asked = parser.parse_args(words)
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     out = Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
     try:
@@ -355,7 +355,7 @@ def closing(root: Path, graph: Graph, ran: set[str]) -> Table:
         "value",
         "95 %",
         "baseline",
-        "value",
+        "its value",
         "gain, 95 %",
     ):
         text = column in ("stage", "metric", "baseline")

@@ -1,7 +1,7 @@
-"""The frozen encoder, of texts or of pictures, that a name in `params.yaml` stands for.
+"""The frozen encoder, of texts or of pictures, or the reranker, that a name in `params.yaml` stands for.
 
-`package`: the files of the ingest stage. `hub:NAME`: a sentence-transformers model from a hub. `hashing` and
-`pixels`: no weights.
+`package`: the files of the ingest stage. `hub:NAME`: a sentence-transformers model from a hub. `hashing`, `pixels`
+and `overlap`: no weights.
 """
 
 import json
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from models.encoders.image import ImageEncoder, backbone
+from models.encoders.reranker import Reranker
 from models.encoders.text import POOLINGS, TextEncoder
 from pipelines.harness import BadConfig, MissingResource
 
@@ -94,6 +95,27 @@ def _from_folder(folder: Path | None) -> TextEncoder:
         (folder / "tokenizer.json").read_text("utf-8"),
         chosen[0],
         int(settings["max_seq_length"]),
+    )
+
+
+def reranker(name: str, folder: Path | None, max_tokens: int) -> Reranker:
+    """The reranker called `name`: `package` or `overlap`. folder: that of the packaged files. max_tokens: of a pair.
+
+    Raises `BadConfig` for an unknown name, `MissingResource` where its files are away.
+    """
+    if name == "overlap":
+        return Reranker.overlap()
+    if name != "package":
+        raise BadConfig(f"reranker {name!r} is none of: package, overlap")
+    if folder is None or not (folder / "model.onnx").is_file():
+        raise MissingResource(
+            f"{folder}/model.onnx is missing: set `ingest-encoders.reranker` to `package` in params.yaml and run "
+            "`dvc repro ingest-encoders`, or set `answers.reranker` to `overlap`"
+        )
+    return Reranker.onnx(
+        (folder / "model.onnx").read_bytes(),
+        (folder / "tokenizer.json").read_text("utf-8"),
+        max_tokens,
     )
 
 

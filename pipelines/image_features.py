@@ -3,11 +3,13 @@
 import numpy as np
 import pyarrow.parquet as pq
 
-from models.encoders.image import decode
+from models.encoders.image import Undecodable
 from pipelines.encoders import image_encoder
-from pipelines.harness import Params, Run, stage
+from pipelines.harness import BadData, Params, Run, stage
 from pipelines.tables import Images
 from pipelines.vectors import write_vectors
+
+TABLE = "validate-images/table.parquet"
 
 
 class ImageFeaturesParams(Params):
@@ -20,21 +22,24 @@ class ImageFeaturesParams(Params):
 
 @stage
 def image_features(run: Run, params: ImageFeaturesParams) -> None:
-    folder = run.input("ingest-encoders/image")
-    encoder = image_encoder(params.encoder, folder, params.size)
-    table = pq.ParquetFile(run.input("validate-images/table.parquet"))
+    encoder = image_encoder(params.encoder, run.input("ingest-encoders/image"), params.size)
+    table = pq.ParquetFile(run.input(TABLE))
     total = table.metadata.num_rows
     keys: list[str] = []
     parts: list[np.ndarray] = []
-    columns = [Images.IMAGE, Images.BYTES]
-    batches = table.iter_batches(batch_size=params.batch, columns=columns)
-    count = -(-total // params.batch)
-    for batch in run.progress(batches, "encoding pictures", count):
-        keys += batch.column(Images.IMAGE).to_pylist()
-        pictures = [decode(data, encoder.size) for data in batch.column(Images.BYTES).to_pylist()]
-        parts.append(encoder.encode_arrays(np.stack(pictures)).astype(np.float16))
+    batches = table.iter_batches(params.batch, columns=[Images.IMAGE, Images.BYTES])
+    for batch in run.progress(batches, "encoding pictures", -(-total // params.batch)):
+        here = batch.column(Images.IMAGE).to_pylist()
+        try:
+            found = encoder.encode(batch.column(Images.BYTES).to_pylist(), params.batch)
+        except Undecodable as error:
+            raise BadData(
+                f"data/{TABLE}, image_key {here[error.at]}, column bytes: {error}. Take the picture out of the source"
+            ) from None
+        parts.append(found.astype(np.float16))
+        keys += here
     run.rows_in = run.rows_out = total
-    vectors = np.concatenate(parts)
+    vectors = np.concatenate(parts) if parts else encoder.encode([])
     write_vectors(run.output("images.parquet"), Images.IMAGE, keys, vectors, encoder.identity)
     run.measure("width", vectors.shape[1])
 

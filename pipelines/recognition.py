@@ -1,15 +1,16 @@
 """Train the recogniser of product pictures: a head over frozen features, chosen and calibrated on validation."""
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 
 from models.bundle import save
-from models.vision.head import calibration_error
-from models.vision.head_training import Settings, train_heads
-from models.vision.recognition import Recognition, pixels
+from models.vision.head import calibration_error, macro_f1
+from models.vision.head_training import Examples, Settings, train_heads
+from models.vision.recognition import Recognition, beside_pixels
 from pipelines.capabilities import recognition as judge
 from pipelines.encoders import image_encoder
-from pipelines.harness import BadData, MissingResource, Params, Run, stage
+from pipelines.harness import BadConfig, BadData, Bug, Params, Run, stage
 from pipelines.judging import judge_on_validation
 from pipelines.tables import Images
 from pipelines.vectors import read_vectors
@@ -35,25 +36,29 @@ def recognition(run: Run, params: RecognitionParams) -> None:
     encoder = image_encoder(params.encoder, run.input("ingest-encoders/image"), params.size)
     keys, vectors, made_by = read_vectors(run.input("image-features/images.parquet"), Images.IMAGE)
     if made_by != encoder.identity:
-        raise MissingResource(
-            "image-features were made with another encoder or size than recognition's: "
-            "give both sections of params.yaml the same"
+        raise BadConfig(
+            "params.yaml: data/image-features/images.parquet was made with another encoder or size than "
+            "recognition's: give both sections the same"
         )
-    place = {key: at for at, key in enumerate(keys)}
     parts = {
         part: pq.read_table(run.input(f"split/recognition/{part}.parquet")).to_pandas()
         for part in ("train", "valid")
     }
     classes = sorted(parts["train"][Images.LABEL].unique())
     if len(classes) < 2:
-        raise BadData(f"images, column label: {len(classes)} class(es) in train; bring two or more")
-    code = {name: at for at, name in enumerate(classes)}
+        raise BadData(
+            f"split/recognition/train.parquet, column label: {len(classes)} different value(s): bring pictures of "
+            "two classes or more"
+        )
     data = {}
     for part, table in parts.items():
-        rows = np.array([place[key] for key in table[Images.IMAGE]])
-        seen = [vectors[rows].astype(np.float32), pixels(table[Images.BYTES].tolist())]
-        labels = table[Images.LABEL].map(code).fillna(-1).astype(np.int64).to_numpy()
-        data[part] = (np.concatenate(seen, axis=1), labels[:, None])
+        rows = pd.Index(keys).get_indexer(table[Images.IMAGE])
+        if (rows < 0).any():
+            key = table[Images.IMAGE].iloc[int(np.argmin(rows))]
+            raise Bug(f"data/image-features/images.parquet has no vector of {key}")
+        seen = beside_pixels(encoder, vectors[rows], table[Images.BYTES].tolist())
+        codes = pd.Index(classes).get_indexer(table[Images.LABEL]).astype(np.int64)
+        data[part] = Examples(seen, np.arange(len(table)), codes[:, None])
     heads, curves = train_heads(
         data["train"],
         data["valid"],
@@ -71,6 +76,8 @@ def recognition(run: Run, params: RecognitionParams) -> None:
     table = judge_on_validation(run, judge, "recognition", model)
     right = table["score"].to_numpy()
     run.measure("calibration_error", calibration_error(table["confidence"].to_numpy(), right))
+    answers = table["prediction"].to_numpy(object)
+    run.measure("macro_f1", macro_f1(table["truth"].to_numpy(object), answers))
 
 
 if __name__ == "__main__":

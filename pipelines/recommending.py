@@ -1,6 +1,5 @@
 """What the stages of the recommenders share: reading events and content, fitting, judging on validation."""
 
-import hashlib
 import json
 import tempfile
 from pathlib import Path
@@ -10,8 +9,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from models.bundle import save
+from models.recommenders.baselines import Popularity
 from models.recommenders.events import Events, hash_order
-from models.recommenders.training import BUCKETS, Content, Settings, train
+from models.recommenders.training import Content, Settings, train
 from models.recommenders.two_tower import TwoTower
 from pipelines.capabilities import recommending as judge
 from pipelines.harness import BadData, Params, Run
@@ -20,7 +20,7 @@ from pipelines.tables import Images, Products
 from pipelines.vectors import read_vectors
 
 TASK = "split/recommending"
-SCALES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
+SCALES = (0.1, 0.25, 0.5, 0.75, 1.0)
 NOT_ATTRIBUTES = (
     Products.ITEM,
     Products.TITLE,
@@ -30,6 +30,8 @@ NOT_ATTRIBUTES = (
     Products.AVAILABLE,
     Products.IMAGE,
 )
+SHARED = 5
+"""Products with which a value must be shared to tell something."""
 DENSE_WIDTH = 64
 """Numbers that are kept of the text's or the picture's vector."""
 
@@ -47,6 +49,7 @@ class TowerParams(Params):
     dropout: float
     windows: int
     window_days: float
+    buyers: int
     drop: float
 
 
@@ -95,6 +98,10 @@ def fit_towers(
         for name, other in {**ablated, "buying again": None}.items():
             lesser = other.scaled(best) if other else model.scaled(best).without_again()
             run.measure(f"without/{name}", quality(lesser))
+        popular = judge.tuned(Popularity.fit, history)
+        for name, lister in (("ours", model.scaled(best)), ("popularity", popular)):
+            found_new = judge.discovered(lister, history, users, truth)
+            run.measure(f"new to the user/{name}", float(found_new.mean()))
         run.measure("peer/own purchases", float(judge.own_purchases(rows).mean()))
     model = model.scaled(best)
     save(model.to_bundle(), run.output("bundle"))
@@ -118,9 +125,10 @@ def item_content(run: Run) -> Content:
         for name in products.columns
         if name not in NOT_ATTRIBUTES and pd.api.types.is_string_dtype(products[name])
     ]
-    codes = [_codes(name, products[name]) for name in columns]
+    codes = [_codes(products[name]) for name in columns]
     stacked = np.stack(codes, axis=1) if codes else np.zeros((len(items), 0), np.int64)
-    return Content(np.concatenate(dense, axis=1), stacked)
+    sizes = tuple(int(code.max(initial=0)) + 1 for code in codes)
+    return Content(np.concatenate(dense, axis=1), stacked, sizes)
 
 
 def _dense(path: Path, key: str, wanted: pd.Series) -> np.ndarray:
@@ -139,13 +147,8 @@ def _dense(path: Path, key: str, wanted: pd.Series) -> np.ndarray:
     return np.ascontiguousarray(found, dtype=np.float32)
 
 
-def _codes(column: str, values: pd.Series) -> np.ndarray:
-    """Hashed values from 1 to BUCKETS - 1, and 0 where empty, (n,) int64."""
-    distinct = values.dropna().unique()
-    known = {
-        value: 1
-        + int.from_bytes(hashlib.sha256(f"{column} {value}".encode()).digest()[:8], "big")
-        % (BUCKETS - 1)
-        for value in distinct
-    }
-    return values.map(known).fillna(0).astype(np.int64).to_numpy()
+def _codes(values: pd.Series) -> np.ndarray:
+    """A number from 1 for each value that `SHARED` products have, 0 for the others, (n,) int64."""
+    counts = values.value_counts()
+    frequent = sorted(counts.index[counts >= SHARED])
+    return pd.Index(frequent).get_indexer(values).astype(np.int64) + 1

@@ -190,7 +190,8 @@ def main(words: list[str], root: Path) -> int:
     choice = {"profile": asked.profile, "promotion": asked.promotion}
     choice = {key: value for key, value in choice.items() if value}
     stage = StageRun(root, asked.stage, choice, asked.force, os.environ.get(RUN_VARIABLE))
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         outcome = stage.execute()
     except VitrineError as error:

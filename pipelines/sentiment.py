@@ -123,7 +123,7 @@ def inputs_of(
         table[Reviews.TEXT].tolist(), table[Reviews.LANGUAGE].tolist(), filled, reading
     )
     code = {label: at for at, label in enumerate(LABELS)}
-    return inputs, table[Reviews.LABEL].map(code).to_numpy(np.int64)
+    return inputs, table[Reviews.LABEL].map(code).to_numpy(np.int64, copy=True)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,9 @@ BROKEN = (
 
 
 class Undecodable(ValueError):
-    """Bytes that are no picture we read; the text says why."""
+    """Bytes that are no picture we read; the text says why. at: which of several, from 0."""
+
+    at = 0
 
 
 def decode(data: bytes, size: int) -> np.ndarray:
@@ -217,13 +219,15 @@ class ImageEncoder:
         return np.concatenate(parts)
 
     def decode(self, pictures: Sequence[bytes], first: int = 0) -> np.ndarray:
-        """Pictures (n > 0) as (n, size, size, 3) uint8; raises as `encode` does, counting from `first`."""
+        """Pictures (n,) as (n, size, size, 3) uint8; raises as `encode` does, counting from `first`."""
         found = np.empty((len(pictures), self.size, self.size, 3), np.uint8)
         for at, data in enumerate(pictures):
             try:
                 found[at] = decode(data, self.size)
             except Undecodable as error:
-                raise Undecodable(f"picture {first + at}: {error}") from None
+                named = Undecodable(f"picture {first + at}: {error}")
+                named.at = first + at
+                raise named from None
         return found
 
     @torch.inference_mode()

@@ -149,7 +149,7 @@ def _words(
         return []
     inside = kinds > 0
     index = np.cumsum(np.isin(np.arange(len(codes)), starts, assume_unique=True)) - 1
-    place = np.arange(len(codes)) - starts[np.maximum(index, 0)]
+    place = np.maximum(np.arange(len(codes)) - starts[np.maximum(index, 0)], 0)
     longest = int(place[inside].max()) + 1
     terms = np.where(
         inside, codes.astype(np.uint64) * _powers(longest)[np.minimum(place, longest - 1)], 0

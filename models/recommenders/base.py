@@ -79,15 +79,23 @@ def top_k(scores: np.ndarray, k: int, allowed: np.ndarray | None = None) -> np.n
 
 
 def recommend(
-    model: Recommender, histories: Histories, k: int, allowed: np.ndarray | None = None
+    model: Recommender,
+    histories: Histories,
+    k: int,
+    allowed: np.ndarray | None = None,
+    again: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The lists (users, k) of positions and their scores, in blocks of bounded memory.
 
-    allowed: (items,) booleans or None. Scores are NaN where a list is short.
+    allowed: (items,) booleans or None. again: whether what the user had may be listed. Scores are NaN where a list is
+    short.
     """
     lists, values = [], []
     for block in blocks(len(histories), histories.items):
-        scores = model.scores(histories.take(block))
+        mine = histories.take(block)
+        scores = model.scores(mine)
+        if not again:
+            scores[mine.owner, mine.item] = -np.inf
         best = top_k(scores, k, allowed)
         found = np.take_along_axis(scores, np.maximum(best, 0), axis=1)
         lists.append(best)

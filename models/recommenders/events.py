@@ -147,12 +147,17 @@ class Histories:
         """The user of each entry, (P,)."""
         return np.repeat(np.arange(len(self)), np.diff(self.indptr))
 
+    def entries(self, users: np.ndarray) -> np.ndarray:
+        """Positions of the entries of these users, in this order."""
+        lengths = np.diff(self.indptr)[users]
+        ends = np.cumsum(lengths)
+        within = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
+        return np.repeat(self.indptr[users], lengths) + within
+
     def take(self, users: np.ndarray) -> "Histories":
         """The histories of these users (positions), in this order."""
-        lengths = np.diff(self.indptr)[users]
-        indptr = np.concatenate([[0], np.cumsum(lengths)])
-        within = np.arange(indptr[-1]) - np.repeat(indptr[:-1], lengths)
-        entries = np.repeat(self.indptr[users], lengths) + within
+        entries = self.entries(users)
+        indptr = np.concatenate([[0], np.cumsum(np.diff(self.indptr)[users])])
         return Histories(
             indptr,
             self.item[entries],
@@ -164,8 +169,15 @@ class Histories:
 
     def without(self, entry: int) -> "Histories":
         """The same but for one entry: as if that user had never touched that item."""
-        keep = np.arange(len(self.item)) != entry
-        indptr = self.indptr - (self.indptr > entry)
+        return self._kept(np.arange(len(self.item)) != entry)
+
+    def beyond(self, other: "Histories") -> "Histories":
+        """The same users' entries with items that they have not in `other`."""
+        keys = [pairs.owner * np.int64(self.items) + pairs.item for pairs in (self, other)]
+        return self._kept(~np.isin(*keys))
+
+    def _kept(self, keep: np.ndarray) -> "Histories":
+        indptr = np.concatenate([[0], np.cumsum(keep)])[self.indptr]
         return Histories(
             indptr,
             self.item[keep],

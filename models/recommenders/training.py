@@ -1,11 +1,16 @@
-"""How the two-tower recommenders are trained: a full softmax over all items, on windows cut from the past.
+"""How the two-tower recommenders are trained: will this user buy this item in the window after the cut?
 
-Each example is a user at a cut: the history before it, and what was bought in the window after it. All items compete
-in the loss, none is sampled. Source of the loss: Liang et al. (2018), Variational autoencoders for collaborative
-filtering, equation 2 (the multinomial likelihood).
+Each example is a user at a cut in the past: the history before it, and what was bought in the window after it. All
+pairs of user and item are answered at once, none is sampled: the loss is the logistic one, so that scores are log odds.
+A softmax over the items orders a user's own purchases worse: it spreads one unit of belief over a basket of many.
+
+An item's vectors are linear maps, which are learnt, of what is given of it: singular vectors of who bought the item and of
+who bought what has its attributes (`factors`), text and picture. Free vectors of every item memorise the users of a small
+shop. Singular vectors of each cut are made of what was before it and turned towards the newest: vectors that had seen the
+window would be trusted too much.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,26 +18,36 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
-from models.recommenders.events import Events, Histories
+from models.recommenders.events import HALF_LIVES, Events, Histories
+from models.recommenders.factors import described, item_vectors, turned, value_vectors
 from models.recommenders.two_tower import (
     PAIR_FEATURES,
+    POPULARITY_HALF_LIVES,
     TwoTower,
     pair_features,
-    popularity_feature,
-    repeat_rate,
+    popularity_features,
 )
 from models.training import fit
 
-BUCKETS = 512
-"""Rows of the table that an attribute's values are hashed into."""
+START = 0.3
+"""Of the maps: the towers start as this multiple of the identity, so that alike items attract from the first step."""
+BEHAVIOUR, TEXT, ATTRIBUTES = "behaviour", "text and picture", "attributes"
+"""Sources of an item's vectors."""
+
+
+Given = Mapping[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """dim: numbers a vector. windows: cuts in the past, `window_days` apart. drop: share of items whose behaviour
-    vector is hidden in a step, so that content learns to stand alone. behaviour: whether items have such vectors."""
+    """dim: numbers a vector. hidden: width of r. windows: cuts in the past, `window_days` apart.
+
+    buyers: an item with fewer has no behaviour vector and no part in the loss. dropout: share of a history's entries
+    that a step doesn't see. drop: share of items whose behaviour vector is hidden in a step, so that content learns to
+    stand alone. behaviour: whether items have such vectors. decay: weight decay of the maps.
+    """
 
     dim: int
     hidden: int
@@ -43,204 +58,268 @@ class Settings:
     dropout: float
     windows: int
     window_days: float
+    buyers: int
     behaviour: bool
     drop: float
 
 
 @dataclass(frozen=True)
 class Content:
-    """What is known of items without behaviour. dense: (n, f) float32. codes: (n, columns) int64 hashed attribute
-    values, 0 where empty."""
+    """What is known of items without behaviour. dense: (n, f) float32. codes: (n, columns) int64 codes of attribute
+    values, 0 where empty or rare. sizes: how many codes each column has."""
 
     dense: np.ndarray
     codes: np.ndarray
+    sizes: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Window:
-    """One cut: histories before it, what each user bought after it (a CSR over items), and the items' figures."""
+    """One cut: histories before it, what each user bought after it, and the figures that both need.
+
+    bought: (P,) whether the entry's item was bought again. popular: (n, 3) as of the cut.
+    """
 
     histories: Histories
     features: np.ndarray
-    target_indptr: np.ndarray
-    target_item: np.ndarray
+    bought: np.ndarray
+    targets: Histories
     popular: np.ndarray
 
+    @property
+    def learners(self) -> np.ndarray:
+        """Positions of the users who bought after the cut and were there before it."""
+        return np.flatnonzero(
+            (np.diff(self.targets.indptr) > 0) & (np.diff(self.histories.indptr) > 0)
+        )
 
-def windows(events: Events, settings: Settings) -> list[Window]:
-    """The cuts, newest first; the newest window ends at `events.now`."""
+
+def windows(events: Events, count: int, days: float) -> list[Window]:
+    """The last `count` cuts, newest first; the newest window ends at `events.now`.
+
+    Raises `ValueError` where not one cut has events before and after it.
+    """
     made = []
-    for at in range(settings.windows):
-        end = events.now + 1e-6 - at * settings.window_days
-        start = end - settings.window_days
-        past, after = events.before(start), events.between(start, end)
-        if not len(past.user) or not len(after.user):
+    for at in range(count):
+        # The newest event belongs to the newest window.
+        end = events.now + 1e-6 - at * days
+        past, after = events.before(end - days), events.between(end - days, end)
+        popular = popularity_features(past)
+        before, then = past.histories, after.histories
+        keys = [pairs.owner * np.int64(pairs.items) + pairs.item for pairs in (before, then)]
+        features = pair_features(before, popular)
+        window = Window(before, features, np.isin(*keys), then, popular)
+        if not len(window.learners):
             break
-        bought = after.histories
-        popular = popularity_feature(past)
-        features = pair_features(past.histories, popular, repeat_rate(past))
-        made.append(Window(past.histories, features, bought.indptr, bought.item, popular))
+        made.append(window)
     if not made:
         raise ValueError(
-            f"the events span less than two windows of {settings.window_days} days: nothing to learn from"
+            f"the events span less than two windows of {days} days: nothing to learn from"
         )
     return made
 
 
-class Examples(Dataset):
-    """(window, user) of everyone who bought in the window."""
-
-    def __init__(self, cuts: list[Window]) -> None:
-        self.places = [
-            (at, int(user))
-            for at, cut in enumerate(cuts)
-            for user in np.flatnonzero(np.diff(cut.target_indptr))
-        ]
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def __getitem__(self, at: int) -> tuple[int, int]:
-        return self.places[at]
-
-
 @dataclass
 class Batch:
-    """Ragged arrays of B examples: entries (row, item, decayed, features), targets (row, item, share)."""
+    """B users at one cut. A active items, P entries of histories, T bought items.
+
+    row, place: (P,) user in the batch, position among the active items or -1. decayed: (P, H). features:
+    (P, PAIR_FEATURES). own: (P, 3) popularity of the entry's item. bought: (P,) 0 or 1. target_row, target_place: (T,).
+    popular: (A, 3). given: source to (A, f), as of the cut.
+    """
 
     size: int
     row: torch.Tensor
-    item: torch.Tensor
+    place: torch.Tensor
     decayed: torch.Tensor
     features: torch.Tensor
+    own: torch.Tensor
+    bought: torch.Tensor
     target_row: torch.Tensor
-    target_item: torch.Tensor
-    target_share: torch.Tensor
+    target_place: torch.Tensor
     popular: torch.Tensor
+    given: Given
 
 
-def collate(cuts: list[Window]) -> Callable[[list[tuple[int, int]]], Batch]:
-    """Make batches from `Examples`."""
+class Batches(Dataset):
+    """(cut, users) to `Batch`. given: of each cut, for the active items. active: (A,) positions of items."""
 
-    def gather(places: list[tuple[int, int]]) -> Batch:
-        rows, entries, target_rows, targets, shares, decayed, features = [], [], [], [], [], [], []
-        for row, (at, user) in enumerate(places):
-            cut = cuts[at]
-            past = slice(*cut.histories.indptr[user : user + 2])
-            then = slice(*cut.target_indptr[user : user + 2])
-            entries.append(cut.histories.item[past])
-            decayed.append(cut.histories.decayed[past])
-            features.append(cut.features[past])
-            rows.append(np.full(len(entries[-1]), row))
-            targets.append(cut.target_item[then])
-            target_rows.append(np.full(len(targets[-1]), row))
-            shares.append(np.full(len(targets[-1]), 1.0 / len(targets[-1])))
+    def __init__(
+        self, cuts: list[Window], given: list[Given], active: np.ndarray, items: int
+    ) -> None:
+        self.cuts, self.given = cuts, given
+        self.places = np.full(items, -1)
+        self.places[active] = np.arange(len(active))
+        self.popular = [torch.from_numpy(cut.popular[active]) for cut in cuts]
 
-        def joined(parts: list[np.ndarray], kind: type) -> torch.Tensor:
-            return torch.from_numpy(np.concatenate(parts).astype(kind))
-
+    def __getitem__(self, key: tuple[int, np.ndarray]) -> Batch:
+        at, users = key
+        cut = self.cuts[at]
+        entries = cut.histories.entries(users)
+        past, then = cut.histories.take(users), cut.targets.take(users)
+        target = self.places[then.item]
+        known = target >= 0
         return Batch(
-            len(places),
-            joined(rows, np.int64),
-            joined(entries, np.int64),
-            joined(decayed, np.float32),
-            joined(features, np.float32),
-            joined(target_rows, np.int64),
-            joined(targets, np.int64),
-            joined(shares, np.float32),
-            torch.from_numpy(np.stack([cuts[at].popular for at, _ in places])),
+            size=len(users),
+            row=torch.from_numpy(past.owner),
+            place=torch.from_numpy(self.places[past.item]),
+            decayed=torch.from_numpy(past.decayed),
+            features=torch.from_numpy(cut.features[entries]),
+            own=torch.from_numpy(cut.popular[past.item]),
+            bought=torch.from_numpy(cut.bought[entries].astype(np.float32)),
+            target_row=torch.from_numpy(then.owner[known]),
+            target_place=torch.from_numpy(target[known]),
+            popular=self.popular[at],
+            given=self.given[at],
         )
 
-    return gather
+
+class Draws(Sampler):
+    """All learners of all cuts once an epoch, a batch from one cut, in an order that the seed fixes."""
+
+    def __init__(self, cuts: list[Window], size: int, seed: int) -> None:
+        self.learners = [cut.learners for cut in cuts]
+        self.size = size
+        self.random = np.random.default_rng(seed)
+
+    def __len__(self) -> int:
+        return sum(-(-len(users) // self.size) for users in self.learners)
+
+    def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
+        batches = [
+            (at, users)
+            for at, everyone in enumerate(self.learners)
+            for users in np.array_split(
+                self.random.permutation(everyone), -(-len(everyone) // self.size)
+            )
+        ]
+        for place in self.random.permutation(len(batches)):
+            yield batches[place]
+
+
+def sources(
+    histories: Histories,
+    active: np.ndarray,
+    content: Content | None,
+    settings: Settings,
+    seed: int,
+    newest: Mapping[str, np.ndarray] | None = None,
+) -> dict[str, np.ndarray]:
+    """What is given of all items as of these histories: source to (items, f).
+
+    newest: what it is today, towards which singular vectors are turned.
+    """
+    found = {}
+    if settings.behaviour:
+        found[BEHAVIOUR] = item_vectors(histories, active, settings.dim, seed)
+    if content is not None and len(content.sizes):
+        values = value_vectors(histories, content.codes, content.sizes, settings.dim, seed)
+        found[ATTRIBUTES] = described(values, content.codes, content.sizes)
+    if newest is not None:
+        found = {name: turned(values, newest[name]) for name, values in found.items()}
+    if content is not None and content.dense.shape[1]:
+        found[TEXT] = content.dense
+    return found
 
 
 class Tower(nn.Module):
-    """Item vectors (n, d): a projection of content, attribute embeddings, and a behaviour embedding."""
+    """Item vectors (n, d): the sum of a linear map of each source."""
 
-    def __init__(self, content: Content | None, items: int, settings: Settings) -> None:
+    def __init__(self, widths: Mapping[str, int], settings: Settings) -> None:
         super().__init__()
         self.drop = settings.drop
-        self.behaviour = nn.Embedding(items, settings.dim) if settings.behaviour else None
-        if self.behaviour is not None:
-            nn.init.normal_(self.behaviour.weight, std=0.05)
-        self.project, self.attributes = None, None
-        if content is not None:
-            self.register_buffer("dense", torch.from_numpy(content.dense), persistent=False)
-            self.register_buffer("codes", torch.from_numpy(content.codes), persistent=False)
-            if content.dense.shape[1]:
-                self.project = nn.Linear(content.dense.shape[1], settings.dim, bias=False)
-            columns = content.codes.shape[1]
-            if columns:
-                self.attributes = nn.Embedding(columns * BUCKETS, settings.dim)
-                nn.init.normal_(self.attributes.weight, std=0.05)
-                self.register_buffer(
-                    "offsets", torch.arange(columns)[None, :] * BUCKETS, persistent=False
-                )
+        self.maps = nn.ModuleDict(
+            {name: nn.Linear(width, settings.dim, bias=False) for name, width in widths.items()}
+        )
+        with torch.no_grad():
+            for one in self.maps.values():
+                nn.init.eye_(one.weight).mul_(START)
 
-    def sources(self, sold: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Source to its share of the vectors, (n, d).
-
-        sold: (n,) ones where the item has events: others have no behaviour vector, in training and after.
-        """
-        found = {}
-        if self.behaviour is not None:
-            keep = sold
-            if self.training and self.drop:
-                keep = sold * (torch.rand_like(sold) >= self.drop)
-            found["behaviour"] = self.behaviour.weight * keep[:, None]
-        if self.project is not None:
-            found["text and picture"] = self.project(self.dense)
-        if self.attributes is not None:
-            found["attributes"] = self.attributes(self.codes + self.offsets).sum(1)
-        return found
-
-    def forward(self, sold: torch.Tensor, without: str = "") -> torch.Tensor:
-        """The sum of the sources, (n, d), one left out by name."""
-        kept = [part for name, part in self.sources(sold).items() if name != without]
-        return torch.stack(kept).sum(0)
+    def forward(self, given: Given, without: str = "") -> torch.Tensor:
+        """(n, d). given: source to (n, f). without: a source that is left out."""
+        found = {name: self.maps[name](given[name]) for name in self.maps if name != without}
+        if self.training and self.drop and BEHAVIOUR in found:
+            kept = torch.rand(len(found[BEHAVIOUR]), 1) >= self.drop
+            found[BEHAVIOUR] = found[BEHAVIOUR] * kept
+        return torch.stack(list(found.values())).sum(0)
 
 
 class Network(pl.LightningModule):
     """The model of `two_tower`, as a module to train."""
 
-    def __init__(self, content: Content | None, sold: np.ndarray, settings: Settings) -> None:
+    def __init__(self, widths: Mapping[str, int], features: np.ndarray, settings: Settings) -> None:
         super().__init__()
         self.settings = settings
-        self.register_buffer("sold", torch.from_numpy(sold), persistent=False)
-        self.tower_in = Tower(content, len(sold), settings)
-        self.tower_out = Tower(content, len(sold), settings)
-        self.mix = nn.Parameter(torch.zeros(4))
-        self.popular = nn.Parameter(torch.ones(1))
+        self.tower_in, self.tower_out = Tower(widths, settings), Tower(widths, settings)
+        self.mix = nn.Parameter(torch.zeros(len(HALF_LIVES)))
+        self.popular = nn.Parameter(torch.full((len(POPULARITY_HALF_LIVES),), 0.3))
+        self.bias = nn.Parameter(torch.tensor([-7.0]))
+        self.mean = torch.from_numpy(features.mean(0))
+        self.scale = torch.from_numpy(1.0 / np.maximum(features.std(0), 1e-3))
         self.again = nn.Sequential(
-            nn.Linear(PAIR_FEATURES, settings.hidden), nn.ReLU(), nn.Linear(settings.hidden, 1)
+            nn.Linear(PAIR_FEATURES, settings.hidden),
+            nn.SiLU(),
+            nn.Linear(settings.hidden, settings.hidden),
+            nn.SiLU(),
+            nn.Linear(settings.hidden, 1),
         )
-
-    def logits(self, batch: Batch) -> torch.Tensor:
-        """(B, n)."""
-        vectors_in = functional.dropout(
-            self.tower_in(self.sold), self.settings.dropout, self.training
-        )
-        weight = torch.log1p(batch.decayed @ functional.softplus(self.mix))
-        moved = weight[:, None] * vectors_in[batch.item]
-        total = vectors_in.new_zeros(batch.size, vectors_in.shape[1])
-        total = total.index_add(0, batch.row, moved)
-        mass = weight.new_zeros(batch.size).index_add(0, batch.row, weight)
-        users = total / torch.sqrt(mass + 1.0)[:, None]
-        scores = users @ self.tower_out(self.sold).T + self.popular * batch.popular
-        again = self.again(batch.features)[:, 0]
-        return scores.index_put((batch.row, batch.item), again, accumulate=True)
 
     def training_step(self, batch: Batch, at: int) -> torch.Tensor:
-        logs = functional.log_softmax(self.logits(batch), dim=1)
-        gained = logs[batch.target_row, batch.target_item] * batch.target_share
-        loss = -gained.sum() / batch.size
+        again = self.again((batch.features - self.mean) * self.scale)[:, 0]
+        inside = batch.place >= 0
+        row, place = batch.row[inside], batch.place[inside]
+        scores = self.users(batch, inside) @ self.tower_out(batch.given).T
+        scores = scores + (batch.popular @ self.popular + self.bias)
+        scores = scores.index_put((row, place), again[inside], accumulate=True)
+        loss = functional.softplus(scores).sum()
+        loss = loss - scores[batch.target_row, batch.target_place].sum()
+        # Rare items take part where the user has them: r must order them too.
+        rare = again[~inside] + batch.own[~inside] @ self.popular + self.bias
+        loss = loss + functional.softplus(rare).sum() - (rare * batch.bought[~inside]).sum()
+        loss = loss / batch.size
         self.log("loss", loss, batch_size=batch.size, on_epoch=True, on_step=False)
         return loss
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(
-            self.parameters(), lr=self.settings.rate, weight_decay=self.settings.decay
+    def users(self, batch: Batch, inside: torch.Tensor) -> torch.Tensor:
+        """(B, d)."""
+        weight = torch.log1p(batch.decayed @ functional.softplus(self.mix))
+        weight = weight * (torch.rand_like(weight) >= self.settings.dropout)
+        vectors = self.tower_in(batch.given)
+        moved = weight[inside, None] * vectors[batch.place[inside]]
+        total = moved.new_zeros(batch.size, moved.shape[1]).index_add(0, batch.row[inside], moved)
+        mass = weight.new_zeros(batch.size).index_add(0, batch.row, weight)
+        return total / torch.sqrt(mass + 1.0)[:, None]
+
+    def configure_optimizers(self) -> dict:
+        maps = [*self.tower_in.parameters(), *self.tower_out.parameters()]
+        mapped = {id(one) for one in maps}
+        others = [one for one in self.parameters() if id(one) not in mapped]
+        optimizer = torch.optim.AdamW(
+            [
+                {"params": others, "weight_decay": 0.0},
+                {"params": maps, "weight_decay": self.settings.decay},
+            ]
         )
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, self.settings.rate, total_steps=int(self.trainer.estimated_stepping_batches)
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """What `TwoTower.weights` holds; the scaling of r's inputs goes into its first layer."""
+        found = {
+            "mix": self.mix.numpy(),
+            "popular": self.popular.numpy(),
+            "bias": self.bias.numpy(),
+        }
+        for at, layer in enumerate((self.again[0], self.again[2], self.again[4]), start=1):
+            found[f"w{at}"], found[f"b{at}"] = layer.weight.numpy().T, layer.bias.numpy()
+        found["b1"] = found["b1"] - (self.mean * self.scale).numpy() @ found["w1"]
+        found["w1"] = self.scale.numpy()[:, None] * found["w1"]
+        return {name: np.ascontiguousarray(value) for name, value in found.items()}
 
 
 def train(
@@ -258,44 +337,42 @@ def train(
     several, and its loss by epoch. Raises `ValueError` where the events are too few.
     """
     torch.manual_seed(seed)
-    cuts = windows(events, settings)
-    sold = (np.bincount(events.item, minlength=len(events.items)) > 0).astype(np.float32)
-    network = Network(content, sold, settings)
+    cuts = windows(events, settings.windows, settings.window_days)
+    histories, items = events.histories, len(events.items)
+    active = np.bincount(histories.item, minlength=items) >= settings.buyers
+    newest = sources(histories, active, content, settings, seed)
+    positions = np.flatnonzero(active)
+    at_cuts = []
+    for cut in cuts:
+        then = sources(cut.histories, active, content, settings, seed, newest)
+        at_cuts.append({name: torch.from_numpy(values[positions]) for name, values in then.items()})
+    features = np.concatenate([cut.features for cut in cuts])
+    widths = {name: values.shape[1] for name, values in newest.items()}
+    network = Network(widths, features, settings)
     loader = DataLoader(
-        Examples(cuts),
-        batch_size=settings.batch,
-        shuffle=True,
-        collate_fn=collate(cuts),
-        generator=torch.Generator().manual_seed(seed),
+        Batches(cuts, at_cuts, positions, items),
+        batch_size=None,
+        sampler=Draws(cuts, settings.batch, seed),
+        collate_fn=lambda batch: batch,
     )
     curves = fit(network, loader, epochs=settings.epochs, seed=seed, report=report)
-    first, last = network.again[0], network.again[2]
-    weights = {
-        "mix": network.mix.numpy(),
-        "popular": network.popular.numpy(),
-        "w1": np.ascontiguousarray(first.weight.numpy().T),
-        "b1": first.bias.numpy(),
-        "w2": last.weight.numpy()[0],
-        "b2": last.bias.numpy(),
-    }
+    weights = network.weights()
+    given = {name: torch.from_numpy(values) for name, values in newest.items()}
 
     def made(without: str) -> TwoTower:
         with torch.inference_mode():
-            towers = [
-                tower(network.sold, without).numpy()
-                for tower in (network.tower_in, network.tower_out)
+            vectors = [
+                tower(given, without).numpy() for tower in (network.tower_in, network.tower_out)
             ]
         return kind(
             items=events.items,
-            vectors_in=towers[0],
-            vectors_out=towers[1],
-            weights={name: value.copy() for name, value in weights.items()},
-            popular=popularity_feature(events),
-            repeats=repeat_rate(events),
+            vectors_in=vectors[0],
+            vectors_out=vectors[1],
+            weights=weights,
+            popular=popularity_features(events),
             known=events,
             k=k,
         )
 
-    sources = list(network.tower_in.sources(network.sold))
-    ablated = {name: made(name) for name in sources} if len(sources) > 1 else {}
+    ablated = {name: made(name) for name in newest} if len(newest) > 1 else {}
     return made(""), ablated, curves

@@ -1,13 +1,14 @@
-"""The trained recommender, at inference: two towers over one history, and a term for buying again.
+"""The trained recommender, at inference: two towers over one history, and a network for buying again.
 
 A user is the decayed sum of the history's item vectors, so that a new user with a handful of events is served without
-training; an item is a vector learnt from behaviour, from its content (text, picture, attributes), or from both. The
-score of item i for user u is
+training; an item's vectors come from behaviour, from its content (text, picture, attributes), or from both. The score
+of item i for user u is the log odds that u buys i within the window that was trained for:
 
-    s(u, i) = q_i . sum_j w_uj p_j / sqrt(sum_j w_uj + 1)  +  b . g_i  +  r(u, i)
+    s(u, i) = c  +  b . g_i  +  q_i . sum_j w_uj p_j / sqrt(sum_j w_uj + 1)  +  [u bought i before] r(u, i)
 
-with w_uj = log(1 + decayed counts of j mixed by learnt weights), g_i how popular i is lately, and r a small network
-on how often and how lately u bought i itself. Sources: Covington et al. (2016), Deep neural networks for YouTube
+with w_uj = log(1 + decayed counts of j mixed by learnt weights), g_i how popular i is lately and for long, and r a small
+network on how often and how lately u bought i, and on g_i. Each term but the first two is a sum over the history, so
+what an entry of it contributes is known exactly. Sources: Covington et al. (2016), Deep neural networks for YouTube
 recommendations (histories as bags); Hu et al. (2020), Modeling personalized item frequency information for
 next-basket recommendation (decayed personal counts).
 """
@@ -24,38 +25,41 @@ from models.recommenders import base
 from models.recommenders.base import Recommender
 from models.recommenders.events import HALF_LIVES, Events, Histories
 
-POPULARITY_HALF_LIFE = 30.0
-PAIR_FEATURES = len(HALF_LIVES) + 4
+POPULARITY_HALF_LIVES = (7.0, 30.0, 180.0)
+PAIR_FEATURES = len(HALF_LIVES) + len(POPULARITY_HALF_LIVES) + 4
+LONG_AGO = 200.0
+"""Days after which it doesn't matter how many more it were."""
 
 
 def softplus(values: np.ndarray) -> np.ndarray:
     return np.logaddexp(values, 0.0)
 
 
-def popularity_feature(events: Events) -> np.ndarray:
-    """g_i: log of one plus the decayed number of events, scaled to at most 1, (items,) float32."""
-    weight = np.log1p(events.popularity(POPULARITY_HALF_LIFE))
-    return (weight / max(float(weight.max(initial=0.0)), 1e-9)).astype(np.float32)
+def silu(values: np.ndarray) -> np.ndarray:
+    """x times its sigmoid, written so that no exponential overflows."""
+    return values * (0.5 * (1.0 + np.tanh(0.5 * values)))
 
 
-def repeat_rate(events: Events) -> np.ndarray:
-    """How often who bought an item bought it again, shrunk to the mean of all, (items,) float32."""
-    histories = events.histories
-    pairs = np.bincount(histories.item, minlength=len(events.items)).astype(float)
-    again = np.bincount(histories.item, histories.count > 1, minlength=len(events.items))
-    mean = again.sum() / max(pairs.sum(), 1.0)
-    return ((again + 5.0 * mean) / (pairs + 5.0)).astype(np.float32)
+def popularity_features(events: Events) -> np.ndarray:
+    """g: log of one plus the decayed number of events by each half-life, (items, 3) float32."""
+    weights = [events.popularity(half_life) for half_life in POPULARITY_HALF_LIVES]
+    return np.log1p(np.stack(weights, axis=1)).astype(np.float32)
 
 
-def pair_features(histories: Histories, popular: np.ndarray, repeats: np.ndarray) -> np.ndarray:
-    """What r sees of each entry, (P, PAIR_FEATURES) float32: logs of decayed counts, count and recency, and the item's."""
+def pair_features(histories: Histories, popular: np.ndarray) -> np.ndarray:
+    """What r sees of each entry, (P, PAIR_FEATURES) float32.
+
+    Logs of decayed counts, count and recency, the recency itself, the item's popularity and whether it is rising.
+    """
+    item = popular[histories.item]
     return np.column_stack(
         [
             np.log1p(histories.decayed),
             np.log1p(histories.count),
-            np.log1p(histories.recency) / 4.0,
-            popular[histories.item],
-            repeats[histories.item],
+            np.log1p(histories.recency),
+            np.minimum(histories.recency, LONG_AGO) / 30.0,
+            item,
+            item[:, 0] - item[:, -1],
         ]
     ).astype(np.float32)
 
@@ -64,8 +68,9 @@ def pair_features(histories: Histories, popular: np.ndarray, repeats: np.ndarray
 class TwoTower(Recommender):
     """See the module. Shapes, for n items and d numbers a vector:
 
-    vectors_in (p), vectors_out (q): (n, d). popular (g), repeats: (n,). weights: `mix` (H,), `popular` (1,), and the
-    network of r: `w1` (PAIR_FEATURES, h), `b1` (h,), `w2` (h,), `b2` (1,). known: the events of known users.
+    vectors_in (p), vectors_out (q): (n, d). popular (g): (n, 3). weights: `mix` (H,), `popular` (b, 3), `bias` (c, 1),
+    and the layers of r: `w1` (PAIR_FEATURES, h), `b1` (h,), `w2` (h, h), `b2` (h,), `w3` (h, 1), `b3` (1,).
+    known: the events of known users. k: items on a list.
     """
 
     kind: ClassVar[str]
@@ -74,15 +79,15 @@ class TwoTower(Recommender):
     vectors_out: np.ndarray
     weights: Mapping[str, np.ndarray]
     popular: np.ndarray
-    repeats: np.ndarray
     known: Events
     k: int
 
     def again(self, histories: Histories) -> np.ndarray:
         """r of each entry, (P,) float32."""
-        seen = pair_features(histories, self.popular, self.repeats)
-        hidden = np.maximum(seen @ self.weights["w1"] + self.weights["b1"], 0.0)
-        return hidden @ self.weights["w2"] + self.weights["b2"][0]
+        found = pair_features(histories, self.popular)
+        for layer in ("1", "2"):
+            found = silu(found @ self.weights[f"w{layer}"] + self.weights[f"b{layer}"])
+        return (found @ self.weights["w3"] + self.weights["b3"])[:, 0]
 
     def entry_weights(self, histories: Histories) -> np.ndarray:
         """w of each entry, (P,) float32."""
@@ -92,14 +97,12 @@ class TwoTower(Recommender):
         """(users, d) float32; zeros for a user without a history."""
         weight = self.entry_weights(histories)
         moved = weight[:, None] * self.vectors_in[histories.item]
-        return _sums(moved, histories.indptr) / self._norm(weight, histories)[:, None]
-
-    def _norm(self, weight: np.ndarray, histories: Histories) -> np.ndarray:
-        return np.sqrt(_sums(weight[:, None], histories.indptr)[:, 0] + 1.0)
+        norm = np.sqrt(_sums(weight[:, None], histories.indptr) + 1.0)
+        return _sums(moved, histories.indptr) / norm
 
     def scores(self, histories: Histories) -> np.ndarray:
         scores = self.user_vectors(histories) @ self.vectors_out.T
-        scores += self.weights["popular"][0] * self.popular
+        scores += self.popular @ self.weights["popular"] + self.weights["bias"][0]
         scores[histories.owner, histories.item] += self.again(histories)
         return scores
 
@@ -112,13 +115,11 @@ class TwoTower(Recommender):
         return total / np.sqrt(mass) - rest + own
 
     def observe(self, events: Events) -> "TwoTower":
-        return replace(
-            self, popular=popularity_feature(events), repeats=repeat_rate(events), known=events
-        )
+        return replace(self, popular=popularity_features(events), known=events)
 
     def without_again(self) -> "TwoTower":
         """The same model without r: for tables of what each part is worth."""
-        gone = {"w2": self.weights["w2"] * 0.0, "b2": self.weights["b2"] * 0.0}
+        gone = {name: self.weights[name] * np.float32(0.0) for name in ("w3", "b3")}
         return replace(self, weights={**self.weights, **gone})
 
     def scaled(self, factor: float) -> "TwoTower":
@@ -136,7 +137,6 @@ class TwoTower(Recommender):
             "vectors_in": self.vectors_in,
             "vectors_out": self.vectors_out,
             "popular": self.popular,
-            "repeats": self.repeats,
         }
         vocabulary = {"items": self.items, "users": users}
         return Bundle(self.kind, {**config, "k": self.k}, tensors, vocabulary)
@@ -155,7 +155,6 @@ class TwoTower(Recommender):
                 if name.startswith("weight_")
             },
             popular=tensors["popular"],
-            repeats=tensors["repeats"],
             known=known,
             k=int(bundle.config["k"]),
         )

@@ -1,11 +1,12 @@
 """A small classifier over vectors, at inference: standardise, one hidden layer, softmax at a temperature."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 TENSORS = ("mean", "scale", "w1", "b1", "w2", "b2", "temperature")
+TEMPERATURES = np.geomspace(0.3, 4.0, 60)
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,22 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Rows that sum to 1."""
     return np.exp(log_softmax(logits))
+
+
+def calibrated(head: Head, vectors: np.ndarray, labels: np.ndarray) -> Head:
+    """The head at the temperature that makes the labels (n,) of vectors (n, d) likeliest; -1: not known.
+
+    Source: Guo et al. (2017), On calibration of modern neural networks.
+    """
+    known = labels >= 0
+    if not known.any():
+        return head
+    plain = replace(head, temperature=np.ones(1, np.float32))
+    logits, truth = plain.logits(vectors[known]), labels[known]
+    here = np.arange(len(truth))
+    surprises = [-log_softmax(logits / t)[here, truth].mean() for t in TEMPERATURES]
+    best = TEMPERATURES[int(np.argmin(surprises))]
+    return replace(head, temperature=np.array([best], np.float32))
 
 
 def macro_f1(truth: np.ndarray, answers: np.ndarray) -> float:

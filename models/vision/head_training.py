@@ -1,7 +1,7 @@
 """Fitting of heads over vectors: mixed pairs of examples, best epoch and temperature chosen on validation."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pytorch_lightning as pl
@@ -11,9 +11,9 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from models.training import fit
-from models.vision.head import Head, log_softmax
+from models.vision.head import Head, calibrated
+from models.vision.loss import masked_loss
 
-TEMPERATURES = np.geomspace(0.3, 4.0, 60)
 WARM_UP = 0.1
 """Share of the steps in which the rate rises."""
 
@@ -98,16 +98,6 @@ class Fitting(pl.LightningModule):
         }
 
 
-def masked_loss(logits: list[torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
-    """Mean cross-entropy over the known labels (B, fields); logits: one (B, classes) a field. 0 where none is known."""
-    total = logits[0].sum() * 0.0
-    for at, found in enumerate(logits):
-        total = total + functional.cross_entropy(
-            found, labels[:, at], ignore_index=-1, reduction="sum"
-        )
-    return total / (labels >= 0).sum().clamp(min=1)
-
-
 def train_heads(
     train: Examples,
     valid: Examples,
@@ -157,19 +147,3 @@ def train_heads(
         )
         heads.append(calibrated(head, valid.vectors[valid.rows], valid.labels[:, at]))
     return heads, curves
-
-
-def calibrated(head: Head, vectors: np.ndarray, labels: np.ndarray) -> Head:
-    """The head at the temperature that makes the labels (n,) of vectors (n, d) likeliest; -1: not known.
-
-    Source: Guo et al. (2017), On calibration of modern neural networks.
-    """
-    known = labels >= 0
-    if not known.any():
-        return head
-    plain = replace(head, temperature=np.ones(1, np.float32))
-    logits, truth = plain.logits(vectors[known]), labels[known]
-    here = np.arange(len(truth))
-    surprises = [-log_softmax(logits / t)[here, truth].mean() for t in TEMPERATURES]
-    best = TEMPERATURES[int(np.argmin(surprises))]
-    return replace(head, temperature=np.array([best], np.float32))

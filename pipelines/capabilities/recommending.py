@@ -9,17 +9,19 @@ measure each user's own decayed purchases too: a stronger one where people buy a
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from models.metrics import ndcg
 from models.recommenders.base import Recommender, recommend
 from models.recommenders.baselines import PersonalPopularity, Popularity, UserNeighbours
-from models.recommenders.events import SECONDS_A_DAY, Events, Histories, hash_order
+from models.recommenders.events import HALF_LIVES, SECONDS_A_DAY, Events, Histories, hash_order
 from pipelines.tables import Interactions, Products
 
 METRIC = "NDCG@20"
@@ -29,7 +31,10 @@ BEFORE = {"valid": ("train",), "test": ("train", "valid")}
 START = {"valid": "valid_from", "test": "test_from"}
 NEW, HEAVY = 5, 100
 """Events before the window: fewer make a new user, more a heavy one."""
-HALF_LIFE, PERSONAL_HALF_LIFE, NEIGHBOURS = 30.0, 90.0, 5
+NEIGHBOURS = 5
+PURCHASE = "purchase"
+TUNING_DAYS = 28.0
+"""The baselines' half-life is the best on so many last days of the history."""
 
 
 def freeze(split: Path, part: str, rows: Path) -> None:
@@ -38,7 +43,10 @@ def freeze(split: Path, part: str, rows: Path) -> None:
         [pq.read_table(split / f"{name}.parquet", columns=COLUMNS) for name in BEFORE[part]]
     )
     pq.write_table(history, rows / "history.parquet", compression="zstd")
-    truth = pq.read_table(split / f"{part}.parquet", columns=COLUMNS)
+    truth = pq.read_table(split / f"{part}.parquet", columns=[*COLUMNS, Interactions.EVENT])
+    bought = pc.equal(truth[Interactions.EVENT], PURCHASE)
+    # A shop that knows no purchases (ratings, views) is judged on what it knows.
+    truth = (truth.filter(bought) if pc.any(bought).as_py() else truth).select(COLUMNS)
     pq.write_table(truth, rows / "truth.parquet", compression="zstd")
     shutil.copyfile(split / "products.parquet", rows / "products.parquet")
     start = json.loads((split / "cut.json").read_text("utf-8"))[START[part]]
@@ -76,6 +84,16 @@ def listed(model: Recommender, history: Events, users: list[str], truth: Histori
     return ndcg(lists, truth.indptr, truth.item)
 
 
+def discovered(
+    model: Recommender, history: Events, users: list[str], truth: Histories
+) -> np.ndarray:
+    """NDCG@20 among the items that are new to the user, of the users who bought such (fewer than all)."""
+    mine = history.of(users).histories
+    fresh = truth.beyond(mine)
+    lists, _ = recommend(model, mine, K, again=False)
+    return ndcg(lists, fresh.indptr, fresh.item)[np.diff(fresh.indptr) > 0]
+
+
 def score(model: Recommender, rows: Path) -> pd.DataFrame:
     history, users, truth = asked(rows, model.items)
     values = listed(model.observe(history), history, users, truth)
@@ -93,7 +111,7 @@ def example(rows: Path, count: int) -> pd.DataFrame:
 def baselines(split: Path, rows: Path, seed: int) -> dict[str, np.ndarray]:
     history, users, truth = asked(rows, catalogue(rows))
     fitted = {
-        "popularity": Popularity.fit(history, HALF_LIFE),
+        "popularity": tuned(Popularity.fit, history),
         "user neighbours": UserNeighbours.fit(history, NEIGHBOURS),
     }
     return {name: listed(model, history, users, truth) for name, model in fitted.items()}
@@ -102,4 +120,18 @@ def baselines(split: Path, rows: Path, seed: int) -> dict[str, np.ndarray]:
 def own_purchases(rows: Path) -> np.ndarray:
     """NDCG@20, (users,), of each user's own decayed purchases: what a shop where people buy again has for nothing."""
     history, users, truth = asked(rows, catalogue(rows))
-    return listed(PersonalPopularity.fit(history, PERSONAL_HALF_LIFE), history, users, truth)
+    return listed(tuned(PersonalPopularity.fit, history), history, users, truth)
+
+
+def tuned(fit: Callable[[Events, float], Recommender], history: Events) -> Recommender:
+    """`fit` with the half-life that was best on the history's last days, of which it then knows all."""
+    before = history.before(history.now - TUNING_DAYS)
+    after = history.between(history.now - TUNING_DAYS, history.now)
+    bought = np.flatnonzero(np.bincount(after.user, minlength=len(history.users)))
+    users = [history.users[at] for at in bought]
+    truth = after.of(users).histories
+    value = {
+        half_life: float(listed(fit(before, half_life), before, users, truth).sum())
+        for half_life in HALF_LIVES
+    }
+    return fit(history, max(HALF_LIVES, key=lambda half_life: value[half_life]))

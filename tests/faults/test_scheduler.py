@@ -1,0 +1,81 @@
+"""Airflow's scheduler killed in the middle of a run: started again, the run goes on and ends well."""
+
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipelines.harness.state import State
+from pipelines.services import airflow, processes, stack
+from tests.conftest import REPOSITORY, Project
+
+SECONDS = 240.0
+HARNESS = ("__init__.py", "harness", "run.py", "cache.py", "guarded.py")
+
+
+def poll(condition: Callable[[], bool], what: str) -> None:
+    until = time.monotonic() + SECONDS
+    pause = threading.Event()
+    while not condition():
+        assert time.monotonic() < until, f"not within {SECONDS} s: {what}"
+        pause.wait(0.5)
+
+
+@pytest.fixture
+def shop(toy_project: Project) -> Project:
+    """The small project with what its tasks in Airflow need."""
+    root = toy_project.root
+    shutil.copytree(REPOSITORY / "dags", root / "dags")
+    (root / "pipelines").mkdir()
+    for name in HARNESS:
+        source = REPOSITORY / "pipelines" / name
+        copy = shutil.copytree if source.is_dir() else shutil.copyfile
+        copy(source, root / "pipelines" / name)
+    graph = root / "dvc.yaml"
+    graph.write_text(graph.read_text().replace("deps: [", "deps: [pipelines/harness, "))
+    return toy_project
+
+
+def writers(root: Path) -> list[psutil.Process]:
+    return [
+        process
+        for process in psutil.process_iter(["cmdline", "cwd", "status"])
+        if process.info["cwd"] == str(root)
+        and (process.info["cmdline"] or [])[-2:] == ["-m", "toy"]
+        and process.info["status"] != psutil.STATUS_ZOMBIE
+    ]
+
+
+def test_a_run_goes_on_after_its_scheduler_was_killed(shop: Project) -> None:
+    state = State(shop.root)
+    marker = shop.root / "marker"
+    os.mkfifo(f"{marker}.gate")
+    shop.set('tiny: {toy: {wait: ""}', f'tiny: {{toy: {{wait: "{marker}"}}')
+    try:
+        started = airflow.start(state, "test")
+        api = airflow.Api(started[0].port)
+        poll(lambda: "train" in api.dags(), "the DAG read")
+        run = api.trigger("train", {})
+        poll(marker.exists, "the first stage at work")
+        scheduler = processes.running(state, airflow.NAMES[1])
+        assert scheduler
+        for process in scheduler.family():
+            process.send_signal(signal.SIGKILL)
+        poll(lambda: not processes.running(state, airflow.NAMES[1]), "the scheduler gone")
+        poll(lambda: not writers(shop.root), "the stage gone with its task")
+        assert not (shop.root / "data" / "toy").exists()
+        marker.unlink()
+        airflow.start(state, "test")
+        poll(marker.exists, "the stage at work again")
+        Path(f"{marker}.gate").write_text("go")
+        poll(lambda: api.run("train", run)["state"] in ("success", "failed"), "the run's end")
+        assert api.run("train", run)["state"] == "success"
+        assert (shop.root / "data" / "after" / "sum.txt").exists()
+    finally:
+        processes.stop(state, stack.NAMES)
