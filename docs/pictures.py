@@ -21,6 +21,11 @@ OWNER = "pictures"
 SIZE = {"width": 1600, "height": 1000}
 SETTLE = 3000  # milliseconds for a page that draws after it loaded
 WAIT = 60_000
+SEEN = {
+    "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": "true",
+    "mlflow.assistant.panelOpen_v1": "false",
+}
+"""What MLflow's pages would open over themselves at a first visit."""
 
 
 def browser_path() -> str:
@@ -59,6 +64,9 @@ def take(addresses: dict[str, str], folder: Path) -> None:
             executable_path=browser_path(), args=["--no-sandbox", "--disable-dev-shm-usage"]
         )
         context = browser.new_context(viewport=SIZE, color_scheme="light")
+        context.add_init_script(
+            "".join(f"localStorage.setItem('{key}', '{value}');" for key, value in SEEN.items())
+        )
         for name, address in addresses.items():
             page = context.new_page()
             page.goto(address, wait_until="load", timeout=WAIT)
@@ -81,9 +89,9 @@ def prepare(page: Any, name: str) -> None:
             expand.click(timeout=WAIT)
     if name == "airflow-graph":
         page.keyboard.press("g")
-    helper = page.get_by_text("MLflow Assistant", exact=True)
-    if name.startswith("mlflow") and helper.count():
-        helper.first.locator("xpath=ancestor::*[.//button][1]").get_by_role("button").last.click()
+    tour = page.get_by_role("button", name="Try it now")
+    if name.startswith("mlflow") and tour.count():
+        tour.click()
     page.mouse.move(0, 0)
     page.wait_for_timeout(SETTLE)
 

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -111,11 +112,12 @@ def predict(model: Recommender, known: Events, frame: pd.DataFrame, k: int) -> p
     """Lists as a table: user_id, item_id, rank (from 1), score.
 
     frame: `user_id` alone (known users, or new ones without a history), or with `item_id` and `timestamp`: the
-    events that a user is listed from instead of those that are known.
+    events that a user is listed from instead of those that are known. Their ages are counted from the newest of all.
     """
     names = list(dict.fromkeys(frame["user_id"]))
     if "item_id" in frame.columns and "timestamp" in frame.columns:
         events = Events.from_frame(frame, model.items).of(names)
+        events = replace(events, now=max(events.now, known.now))
     else:
         events = known.of(names)
     lists, values = recommend(model, events.histories, k)

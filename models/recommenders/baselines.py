@@ -96,14 +96,13 @@ class UserNeighbours(Recommender):
         A block of users against all: (users, known users) numbers in memory, never all pairs.
         """
         mine = matrix(histories)
-        norm = np.sqrt(np.asarray(mine.sum(1)).ravel())
-        other = np.sqrt(np.asarray(self.known.sum(1)).ravel())
+        size, other = (np.asarray(rows.sum(1)) for rows in (mine, self.known))
         overlap = (mine @ self.known.T).toarray()
-        cosine = overlap / np.maximum(norm[:, None] * other[None, :], 1e-9)
-        same = (overlap == norm[:, None] ** 2) & (overlap == other[None, :] ** 2)
+        cosine = overlap / np.sqrt(np.maximum(size * other.T, 1.0))
+        same = (overlap == size) & (overlap == other.T)
         # Only one equal row is oneself; twins beyond it are neighbours.
         own = same.argmax(1)
-        has = same.any(1) & (norm > 0)
+        has = same.any(1) & (size[:, 0] > 0)
         cosine[np.flatnonzero(has), own[has]] = 0.0
         k = min(self.k, cosine.shape[1])
         nearest = np.argsort(-cosine, axis=1, kind="stable")[:, :k]

@@ -33,6 +33,8 @@ from models.training import fit
 
 START = 0.3
 """Of the maps: the towers start as this multiple of the identity, so that alike items attract from the first step."""
+POPULAR = 0.3
+"""First weight of each popularity."""
 BEHAVIOUR, TEXT, ATTRIBUTES = "behaviour", "text and picture", "attributes"
 """Sources of an item's vectors."""
 
@@ -197,6 +199,15 @@ class Draws(Sampler):
             yield batches[place]
 
 
+def usual(cuts: list[Window], active: np.ndarray) -> float:
+    """The bias with which the first scores are right on average: log odds less what popularity adds."""
+    bought = sum(np.isin(cut.targets.item, active).sum() for cut in cuts)
+    asked = sum(len(cut.learners) for cut in cuts) * max(len(active), 1)
+    share = (bought + 1.0) / (asked + 2.0)
+    popular = np.mean([cut.popular[active].sum(1).mean() for cut in cuts]) if len(active) else 0.0
+    return float(np.log(share / (1.0 - share)) - POPULAR * popular)
+
+
 def sources(
     histories: Histories,
     active: np.ndarray,
@@ -247,13 +258,15 @@ class Tower(nn.Module):
 class Network(pl.LightningModule):
     """The model of `two_tower`, as a module to train."""
 
-    def __init__(self, widths: Mapping[str, int], features: np.ndarray, settings: Settings) -> None:
+    def __init__(
+        self, widths: Mapping[str, int], features: np.ndarray, bias: float, settings: Settings
+    ) -> None:
         super().__init__()
         self.settings = settings
         self.tower_in, self.tower_out = Tower(widths, settings), Tower(widths, settings)
         self.mix = nn.Parameter(torch.zeros(len(HALF_LIVES)))
-        self.popular = nn.Parameter(torch.full((len(POPULARITY_HALF_LIVES),), 0.3))
-        self.bias = nn.Parameter(torch.tensor([-7.0]))
+        self.popular = nn.Parameter(torch.full((len(POPULARITY_HALF_LIVES),), POPULAR))
+        self.bias = nn.Parameter(torch.tensor([bias], dtype=torch.float32))
         self.mean = torch.from_numpy(features.mean(0))
         self.scale = torch.from_numpy(1.0 / np.maximum(features.std(0), 1e-3))
         self.again = nn.Sequential(
@@ -348,7 +361,7 @@ def train(
         at_cuts.append({name: torch.from_numpy(values[positions]) for name, values in then.items()})
     features = np.concatenate([cut.features for cut in cuts])
     widths = {name: values.shape[1] for name, values in newest.items()}
-    network = Network(widths, features, settings)
+    network = Network(widths, features, usual(cuts, positions), settings)
     loader = DataLoader(
         Batches(cuts, at_cuts, positions, items),
         batch_size=None,

@@ -14,7 +14,11 @@ from models.recommenders.blend import Blend
 from models.recommenders.collaborative import Collaborative
 from models.recommenders.events import HALF_LIVES, Events, hash_order
 from models.recommenders.hybrid import Hybrid
-from models.recommenders.two_tower import PAIR_FEATURES, popularity_feature, repeat_rate
+from models.recommenders.two_tower import (
+    PAIR_FEATURES,
+    POPULARITY_HALF_LIVES,
+    popularity_features,
+)
 
 ITEMS = hash_order([f"货 {at}" for at in range(12)])
 
@@ -35,15 +39,23 @@ def towers(events: Events, seed: int = 0, kind: type = Collaborative) -> Collabo
     rng = np.random.default_rng(seed)
     n, d = len(events.items), 4
     draw = lambda *shape: rng.normal(0, 0.5, shape).astype(np.float32)  # noqa: E731
-    weights = {"mix": draw(len(HALF_LIVES)), "popular": draw(1), "w1": draw(PAIR_FEATURES, 3)}
-    weights |= {"b1": draw(3), "w2": np.abs(draw(3)), "b2": draw(1)}
+    weights = {
+        "mix": draw(len(HALF_LIVES)),
+        "popular": draw(len(POPULARITY_HALF_LIVES)),
+        "bias": draw(1),
+        "w1": draw(PAIR_FEATURES, 3),
+        "b1": draw(3),
+        "w2": draw(3, 3),
+        "b2": draw(3),
+        "w3": np.abs(draw(3, 1)),
+        "b3": draw(1),
+    }
     return kind(
         items=events.items,
         vectors_in=draw(n, d),
         vectors_out=draw(n, d),
         weights=weights,
-        popular=popularity_feature(events),
-        repeats=repeat_rate(events),
+        popular=popularity_features(events),
         known=events,
         k=5,
     )
@@ -76,6 +88,27 @@ def test_histories_equal_a_slow_count() -> None:
             expected = [(0.5 ** (ages / half)).sum() for half in HALF_LIVES]
             np.testing.assert_allclose(histories.decayed[entries][at], expected, rtol=1e-4)
             assert histories.count[entries][at] == len(moments)
+
+
+def test_beyond_leaves_what_is_new() -> None:
+    events = Events.from_frame(frame(11), ITEMS)
+    late, early = events.between(40.0, 1e9).of(events.users), events.before(events.day.mean())
+    fresh = late.histories.beyond(early.histories)
+    for user in range(len(events.users)):
+        had = early.histories.item[slice(*early.histories.indptr[user : user + 2])]
+        got = late.histories.item[slice(*late.histories.indptr[user : user + 2])]
+        left = fresh.item[slice(*fresh.indptr[user : user + 2])]
+        assert set(left) == set(got) - set(had)
+
+
+def test_what_the_user_had_can_be_left_out() -> None:
+    events = Events.from_frame(frame(12), ITEMS)
+    histories = events.histories
+    for model in models(events):
+        lists, _ = recommend(model, histories, len(ITEMS), again=False)
+        for user, mine in enumerate(lists):
+            had = histories.item[slice(*histories.indptr[user : user + 2])]
+            assert set(mine[mine >= 0]) == set(range(len(ITEMS))) - set(had)
 
 
 @settings(max_examples=200, deadline=None)
@@ -168,18 +201,15 @@ def test_a_known_user_folded_in_gets_the_same_list() -> None:
     events = Events.from_frame(table, ITEMS)
     model = towers(events)
     name = events.users[2]
-    own = table[table.user_id == name]
-    stays = pd.concat([own, table[table.timestamp == table.timestamp.max()]])
     known = model.predict(pd.DataFrame({"user_id": [name]}))
-    folded = model.predict(stays)
-    folded = folded[folded.user_id == name].reset_index(drop=True)
-    assert known.item_id.tolist() == folded.item_id.tolist()
+    folded = model.predict(table[table.user_id == name].sample(frac=1, random_state=0))
+    pd.testing.assert_frame_equal(known, folded, rtol=1e-5)
 
 
 def test_a_newcomer_gets_what_is_popular() -> None:
     events = Events.from_frame(frame(8), ITEMS)
     model = towers(events)
-    model.weights["popular"][0] = 1.0
+    model.weights["popular"][:] = [0.0, 1.0, 0.0]
     listed = model.predict(pd.DataFrame({"user_id": ["nobody yet"]}))
     popular = np.argsort(-events.popularity(30.0), kind="stable")[:5]
     assert listed.item_id.tolist() == [ITEMS[at] for at in popular]

@@ -1,0 +1,119 @@
+"""What training learns: planted habits, closed-form vectors, and no look at what comes after a cut."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from models.recommenders.events import Events, hash_order
+from models.recommenders.factors import described, item_vectors, singular_vectors, turned
+
+SECONDS = 86_400.0
+
+
+def planted(users: int = 60, days: int = 90, seed: int = 0) -> tuple[Events, np.ndarray]:
+    """Two tastes of 50 items each: a user buys of one taste, mostly items not bought before. The taste of each item."""
+    rng = np.random.default_rng(seed)
+    items = hash_order([f"item {at}" for at in range(100)])
+    taste = np.arange(100) % 2
+    user = np.repeat(np.arange(users), days // 3)
+    day = np.tile(np.arange(0, days, 3), users) + rng.random(len(user))
+    wanted = np.where(rng.random(len(user)) < 0.95, user % 2, 1 - user % 2)
+    item = rng.integers(0, 50, len(user)) * 2 + wanted
+    table = pd.DataFrame(
+        {
+            "user_id": [f"user {at:03}" for at in user],
+            "item_id": np.asarray(items, dtype=object)[item],
+            "timestamp": pd.to_datetime(day * SECONDS, unit="s", utc=True),
+        }
+    )
+    return Events.from_frame(table, items), taste
+
+
+def test_item_vectors_tell_tastes_apart() -> None:
+    events, taste = planted()
+    vectors = item_vectors(events.histories, np.ones(100, dtype=bool), 2, seed=1)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    alike = unit @ unit.T
+    same = taste[:, None] == taste[None, :]
+    assert alike[same].min() > alike[~same].max()
+
+
+def test_items_that_are_not_active_have_no_vector() -> None:
+    events, _ = planted()
+    active = np.arange(100) < 10
+    vectors = item_vectors(events.histories, active, 4, seed=1)
+    assert (np.abs(vectors).sum(1) > 0).tolist() == active.tolist()
+    none = item_vectors(events.histories, np.zeros(100, dtype=bool), 4, seed=1)
+    assert none.shape == (100, 4) and not none.any()
+
+
+def test_large_and_small_matrices_have_the_same_directions() -> None:
+    import scipy.sparse as sp
+
+    rng = np.random.default_rng(2)
+    matrix = sp.csr_matrix(rng.poisson(0.3, (80, 50)).astype(float))
+    few, many = singular_vectors(matrix, 3, seed=1), singular_vectors(matrix, 20, seed=1)
+    for at in range(3):
+        cosine = few[:, at] @ many[:, at] / np.linalg.norm(few[:, at]) / np.linalg.norm(many[:, at])
+        assert abs(cosine) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_turned_undoes_a_rotation() -> None:
+    rng = np.random.default_rng(3)
+    vectors = rng.normal(size=(40, 5))
+    rotation = np.linalg.qr(rng.normal(size=(5, 5)))[0]
+    np.testing.assert_allclose(turned(vectors @ rotation, vectors), vectors, atol=1e-8)
+
+
+def test_attributes_describe_an_item_by_the_mean_of_their_values() -> None:
+    codes, sizes = np.array([[1, 0], [2, 1], [0, 0]]), (3, 2)
+    values = np.arange(10, dtype=np.float32).reshape(5, 2)
+    expected = [values[1] / 2, (values[2] + values[4]) / 2, [0, 0]]
+    np.testing.assert_allclose(described(values, codes, sizes), expected)
+
+
+def test_training_learns_a_planted_taste_and_repeats_itself() -> None:
+    from models.recommenders.collaborative import Collaborative
+    from models.recommenders.training import Settings, train, windows
+
+    events, taste = planted()
+    settings = Settings(
+        dim=4,
+        hidden=8,
+        epochs=20,
+        batch=16,
+        rate=0.05,
+        decay=0.0,
+        dropout=0.3,
+        windows=2,
+        window_days=20.0,
+        buyers=2,
+        behaviour=True,
+        drop=0.0,
+    )
+    for cut in windows(events, 2, 20.0):
+        assert cut.histories.recency.min() >= 0
+        assert len(cut.learners) == 60
+    first, _, curves = train(Collaborative, events, None, settings, 5, seed=7)
+    second, _, _ = train(Collaborative, events, None, settings, 5, seed=7)
+    np.testing.assert_array_equal(first.vectors_out, second.vectors_out)
+    assert curves["loss"][-1] < curves["loss"][0]
+    newcomers = pd.DataFrame(
+        {
+            "user_id": ["even"] * 6 + ["odd"] * 6,
+            "item_id": [*events.items[0:12:2], *events.items[1:12:2]],
+            "timestamp": pd.to_datetime(events.now * SECONDS, unit="s", utc=True),
+        }
+    )
+    lists = first.without_again().predict(newcomers)
+    for name, wanted in (("even", 0), ("odd", 1)):
+        listed = lists[lists.user_id == name].item_id
+        assert (taste[[events.items.index(item) for item in listed]] == wanted).mean() >= 0.8
+
+
+def test_too_short_a_past_is_refused() -> None:
+    from models.recommenders.training import windows
+
+    events, _ = planted(days=9)
+    with pytest.raises(ValueError, match="less than two windows"):
+        windows(events, 3, 28.0)
