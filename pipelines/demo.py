@@ -103,11 +103,15 @@ def demo(root: Path, out: Console, choice: Mapping[str, str]) -> int:
         out.print(str(damage), markup=False, highlight=False)
     graph = read_graph(root)
     always = [name for name, node in graph.nodes.items() if node.always_changed]
-    if not changed(root) and _refresh(root, out, always) and not changed(root):
-        ran = set(always)
-    else:
+    ran: set[str] = set()
+    todo = changed(root)
+    if not todo:
+        ran = set(unsettled(root, graph, always))
+        _refresh(root, out, sorted(ran))
+        todo = changed(root) if ran else todo
+    if todo:
         out.print(f"profile {profile}: starting Airflow ...")
-        ran = through_airflow(root, out, graph, {"profile": profile})
+        ran |= through_airflow(root, out, graph, {"profile": profile})
     out.print(closing(root, graph, ran))
     show_models(root, out)
     out.print(f"{time.time() - started:.0f} s in all. Where to look next:")
@@ -136,10 +140,40 @@ def changed(root: Path) -> set[str]:
     return {stage for stage, why in found.items() if why != ["always changed"]}
 
 
-def _refresh(root: Path, out: Console, stages: list[str]) -> bool:
-    """Run the stages that always run, side by side; false where one failed."""
+def unsettled(root: Path, graph: Graph, stages: list[str]) -> list[str]:
+    """Those stages that the registry gives something to do, of all that always run because they read it.
+
+    One is settled where its receipt names the registry's champion and no challenger waits: it would write the same.
+    """
+    from pipelines.registry import CHALLENGER, CHAMPION, Registry
+
+    aliases = {one.name: one.aliases for one in Registry(State(root)).champions()}
+    found = []
+    for stage in stages:
+        receipts = [
+            root / path for path in graph.nodes[stage].outs if path.endswith("receipt.json")
+        ]
+        notes = [read_json(path) for path in receipts]
+        settled = [
+            note
+            for note in notes
+            if (standing := aliases.get(note.get("name", "")))
+            and CHALLENGER not in standing
+            and CHAMPION in standing
+            and standing[CHAMPION].manifest == note["champion"]
+        ]
+        if not notes or len(settled) < len(notes):
+            found.append(stage)
+    return found
+
+
+def _refresh(root: Path, out: Console, stages: list[str]) -> None:
+    """Run these stages side by side; raises `Failed` where one failed."""
+    if not stages:
+        out.print("nothing changed since the last run, in the data and in the registry")
+        return
     names = ", ".join(stages)
-    out.print(f"nothing changed since the last run; only what always runs is run: {names}")
+    out.print(f"nothing changed since the last run but the registry's state: {names}")
     run = f"demo {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}"
     jobs = [StageRun(root, name, run=run, quiet=True) for name in stages]
     try:
@@ -152,7 +186,6 @@ def _refresh(root: Path, out: Console, stages: list[str]) -> bool:
     for job, outcome in zip(jobs, outcomes, strict=True):
         if outcome.code:
             raise Failed(_told(job.name, outcome.title, outcome.text, outcome.log))
-    return True
 
 
 def through_airflow(

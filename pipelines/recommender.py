@@ -31,13 +31,15 @@ def recommender(run: Run, params: RecommenderParams) -> None:
         rows = Path(scratch) / "rows"
         judge.freeze(run.input("split/recommending"), "valid", rows)
         quality = shares(run, members, rows, params.steps)
+        best = max(sorted(quality, reverse=True), key=lambda weights: quality[weights])
+        chosen = {name: share for name, share in best if share}
+        model = Blend({name: members[name] for name in chosen}, chosen)
+        for name, value in judge.against_own(model, rows, run.seed).items():
+            run.measure(name, value)
     for weights, value in quality.items():
         for name, share in weights:
             if share == 1.0:
                 run.measure(f"alone/{name}", value)
-    best = max(sorted(quality, reverse=True), key=lambda weights: quality[weights])
-    chosen = {name: share for name, share in best if share}
-    model = Blend({name: members[name] for name in chosen}, chosen)
     for name in members:
         run.measure(f"share/{name}", chosen.get(name, 0.0))
     save(model.to_bundle(), run.output("bundle"))

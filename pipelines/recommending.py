@@ -95,14 +95,17 @@ def fit_towers(
         found = {scale: quality(model.scaled(scale)) for scale in SCALES}
         best = max(SCALES, key=lambda scale: found[scale])
         run.measure("towers_share", best)
-        for name, other in {**ablated, "buying again": None}.items():
-            lesser = other.scaled(best) if other else model.scaled(best).without_again()
-            run.measure(f"without/{name}", quality(lesser))
-        popular = judge.tuned(Popularity.fit, history)
-        for name, lister in (("ours", model.scaled(best)), ("popularity", popular)):
-            found_new = judge.discovered(lister, history, users, truth)
-            run.measure(f"new to the user/{name}", float(found_new.mean()))
-        run.measure("peer/own purchases", float(judge.own_purchases(rows).mean()))
+        lesser = {name: other.scaled(best) for name, other in ablated.items()}
+        for name, other in {**lesser, "buying again": model.scaled(best).without_again()}.items():
+            run.measure(f"without {name}", quality(other))
+        listers = {f"without {name}": other for name, other in lesser.items()}
+        listers |= {"ours": model.scaled(best), "popularity": judge.tuned(Popularity.fit, history)}
+        for name, lister in listers.items():
+            values = judge.discovered(lister, history, users, truth)
+            if len(values):
+                run.measure(f"new to the user/{name}", float(values.mean()))
+        for name, value in judge.against_own(model.scaled(best), rows, run.seed).items():
+            run.measure(name, value)
     model = model.scaled(best)
     save(model.to_bundle(), run.output("bundle"))
     run.advance(0.9, "judging on validation")

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from models.metrics import ndcg
+from models.metrics import ndcg, paired_interval
 from models.recommenders.base import Recommender, recommend
 from models.recommenders.baselines import PersonalPopularity, Popularity, UserNeighbours
 from models.recommenders.events import HALF_LIVES, SECONDS_A_DAY, Events, Histories, hash_order
@@ -117,10 +117,20 @@ def baselines(split: Path, rows: Path, seed: int) -> dict[str, np.ndarray]:
     return {name: listed(model, history, users, truth) for name, model in fitted.items()}
 
 
-def own_purchases(rows: Path) -> np.ndarray:
-    """NDCG@20, (users,), of each user's own decayed purchases: what a shop where people buy again has for nothing."""
-    history, users, truth = asked(rows, catalogue(rows))
-    return listed(tuned(PersonalPopularity.fit, history), history, users, truth)
+def against_own(model: Recommender, rows: Path, seed: int) -> dict[str, float]:
+    """NDCG@20 of each user's own decayed purchases, and the paired interval of what `model` gains over it.
+
+    It is what a shop where people buy again has for nothing, and a stronger peer there than the baselines.
+    """
+    history, users, truth = asked(rows, model.items)
+    own = listed(tuned(PersonalPopularity.fit, history), history, users, truth)
+    gain = paired_interval(listed(model.observe(history), history, users, truth), own, seed)
+    return {
+        "own purchases": float(own.mean()),
+        "gain over own purchases": gain.mean,
+        "gain over own purchases, low": gain.low,
+        "gain over own purchases, high": gain.high,
+    }
 
 
 def tuned(fit: Callable[[Events, float], Recommender], history: Events) -> Recommender:

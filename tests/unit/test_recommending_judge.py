@@ -1,0 +1,97 @@
+"""How recommenders are judged: who is asked, what counts as true, what the lists are made from."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from models.recommenders.baselines import PersonalPopularity, Popularity
+from models.recommenders.events import Events
+from pipelines.capabilities import recommending as judge
+
+CUTS = {"valid_from": "2024-03-01T00:00:00+00:00", "test_from": "2024-03-29T00:00:00+00:00"}
+
+
+@pytest.fixture
+def split(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(1)
+    days = np.sort(rng.uniform(0, 110, 600))
+    table = pd.DataFrame(
+        {
+            "user_id": [f"user {at}" for at in rng.integers(0, 15, 600)],
+            "item_id": [f"item {at}" for at in rng.integers(0, 20, 600)],
+            "timestamp": pd.Timestamp("2024-01-01", tz="UTC") + pd.to_timedelta(days, "D"),
+            "event": np.where(rng.random(600) < 0.5, "purchase", "view"),
+        }
+    )
+    starts = [pd.Timestamp(CUTS[name]) for name in ("valid_from", "test_from")]
+    part = np.searchsorted(
+        np.array(starts, dtype=object), table.timestamp.to_numpy(object), "right"
+    )
+    for at, name in enumerate(("train", "valid", "test")):
+        table[part == at].to_parquet(tmp_path / f"{name}.parquet")
+    pd.DataFrame({"item_id": sorted(table.item_id.unique())}).to_parquet(
+        tmp_path / "products.parquet"
+    )
+    (tmp_path / "cut.json").write_text(json.dumps(CUTS), "utf-8")
+    return tmp_path
+
+
+@pytest.mark.parametrize("part", ["valid", "test"])
+def test_buyers_of_the_window_are_asked_from_what_was_before_it(split: Path, part: str) -> None:
+    rows = split / "rows"
+    judge.freeze(split, part, rows)
+    items = judge.catalogue(rows)
+    history, users, truth = judge.asked(rows, items)
+    window = pd.read_parquet(split / f"{part}.parquet")
+    bought = window[window.event == "purchase"]
+    assert users == sorted(bought.user_id.unique())
+    for at, name in enumerate(users):
+        mine = {items[item] for item in truth.item[slice(*truth.indptr[at : at + 2])]}
+        assert mine == set(bought[bought.user_id == name].item_id)
+    assert history.day.max() < history.now == judge.moment(CUTS[f"{part}_from"])
+
+
+def test_a_shop_without_purchases_is_judged_on_what_it_knows(split: Path) -> None:
+    for name in ("train", "valid", "test"):
+        path = split / f"{name}.parquet"
+        pd.read_parquet(path).assign(event="view").to_parquet(path)
+    judge.freeze(split, "valid", split / "rows")
+    _, users, _ = judge.asked(split / "rows", judge.catalogue(split / "rows"))
+    assert users == sorted(pd.read_parquet(split / "valid.parquet").user_id.unique())
+
+
+def test_an_item_that_the_model_does_not_know_costs_it(split: Path) -> None:
+    rows = split / "rows"
+    judge.freeze(split, "valid", rows)
+    items = judge.catalogue(rows)
+    known = {}
+    for name, kept in (("all", items), ("few", items[:3])):
+        history, users, truth = judge.asked(rows, kept)
+        known[name] = judge.listed(Popularity.fit(history, 30.0), history, users, truth)
+    assert known["few"].mean() < known["all"].mean()
+    assert len(known["few"]) == len(known["all"])
+
+
+def test_scores_and_baselines_have_one_row_a_user(split: Path) -> None:
+    rows = split / "rows"
+    judge.freeze(split, "test", rows)
+    history, users, _ = judge.asked(rows, judge.catalogue(rows))
+    model = PersonalPopularity.fit(history, 90.0)
+    table = judge.score(model, rows)
+    assert table.row_id.tolist() == users
+    assert table.score.between(0, 1).all()
+    assert all(len(values) == len(users) for values in judge.baselines(split, rows, 1).values())
+    # The model is judged on the frozen events, not on those that it was fitted with.
+    empty = PersonalPopularity.fit(
+        Events.from_frame(pd.DataFrame(judge_columns()), model.items), 90.0
+    )
+    pd.testing.assert_frame_equal(judge.score(empty, rows), table)
+    assert judge.against_own(model, rows, 1)["gain over own purchases, high"] >= 0
+
+
+def judge_columns() -> dict:
+    stamp = pd.Timestamp("2024-01-01", tz="UTC")
+    return {"user_id": ["x"], "item_id": ["item 0"], "timestamp": [stamp]}
