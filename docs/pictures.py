@@ -89,9 +89,17 @@ def prepare(page: Any, name: str) -> None:
             expand.click(timeout=WAIT)
     if name == "airflow-graph":
         page.keyboard.press("g")
-    tour = page.get_by_role("button", name="Try it now")
-    if name.startswith("mlflow") and tour.count():
-        tour.click()
+    if name.startswith("mlflow"):
+        page.wait_for_timeout(SETTLE)  # what MLflow opens over its pages comes late
+        tour = page.get_by_role("button", name="Try it now")
+        if tour.count():
+            tour.click()
+        page.wait_for_timeout(SETTLE)
+        close = page.get_by_test_id("assistant-close-button").or_(
+            page.locator("[data-component-id*='assistant'][data-component-id*='close']")
+        )
+        if close.count() and close.first.is_visible():
+            close.first.click()
     page.mouse.move(0, 0)
     page.wait_for_timeout(SETTLE)
 

@@ -92,9 +92,9 @@ def score(model: Any, rows: Path) -> pd.DataFrame:
             "score": list(map(f1, found["answer"], table[ANSWER])),
             "slice_marked": np.where(table[ANSWER] == "", "no answer", "answer"),
             "answer": found["answer"],
-            "answer_review_id": found["review_id"],
-            "answer_start": found["start"].astype(float).mask(none),
-            "answer_end": found["end"].astype(float).mask(none),
+            "review_id": found["review_id"],
+            "start": found["start"].astype(float).mask(none),
+            "end": found["end"].astype(float).mask(none),
             "confidence": found["confidence"],
         }
     )

@@ -29,8 +29,8 @@ K = 20
 COLUMNS = [Interactions.USER, Interactions.ITEM, Interactions.TIME]
 BEFORE = {"valid": ("train",), "test": ("train", "valid")}
 START = {"valid": "valid_from", "test": "test_from"}
-NEW, HEAVY = 5, 100
-"""Events before the window: fewer make a new user, more a heavy one."""
+NEW = 5
+"""Events before the window: fewer make a new user; the others are light, regular and heavy, a third each."""
 NEIGHBOURS = 5
 PURCHASE = "purchase"
 TUNING_DAYS = 28.0
@@ -98,8 +98,15 @@ def score(model: Recommender, rows: Path) -> pd.DataFrame:
     history, users, truth = asked(rows, model.items)
     values = listed(model.observe(history), history, users, truth)
     events = np.bincount(history.of(users).user, minlength=len(users))
-    group = np.select([events < NEW, events > HEAVY], ["new", "heavy"], "regular")
-    return pd.DataFrame({"row_id": users, "score": values, "slice_history": group})
+    return pd.DataFrame({"row_id": users, "score": values, "slice_history": groups(events)})
+
+
+def groups(events: np.ndarray) -> np.ndarray:
+    """Name of each user's group, (users,), by the number of events before the window."""
+    known = events[events >= NEW]
+    third, two = np.quantile(known, [1 / 3, 2 / 3]) if len(known) else (0.0, 0.0)
+    choices = [events < NEW, events <= third, events <= two]
+    return np.select(choices, ["new", "light", "regular"], "heavy")
 
 
 def example(rows: Path, count: int) -> pd.DataFrame:

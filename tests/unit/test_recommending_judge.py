@@ -92,6 +92,17 @@ def test_scores_and_baselines_have_one_row_a_user(split: Path) -> None:
     assert judge.against_own(model, rows, 1)["gain over own purchases, high"] >= 0
 
 
+def test_groups_are_thirds_of_those_who_are_not_new() -> None:
+    events = np.array([0, 4, *range(5, 305)])
+    names, sizes = np.unique(judge.groups(events), return_counts=True)
+    assert dict(zip(names.tolist(), sizes.tolist(), strict=True)) == {
+        "heavy": 100,
+        "light": 100,
+        "new": 2,
+        "regular": 100,
+    }
+
+
 def judge_columns() -> dict:
     stamp = pd.Timestamp("2024-01-01", tz="UTC")
     return {"user_id": ["x"], "item_id": ["item 0"], "timestamp": [stamp]}
