@@ -67,7 +67,7 @@ def one_after_another(root: Path, graph: Graph, stages: list[str]) -> dict[str, 
     for name in stages:
         started = time.perf_counter()
         subprocess.run(
-            graph.nodes[name].cmd.split(),
+            ["/bin/sh", "-c", graph.nodes[name].cmd],
             cwd=root,
             env=environment,
             stdout=subprocess.DEVNULL,

@@ -9,7 +9,6 @@ import contextlib
 import fcntl
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -136,8 +135,6 @@ class StageRun:
         own = {
             "PATH": path,
             "PYTHONUNBUFFERED": "1",
-            # A shell that replaces itself by a lone command, so that the stage is DVC's own child and dies with it.
-            "SHELL": shutil.which("bash") or "/bin/sh",
             CALLER_VARIABLE: str(os.getpid()),
         }
         return {**kept, **own, **({RUN_VARIABLE: self.run} if self.run else {})}

@@ -27,7 +27,7 @@ vars: [params.yaml]
 stages:
   toy:
     desc: Write some numbers.
-    cmd: python -m toy
+    cmd: exec python -m toy
     deps: [toy.py]
     params: [seed, threads, toy, "profiles.${profile}.toy"]
     outs: [data/toy/numbers.txt]
@@ -35,7 +35,7 @@ stages:
     meta: {dag: train, group: data, retries: 1, timeout: 60}
   after:
     desc: Add them up.
-    cmd: python -m after
+    cmd: exec python -m after
     deps: [after.py, data/toy/numbers.txt]
     params: [seed, after]
     outs: [data/after/sum.txt]
