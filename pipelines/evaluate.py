@@ -13,11 +13,10 @@ import pyarrow.parquet as pq
 
 from models.bundle import manifest_hash
 from models.kinds import load_model
-from models.metrics import interval, paired_interval
 from pipelines.capabilities import capability
 from pipelines.frozen import SCORE, SLICE, Scores, read_scores, seal, write_scores
 from pipelines.harness import Params, Run, stage
-from pipelines.harness.stage import Headline
+from pipelines.judging import headline
 
 PART = "test"
 EXAMPLE_ROWS = 2
@@ -68,31 +67,18 @@ def report(run: Run, scores: Scores, rounds: int) -> None:
     """The headline against the best baseline, each baseline's mean, each slice's mean and rows."""
     table = scores.table
     ours = table[SCORE].to_numpy()
-    best = scores.best_baseline()
-    theirs = table[best].to_numpy()
-    whole = interval(ours, run.seed, rounds=rounds)
-    gain = paired_interval(ours, theirs, run.seed, rounds=rounds)
-    run.judge(
-        Headline(
-            metric=scores.metric,
-            value=whole.mean,
-            low=whole.low,
-            high=whole.high,
-            baseline=best,
-            baseline_value=float(theirs.mean()),
-            gain_low=gain.low,
-            gain_high=gain.high,
-        )
-    )
+    baselines = {name: table[name].to_numpy() for name in scores.baselines}
+    found = headline(scores.metric, ours, baselines, run.seed, rounds)
+    run.judge(found)
     run.rows_in = run.rows_out = len(table)
-    run.measure("gain", gain.mean)
-    for name in scores.baselines:
-        run.measure(f"baseline/{name}", float(table[name].mean()))
+    run.measure("gain", found.value - found.baseline_value)
+    for name, values in baselines.items():
+        run.measure(f"baseline/{name}", float(values.mean()))
     for column in (column for column in table.columns if column.startswith(SLICE)):
         for value, group in table.groupby(column, sort=True):
             place = f"{column.removeprefix(SLICE)}/{value}"
             run.measure(f"slice/{place}", float(group[SCORE].mean()))
-            run.measure(f"slice_baseline/{place}", float(group[best].mean()))
+            run.measure(f"slice_baseline/{place}", float(group[found.baseline].mean()))
             run.measure(f"slice_rows/{place}", len(group))
 
 

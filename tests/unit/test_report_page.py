@@ -15,6 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.harness import BadData
+from pipelines.harness.state import State
+from pipelines.journal import Journal
 from pipelines.report import TEMPLATES, figure, reasons, render, signed
 from pipelines.report_sections import ORDER, answers, build_sections
 from pipelines.report_sections.answers import quote
@@ -229,13 +231,12 @@ def test_figures_are_written_for_people() -> None:
     assert signed(-0.00001) == "+0.000"
 
 
-def test_a_broken_journal_is_named() -> None:
-    class Broken:
-        def entries(self) -> list:
-            raise ValueError("journal.jsonl, line 3: no JSON")
-
+def test_a_broken_journal_is_named(tmp_path: Path) -> None:
+    state = State(tmp_path)
+    state.home.mkdir()
+    state.journal.write_text('{}\n{}\nnonsense\n')
     with pytest.raises(BadData, match="line 3"):
-        reasons(Broken())  # type: ignore[arg-type]
+        reasons(Journal(state))
 
 
 def test_no_heavy_library_is_loaded() -> None:
