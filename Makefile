@@ -46,7 +46,7 @@ stage: .venv ## one stage by name: make stage NAME=sentiment (PROFILE=...)
 test: .venv ## all tests but the smoke run
 	@$(RUN) ruff check .
 	@$(RUN) ruff format --check .
-	@$(RUN) pytest tests
+	@$(RUN) pytest tests -n logical --maxprocesses 4 --dist loadgroup
 
 .PHONY: test-unit
 test-unit: .venv ## the unit tests: under a minute

@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import Project
 
-DEADLINE = 60.0
+DEADLINE = 180.0
 
 
 def wait_for(condition, what: str) -> None:

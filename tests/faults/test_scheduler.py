@@ -15,6 +15,9 @@ from pipelines.harness.state import State
 from pipelines.services import airflow, processes, stack
 from tests.conftest import REPOSITORY, Project
 
+# In one worker, one after another: the shop is made once, and one Airflow runs at a time.
+pytestmark = pytest.mark.xdist_group("whole")
+
 SECONDS = 240.0
 HARNESS = ("__init__.py", "harness", "run.py", "cache.py", "guarded.py")
 

@@ -19,6 +19,9 @@ from pipelines.services import airflow, processes, stack
 from pipelines.services.airflow import Api
 from tests.pipeline.shop import Shop, differing, make_shop
 
+# In one worker, one after another: the shop is made once, and one Airflow runs at a time.
+pytestmark = pytest.mark.xdist_group("whole")
+
 PROFILE = os.environ.get("VITRINE_TEST_PROFILE", "tiny")
 RUN_SECONDS = 2400.0
 FOLLOW_SECONDS = 180.0

@@ -5,8 +5,12 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from tests.pipeline.shop import Shop
+
+# In one worker, one after another: the shop is made once, and one Airflow runs at a time.
+pytestmark = pytest.mark.xdist_group("whole")
 
 FITTED = (
     *("collaborative", "content", "hybrid", "recommender"),

@@ -234,7 +234,7 @@ def test_figures_are_written_for_people() -> None:
 def test_a_broken_journal_is_named(tmp_path: Path) -> None:
     state = State(tmp_path)
     state.home.mkdir()
-    state.journal.write_text('{}\n{}\nnonsense\n')
+    state.journal.write_text("{}\n{}\nnonsense\n")
     with pytest.raises(BadData, match="line 3"):
         reasons(Journal(state))
 
