@@ -36,7 +36,7 @@ from pipelines.services.stack import addresses, services_lock
 OWNER = "demo"
 FIRST = "train"
 """The DAG that a person starts; those of the other stages are started by its assets."""
-POLL_SECONDS = 1.0
+POLL_SECONDS = 2.0
 PARSE_SECONDS = 120.0
 FOLLOW_SECONDS = 120.0
 PLAIN_SECONDS = 15.0

@@ -2,7 +2,7 @@
 
 import ast
 import sys
-from importlib.metadata import packages_distributions, version
+from importlib.metadata import metadata
 from pathlib import Path
 
 from models.kinds import KINDS
@@ -10,12 +10,15 @@ from models.kinds import KINDS
 SHARED = ("bundle.py", "kinds.py", "metrics.py", "pyfunc.py")
 ALWAYS = ("mlflow",)
 TRAINING = "training"
+CALLED_OTHERWISE = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}
+"""Packages whose module has another name. (Reading all packages' lists of files instead takes seconds.)"""
 
 
 def requirements(models: Path, kind: str) -> list[str]:
     """Lines `package==version`, sorted, for a model of `kind` whose code lies in the package folder `models`.
 
     Read are the shared modules, the encoders and the kind's own family; modules that only train are left out.
+    Raises `importlib.metadata.PackageNotFoundError` for an import that no package of its name brings.
     """
     family = KINDS[kind].split(".")[1]
     files = [models / name for name in SHARED]
@@ -24,9 +27,9 @@ def requirements(models: Path, kind: str) -> list[str]:
     names = {
         name for path in files if not path.stem.endswith(TRAINING) for name in third_party(path)
     }
-    known = packages_distributions()
-    wanted = {known[name][0] for name in names if name in known} | set(ALWAYS)
-    return sorted(f"{package}=={version(package)}" for package in wanted)
+    wanted = {CALLED_OTHERWISE.get(name, name) for name in names} | set(ALWAYS)
+    found = {name: metadata(name) for name in wanted}
+    return sorted(f"{one['Name']}=={one['Version']}" for one in found.values())
 
 
 def third_party(path: Path) -> set[str]:
