@@ -7,6 +7,7 @@ MAKEFLAGS += --no-print-directory
 
 PROFILE ?=
 NAME ?=
+BECAUSE ?=
 STAMP := .venv/installed.lock
 RUN := .venv/bin/python -m
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -18,7 +19,7 @@ export DO_NOT_TRACK := true
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo "  PROFILE=tiny|smoke|default|full   for demo, stage and bench-orchestration; NAME=... for stage"
+	@echo "  PROFILE=tiny|smoke|default|full   for demo, stage and bench-orchestration; NAME=... for stage, promote, rollback"
 
 .PHONY: demo
 demo: .venv ## the whole pipeline once through Airflow, with one closing table (PROFILE=...)
@@ -41,6 +42,16 @@ repro: .venv ## the same graph without Airflow: dvc repro
 stage: .venv ## one stage by name: make stage NAME=sentiment (PROFILE=...)
 	@if [ -z "$(NAME)" ]; then echo "which? make stage NAME=...; one of:"; $(RUN) dvc stage list --name-only; exit 64; fi
 	@$(RUN) pipelines.run "$(NAME)" $(if $(PROFILE),--profile $(PROFILE))
+
+.PHONY: waiting
+waiting: .venv ## the challengers that wait for a person, with their figures
+	@$(RUN) pipelines.verdict waiting
+
+.PHONY: promote rollback
+promote: .venv ## make a waiting challenger the champion: make promote NAME=sentiment BECAUSE="..."
+	@$(RUN) pipelines.verdict approve "$(NAME)" $(if $(BECAUSE),--because "$(BECAUSE)")
+rollback: .venv ## bring the champion before this one back: make rollback NAME=sentiment BECAUSE="..."
+	@$(RUN) pipelines.verdict rollback "$(NAME)" $(if $(BECAUSE),--because "$(BECAUSE)")
 
 .PHONY: test
 test: .venv ## all tests but the smoke run

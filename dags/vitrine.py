@@ -14,65 +14,15 @@ A failed task says what, where and how to mend it at the end of its log. Clear i
 """
 
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
-from airflow.sdk import DAG, Asset, BaseOperator, Context, Param, TaskGroup
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk import DAG, Param, TaskGroup
 
-from pipelines.harness.errors import BadConfig, BadData
+from dags.stages import ROOT, Stage, asset, task_id
 from pipelines.harness.graph import Graph, Node, read_graph
 from pipelines.harness.params import PROMOTIONS, read_params
 
-ROOT = Path(__file__).resolve().parent.parent
 RETRY_DELAY = timedelta(seconds=5)
-
-
-class Stage(BaseOperator):
-    """Runs one stage of `dvc.yaml` as `python -m pipelines.run` does."""
-
-    ui_color = "#e8f1fa"
-
-    def __init__(self, *, stage: str, **more: Any) -> None:
-        super().__init__(**more)
-        self.stage = stage
-        self._running: Any = None
-
-    def execute(self, context: Context) -> None:
-        """Run the stage with the choices of the run. Data and settings that are wrong are not tried again."""
-        from pipelines.run import StageRun
-
-        run = context["dag_run"]
-        asked = run.conf or {}
-        self._running = StageRun(
-            root=ROOT,
-            name=self.stage,
-            choice={key: asked[key] for key in ("profile", "promotion") if asked.get(key)},
-            force=bool(asked.get("force")),
-            run=f"{run.dag_id} {run.run_id}",
-        )
-        outcome = self._running.execute()
-        if not outcome.code:
-            return
-        text = f"{self.stage}: {outcome.title}: {outcome.text}\nlog: {outcome.log}"
-        if outcome.code in (BadData.exit_code, BadConfig.exit_code):
-            raise AirflowFailException(text)
-        raise RuntimeError(text)
-
-    def on_kill(self) -> None:
-        """End the stage with its task."""
-        if self._running:
-            self._running.kill()
-
-
-def task_id(stage: str) -> str:
-    """A stage's name as Airflow allows it."""
-    return stage.replace("@", "-")
-
-
-def asset(node: Node) -> Asset:
-    """What a stage with `meta.asset` says that it updated."""
-    return Asset(f"{node.meta['asset']}-{task_id(node.name)}")
 
 
 def documentation(node: Node) -> str:

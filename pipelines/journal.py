@@ -20,6 +20,10 @@ from pipelines.harness.errors import BadData
 from pipelines.harness.state import State
 
 START = "0" * 64
+PROMOTED, REFUSED, WAITS, FAILED = "promoted", "refused", "waits", "failed"
+"""Outcomes of a run's decision."""
+APPROVED, REJECTED, ROLLED_BACK = "approved", "rejected", "rolled back"
+"""Outcomes of a person's decision."""
 
 
 @dataclass(frozen=True)

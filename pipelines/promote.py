@@ -1,21 +1,11 @@
 """Register a bundle and make it champion where it beats the one there is: `python -m pipelines.promote sentiment`.
 
-What a person does, each at once and with a line in the journal:
-
-    python -m pipelines.promote --waiting              which challengers wait for a person
-    python -m pipelines.promote --approve CAPABILITY   the challenger becomes champion
-    python -m pipelines.promote --reject CAPABILITY    the challenger is never promoted by itself
-    python -m pipelines.promote --rollback CAPABILITY  the champion before this one comes back
-
-with `--who NAME` and `--because TEXT` if wished. The order of writes is what keeps a killed run harmless: the
-journal first, the alias `champion` after it in one write. Whatever was cut off, the next run finishes.
+The order of writes is what keeps a killed run harmless: the journal first, the alias `champion` after it in one write.
+Whatever was cut off, the next run finishes. What a person decides is in `pipelines.verdict`.
 """
 
-import argparse
-import getpass
 import hashlib
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,16 +17,14 @@ from models.bundle import manifest_hash
 from pipelines.card import Facts, cut_dates, encoders, provenance, write_card
 from pipelines.decision import Case, Decision, Rules, decide
 from pipelines.frozen import ROW, SCORE, Scores, Seal, check_scores, check_seal, read_scores
-from pipelines.harness import BadData, MissingResource, Params, Run, VitrineError, stage
+from pipelines.harness import BadData, Params, Run, VitrineError, stage
 from pipelines.harness.params import read_params
-from pipelines.harness.stage import stage_lock
-from pipelines.harness.state import State
-from pipelines.journal import Journal
+from pipelines.journal import FAILED, PROMOTED, REFUSED, REJECTED, ROLLED_BACK, WAITS, Journal
 from pipelines.registry import (
     CHALLENGER,
     CHAMPION,
     LOADS,
-    PREVIOUS,
+    VERDICT,
     Registry,
     Unreadable,
     Version,
@@ -44,10 +32,6 @@ from pipelines.registry import (
 )
 from pipelines.requirements import requirements
 
-VERDICT = "verdict"
-"""A version's tag with what a person said of it: it outlives every later run."""
-APPROVED, REJECTED, ROLLED_BACK = "approved", "rejected", "rolled back"
-PROMOTED, REFUSED, WAITS, FAILED = "promoted", "refused", "waits", "failed"
 MEGABYTE = 1_000_000
 
 
@@ -225,12 +209,12 @@ def settle(
     if entry["outcome"] == FAILED:
         raise Unreadable(
             f"{name}: the champion can't be scored, so nothing was promoted: {entry['reason']}. "
-            f"`python -m pipelines.promote --rollback {name}` brings the one before back, `--approve {name}` "
+            f"`python -m pipelines.verdict rollback {name}` brings the one before back, `approve {name}` "
             "puts the challenger in its place"
         )
     if entry["outcome"] != PROMOTED:
         return standing
-    crown(registry, name, version, champion)
+    registry.crown(name, version, champion)
     return version.manifest
 
 
@@ -335,15 +319,6 @@ def inputs_key(candidate: Candidate, champion: Version | None, rules: Rules, mod
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 
-def crown(registry: Registry, name: str, version: Version, champion: Version | None) -> None:
-    """Make `version` the champion, by one write after all others; dropping its old alias only tidies up."""
-    if champion and champion != version:
-        registry.point(name, PREVIOUS, champion)
-    registry.point(name, CHAMPION, version)
-    if registry.aliases(name).get(CHALLENGER) == version:
-        registry.drop(name, CHALLENGER)
-
-
 def write_receipt(path: Path, candidate: Candidate, champion: str | None) -> None:
     """What stands now: no version number and no time, so that nothing after it runs again for nothing."""
     note = {
@@ -356,125 +331,5 @@ def write_receipt(path: Path, candidate: Candidate, champion: str | None) -> Non
     path.write_text(json.dumps(note, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def approve(name: str, registry: Registry, journal: Journal, who: str, why: str) -> str:
-    """A person makes the challenger the champion. Raises `MissingResource` where there is none that loads."""
-    aliases = registry.aliases(name)
-    version = wanted(aliases, CHALLENGER, name)
-    champion = aliases.get(CHAMPION)
-    if version.tags.get(LOADS) != "true":
-        raise MissingResource(
-            f"{version.name} version {version.number} was never loaded: run `dvc repro promote@{name}` first"
-        )
-    with registry.fetch(version):
-        pass  # verified: what can't be read is not served
-    if champion != version:
-        by_person(journal, name, APPROVED, champion, version, who, why)
-        registry.tag(version, VERDICT, APPROVED)
-    crown(registry, name, version, champion)
-    return f"{version.name} version {version.number} is champion"
-
-
-def reject(name: str, registry: Registry, journal: Journal, who: str, why: str) -> str:
-    """A person says no to the challenger: no run promotes it by itself."""
-    version = wanted(registry.aliases(name), CHALLENGER, name)
-    by_person(journal, name, REJECTED, None, version, who, why)
-    registry.tag(version, VERDICT, REJECTED)
-    return f"{version.name} version {version.number} stays out until a person approves it"
-
-
-def rollback(name: str, registry: Registry, journal: Journal, who: str, why: str) -> str:
-    """A person brings the previous champion back; the one that leaves stays out until a person approves it."""
-    aliases = registry.aliases(name)
-    previous = wanted(aliases, PREVIOUS, name)
-    champion = aliases.get(CHAMPION)
-    if champion != previous:
-        with registry.fetch(previous):
-            pass  # verified: what can't be read is not served
-        by_person(journal, name, ROLLED_BACK, champion, previous, who, why)
-        if champion:
-            registry.tag(champion, VERDICT, ROLLED_BACK)
-            registry.point(name, CHALLENGER, champion)
-        registry.point(name, CHAMPION, previous)
-    registry.drop(name, PREVIOUS)
-    return f"{previous.name} version {previous.number} is champion again"
-
-
-def wanted(aliases: Mapping[str, Version], alias: str, name: str) -> Version:
-    """The version that `alias` names. Raises `MissingResource` where none does."""
-    if alias not in aliases:
-        raise MissingResource(f"{registered_name(name)} has no version with the alias `{alias}`")
-    return aliases[alias]
-
-
-def by_person(
-    journal: Journal,
-    name: str,
-    outcome: str,
-    old: Version | None,
-    new: Version,
-    who: str,
-    why: str,
-) -> None:
-    """The line of a person's decision; the same one again, after a command that was cut off, adds none."""
-    move = [name, outcome, old.manifest if old else None, new.manifest]
-    journal.append(
-        {
-            "who": who,
-            "capability": name,
-            "from": old.manifest if old else None,
-            "to": new.manifest,
-            "outcome": outcome,
-            "reason": why,
-            "key": hashlib.sha256(json.dumps(move).encode()).hexdigest(),
-        }
-    )
-
-
-def waiting(journal: Journal, capabilities: list[str]) -> list[str]:
-    """The capabilities whose newest line waits for a person."""
-    lines = ((name, journal.last(name)) for name in capabilities)
-    return [name for name, line in lines if line and line["outcome"] == WAITS]
-
-
-ACTIONS = {"approve": approve, "reject": reject, "rollback": rollback}
-
-
-def by_hand(words: list[str], root: Path) -> int:
-    """The command line of a person; returns the exit status."""
-    from pipelines.capabilities import MODULES
-
-    parser = argparse.ArgumentParser(prog="python -m pipelines.promote")
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--waiting", action="store_true", help="list what waits for a person")
-    for action, function in ACTIONS.items():
-        summary = (function.__doc__ or "").split(".")[0]
-        what.add_argument(f"--{action}", metavar="CAPABILITY", choices=list(MODULES), help=summary)
-    parser.add_argument("--who", default=None, help="who decides (default: the user's name)")
-    parser.add_argument("--because", default="decided by a person", metavar="TEXT")
-    given = parser.parse_args(words)
-    state = State(root)
-    journal = Journal(state)
-    try:
-        if given.waiting:
-            for name in waiting(journal, list(MODULES)):
-                line = journal.last(name) or {}
-                print(f"{name}: {line['reason']}")
-            return 0
-        action, name = next((key, getattr(given, key)) for key in ACTIONS if getattr(given, key))
-        with stage_lock(state, f"promote@{name}"):
-            print(
-                ACTIONS[action](
-                    name, Registry(state), journal, given.who or getpass.getuser(), given.because
-                )
-            )
-        print("run `dvc repro` to make lists and report with it")
-        return 0
-    except VitrineError as error:
-        print(f"promote: {error.title}: {error}", file=sys.stderr)
-        return error.exit_code
-
-
 if __name__ == "__main__":
-    if len(sys.argv) > 1 and sys.argv[1].startswith("--") and sys.argv[1] != "--help":
-        sys.exit(by_hand(sys.argv[1:], Path.cwd()))
     promote.main()

@@ -27,7 +27,8 @@ from pipelines.harness.state import State
 from pipelines.harness.tracking import EXPERIMENT, client
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
-MANIFEST, LOADS = "manifest", "loads"
+MANIFEST, LOADS, VERDICT = "manifest", "loads", "verdict"
+"""Tags of a version: its bundle; whether it was loaded elsewhere; what a person said of it, which outlives every run."""
 PREFIX = "vitrine."
 LOAD_SECONDS = 300
 CARD_LIMIT = 5000  # characters of a description in MLflow's database
@@ -112,6 +113,17 @@ class Registry:
         """Move `alias` to `version`: one write, so that it is the old one or the new one, never none."""
         with self._reach():
             self.api.set_registered_model_alias(registered_name(capability), alias, version.number)
+
+    def crown(self, capability: str, version: Version, champion: Version | None) -> None:
+        """Make `version` the champion in place of `champion`, by one write after all others.
+
+        Dropping its old alias afterwards only tidies up.
+        """
+        if champion and champion != version:
+            self.point(capability, PREVIOUS, champion)
+        self.point(capability, CHAMPION, version)
+        if self.aliases(capability).get(CHALLENGER) == version:
+            self.drop(capability, CHALLENGER)
 
     def drop(self, capability: str, alias: str) -> None:
         """Take `alias` away."""
@@ -368,7 +380,7 @@ def champion_bundle(root: Path, receipt: Path) -> Iterator[Path]:
     if manifest is None:
         raise MissingResource(
             f"{capability} has no champion: `python -m pipelines.journal show {capability}` says why; "
-            f"`python -m pipelines.promote --approve {capability}` makes its challenger one"
+            f"`python -m pipelines.verdict approve {capability}` makes its challenger one"
         )
     registry = Registry(State(root))
     version = registry.by_manifest(capability, manifest)

@@ -16,7 +16,7 @@ from tests.conftest import REPOSITORY
 DUMP = """
 import json, runpy, sys
 from airflow.sdk import DAG
-space = runpy.run_path("dags/vitrine.py")
+space = runpy.run_path(sys.argv[2])
 heavy = [name for name in ("torch", "mlflow", "dvc", "pandas", "great_expectations") if name in sys.modules]
 found = {}
 for dag in {id(value): value for value in space.values() if isinstance(value, DAG)}.values():
@@ -24,10 +24,10 @@ for dag in {id(value): value for value in space.values() if isinstance(value, DA
     found[dag.dag_id] = {
         "tasks": {
             task.task_id: {
-                "stage": task.stage,
+                "stage": getattr(task, "stage", None),
                 "below": sorted(task.downstream_task_ids),
                 "retries": task.retries,
-                "timeout": task.execution_timeout.total_seconds(),
+                "timeout": task.execution_timeout.total_seconds() if task.execution_timeout else None,
                 "doc": task.doc_md,
                 "outlets": [asset.name for asset in task.outlets],
                 "group": task.task_group.group_id,
@@ -50,14 +50,12 @@ def graph() -> Graph:
     return read_graph(REPOSITORY)
 
 
-@pytest.fixture(scope="module")
-def parsed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The DAGs as a process of their own reads them, without Airflow's database."""
-    home = tmp_path_factory.mktemp("airflow")
+def read(file: str, home: Path) -> dict[str, Any]:
+    """The DAGs of a file as a process of their own reads them, without Airflow's database."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW")}
     environment |= {"AIRFLOW_HOME": str(home), "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(
-        [sys.executable, "-c", DUMP, str(home / "dags.json")],
+        [sys.executable, "-c", DUMP, str(home / "dags.json"), file],
         cwd=REPOSITORY,
         env=environment,
         capture_output=True,
@@ -67,6 +65,16 @@ def parsed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     )
     assert done.returncode == 0, done.stderr
     return json.loads((home / "dags.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def parsed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return read("dags/vitrine.py", tmp_path_factory.mktemp("airflow"))
+
+
+@pytest.fixture(scope="module")
+def decisions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return read("dags/decisions.py", tmp_path_factory.mktemp("airflow"))
 
 
 @pytest.fixture(scope="module")
@@ -154,3 +162,21 @@ def test_reading_the_dags_loads_nothing_heavy(parsed: dict) -> None:
 def test_no_stage_is_named_in_dags(path: Path, graph: Graph) -> None:
     strings = re.findall(r"""["']([^"'\n]+)["']""", path.read_text())
     assert not set(strings) & (set(graph.nodes) | {name.replace("@", "-") for name in graph.nodes})
+
+
+def test_a_person_decides_on_every_capability(decisions: dict, parsed: dict) -> None:
+    dags = decisions["dags"]
+    assert sorted(dags) == ["promote", "rollback"] and decisions["heavy"] == []
+    outlets = {
+        name
+        for dag in parsed["dags"].values()
+        for task in dag["tasks"].values()
+        for name in task["outlets"]
+    }
+    assert set(dags["promote"]["awaits"]) == outlets and not dags["rollback"]["awaits"]
+    names = dags["rollback"]["schemas"]["capability"]["enum"]
+    assert len(names) == len(outlets)
+    assert set(names) < set(dags["promote"]["schemas"]["capability"]["enum"])
+    for dag in dags.values():
+        assert all({"title", "type"} <= set(one) for one in dag["schemas"].values()) and dag["doc"]
+        assert {"start-recommend"} < set(dag["tasks"])

@@ -170,7 +170,7 @@ def test_champions_change_hands_and_come_back(project: Project) -> None:
     assert (found[CHAMPION].manifest, found[CHALLENGER].manifest) == (better, worse)
     assert json.loads(project.receipt())["champion"] == better
 
-    words = ("-m", "pipelines.promote", "--rollback", "sentiment", "--who", "anna")
+    words = ("-m", "pipelines.verdict", "rollback", "sentiment", "--who", "anna")
     assert "champion again" in project.python(*words).stdout
     assert stand(project)[CHAMPION].manifest == first
     lines = Journal(State(project.root)).entries()
@@ -185,12 +185,12 @@ def test_a_person_is_asked(project: Project) -> None:
     project.choose(promotion="ask")
     manifest = run(project, 0.9)
     assert json.loads(project.receipt())["champion"] is None
-    assert "sentiment" in project.python("-m", "pipelines.promote", "--waiting").stdout
-    project.python("-m", "pipelines.promote", "--approve", "sentiment", "--who", "anna")
+    assert "sentiment" in project.python("-m", "pipelines.verdict", "waiting").stdout
+    project.python("-m", "pipelines.verdict", "approve", "sentiment", "--who", "anna")
     assert stand(project)[CHAMPION].manifest == manifest
     project.stage("promote")
     assert json.loads(project.receipt())["champion"] == manifest
-    done = project.python("-m", "pipelines.promote", "--approve", "sentiment", check=False)
+    done = project.python("-m", "pipelines.verdict", "approve", "sentiment", check=False)
     assert done.returncode == 69 and "challenger" in done.stderr
 
 
@@ -204,7 +204,7 @@ def test_a_damaged_champion_stops_the_promotion_loudly(project: Project) -> None
     project.stage("evaluate")
     done = project.stage("promote", check=False)
     assert done.returncode == 69
-    assert "config.json" in done.stderr and "--approve" in done.stderr
+    assert "config.json" in done.stderr and "approve" in done.stderr
     assert stand(project)[CHAMPION].manifest == first
     assert project.receipt() == before
     assert Journal(State(project.root)).entries()[-1]["outcome"] == "failed"

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipelines.benchmark import verbs
 from pipelines.harness.graph import Graph, read_graph
 from pipelines.harness.params import TOP_LEVEL
 from tests.conftest import REPOSITORY
@@ -51,9 +52,10 @@ def test_every_stage_writes_its_own_folder(graph: Graph) -> None:
         assert all(out.startswith(folder) for out in node.outs), node.name
 
 
-def test_every_section_of_the_parameters_belongs_to_a_stage(graph: Graph) -> None:
+def test_every_section_of_the_parameters_belongs_to_a_stage_or_a_verb(graph: Graph) -> None:
     document = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     named = {param.split(".")[-1] for node in graph.nodes.values() for param in node.params}
+    named |= {f"door-{verb}" for verb in verbs()}
     assert set(document) - TOP_LEVEL <= named
     for profile in document["profiles"].values():
         assert set(profile) <= named

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from models.bundle import Bundle, manifest_hash, save
-from pipelines import promote
+from pipelines import promote, verdict
 from pipelines.decision import Rules
 from pipelines.frozen import Scores, Seal
-from pipelines.harness import MissingResource
+from pipelines.harness import BadData, MissingResource
 from pipelines.harness.state import State
 from pipelines.journal import Journal
 from pipelines.registry import CHALLENGER, CHAMPION, LOADS, PREVIOUS, Registry, Unreadable, Version
@@ -119,8 +119,9 @@ class World:
             self.candidate(version), version, self.registry, self.journal, RULES, mode, "run 1"
         )
 
-    def by_hand(self, action: Callable[..., str]) -> str:
-        return action(NAME, self.registry, self.journal, "anna", "because")
+    def by_hand(self, action: Callable[..., str], bundle: str | None = None) -> str:
+        word = verdict.Word("anna", "because", bundle)
+        return action(NAME, self.registry, self.journal, word)
 
     def outcomes(self) -> list[str]:
         assert self.journal.verify() == []
@@ -183,11 +184,11 @@ def test_a_killed_rollback_is_finished_by_the_next(world: World, dies: int, afte
     world.settle(world.new)
     world.api.writes, world.api.dies, world.api.after = 0, dies, after
     with pytest.raises(Killed):
-        world.by_hand(promote.rollback)
+        world.by_hand(verdict.rollback)
     assert world.api.marks[CHAMPION] in ("1", "2")
     world.api.dies = None
     if PREVIOUS in world.api.marks:
-        world.by_hand(promote.rollback)
+        world.by_hand(verdict.rollback)
     assert world.api.marks == {CHAMPION: "1", CHALLENGER: "2"}
     assert world.outcomes() == ["promoted", "promoted", "rolled back"]
 
@@ -198,22 +199,22 @@ def test_a_killed_approval_is_finished_by_the_next(world: World, dies: int, afte
     world.settle(world.new, "ask")
     world.api.writes, world.api.dies, world.api.after = 0, dies, after
     with pytest.raises(Killed):
-        world.by_hand(promote.approve)
+        world.by_hand(verdict.approve)
     assert world.api.marks[CHAMPION] in ("1", "2")
     world.api.dies = None
     if CHALLENGER in world.api.marks:
-        world.by_hand(promote.approve)
+        world.by_hand(verdict.approve)
     assert world.api.marks == {CHAMPION: "2", PREVIOUS: "1"}
     assert world.outcomes() == ["promoted", "waits", "approved"]
 
 
 def test_what_was_rolled_back_stays_out_until_a_person_approves_it(world: World) -> None:
     world.settle(world.new)
-    assert "version 1 is champion again" in world.by_hand(promote.rollback)
+    assert "version 1 is champion again" in world.by_hand(verdict.rollback)
     assert world.settle(world.new) == world.old.manifest
     with pytest.raises(MissingResource, match="previous"):
-        world.by_hand(promote.rollback)
-    world.by_hand(promote.approve)
+        world.by_hand(verdict.rollback)
+    world.by_hand(verdict.approve)
     assert world.api.marks == {CHAMPION: "2", PREVIOUS: "1"}
     assert world.settle(world.new) == world.new.manifest
     assert world.outcomes() == ["promoted", "promoted", "rolled back", "approved"]
@@ -224,16 +225,30 @@ def test_asked_for_the_challenger_waits_for_a_person(world: World) -> None:
     for _ in range(2):
         assert world.settle(world.new, "ask") == world.old.manifest
     assert world.api.marks == {CHAMPION: "1", CHALLENGER: "2"}
-    assert promote.waiting(world.journal, [NAME, "answers"]) == [NAME]
-    world.by_hand(promote.approve)
+    assert list(verdict.undecided(world.journal, [NAME, "answers"])) == [NAME]
+    world.by_hand(verdict.approve)
     assert world.api.marks == {CHAMPION: "2", PREVIOUS: "1"}
-    assert promote.waiting(world.journal, [NAME]) == []
+    assert verdict.undecided(world.journal, [NAME]) == {}
     assert world.outcomes() == ["promoted", "waits", "approved"]
+
+
+def test_a_person_decides_on_the_bundle_that_was_shown(world: World) -> None:
+    world.settle(world.new, "ask")
+    (request,) = verdict.requests(world.journal, [NAME, "answers"], refused=False)
+    assert request["bundle"] == world.new.manifest and request["bundle"][:12] in request["subject"]
+    assert "| accuracy |" in request["body"] and "did not hold" not in request["body"]
+    with pytest.raises(BadData, match="decide anew"):
+        world.by_hand(verdict.approve, "f" * 64)
+    assert world.api.marks == {CHAMPION: "1", CHALLENGER: "2"}
+    world.by_hand(verdict.approve, request["bundle"])
+    assert "already" in world.by_hand(verdict.approve, request["bundle"])
+    assert world.api.marks == {CHAMPION: "2", PREVIOUS: "1"}
+    assert verdict.requests(world.journal, [NAME], refused=True) == []
 
 
 def test_a_rejected_challenger_is_asked_for_no_more(world: World) -> None:
     world.settle(world.new, "ask")
-    world.by_hand(promote.reject)
+    world.by_hand(verdict.reject)
     for mode in ("ask", "automatic"):
         assert world.settle(world.new, mode) == world.old.manifest
     assert world.outcomes() == ["promoted", "waits", "rejected"]
@@ -267,15 +282,15 @@ def test_an_unreadable_champion_fails_closed_and_loud(
         assert "other rows" in world.journal.entries()[-1]["reason"]
         return
     for _ in range(2):
-        with pytest.raises(Unreadable, match="--approve"):
+        with pytest.raises(Unreadable, match="verdict rollback"):
             world.settle(world.new)
     assert world.api.marks == {CHAMPION: "1", CHALLENGER: "2"}
     assert world.outcomes() == ["promoted", "failed"]
-    world.by_hand(promote.approve)
+    world.by_hand(verdict.approve)
     assert world.api.marks[CHAMPION] == "2"
     if fault in ("damaged", "gone", "another"):
         with pytest.raises(Unreadable):
-            world.by_hand(promote.rollback)
+            world.by_hand(verdict.rollback)
         assert world.api.marks[CHAMPION] == "2"
 
 
@@ -283,7 +298,7 @@ def test_what_never_loaded_can_not_be_approved(world: World) -> None:
     world.settle(world.new, "ask")
     del world.api.found["2"].tags[LOADS]
     with pytest.raises(MissingResource, match="never loaded"):
-        world.by_hand(promote.approve)
+        world.by_hand(verdict.approve)
     assert world.api.marks[CHAMPION] == "1"
 
 

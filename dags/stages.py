@@ -1,0 +1,74 @@
+"""What the DAGs share: a task that runs one stage, and names as Airflow allows them."""
+
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import Asset, BaseOperator, Context
+from airflow.sdk.exceptions import AirflowFailException
+
+from pipelines.harness.errors import BadConfig, BadData
+from pipelines.harness.graph import Graph, Node
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Stage(BaseOperator):
+    """Runs one stage of `dvc.yaml` as `python -m pipelines.run` does."""
+
+    ui_color = "#e8f1fa"
+
+    def __init__(self, *, stage: str, **more: Any) -> None:
+        super().__init__(**more)
+        self.stage = stage
+        self._running: Any = None
+
+    def execute(self, context: Context) -> None:
+        """Run the stage with the choices of the run. Data and settings that are wrong are not tried again."""
+        from pipelines.run import StageRun
+
+        run = context["dag_run"]
+        asked = run.conf or {}
+        self._running = StageRun(
+            root=ROOT,
+            name=self.stage,
+            choice={key: asked[key] for key in ("profile", "promotion") if asked.get(key)},
+            force=bool(asked.get("force")),
+            run=f"{run.dag_id} {run.run_id}",
+        )
+        outcome = self._running.execute()
+        if not outcome.code:
+            return
+        text = f"{self.stage}: {outcome.title}: {outcome.text}\nlog: {outcome.log}"
+        if outcome.code in (BadData.exit_code, BadConfig.exit_code):
+            raise AirflowFailException(text)
+        raise RuntimeError(text)
+
+    def on_kill(self) -> None:
+        """End the stage with its task."""
+        if self._running:
+            self._running.kill()
+
+
+def task_id(stage: str) -> str:
+    """A stage's name as Airflow allows it."""
+    return stage.replace("@", "-")
+
+
+def asset(node: Node) -> Asset:
+    """What a stage with `meta.asset` says that it updated."""
+    return Asset(f"{node.meta['asset']}-{task_id(node.name)}")
+
+
+def promotions(graph: Graph) -> dict[str, Node]:
+    """Capability to the stage that decides on its champion: those with `meta.asset`."""
+    return {
+        node.name.partition("@")[2]: node for node in graph.nodes.values() if "asset" in node.meta
+    }
+
+
+def following(graph: Graph) -> list[str]:
+    """The DAGs that wait for the promotions."""
+    deciding = {node.name for node in promotions(graph).values()}
+    own = {graph.nodes[name].meta["dag"] for name in deciding}
+    below = (graph.nodes[target].meta["dag"] for name, target in graph.edges() if name in deciding)
+    return sorted(set(below) - own)
