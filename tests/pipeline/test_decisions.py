@@ -93,13 +93,13 @@ def test_a_challenger_is_approved_and_taken_back(project: Project) -> None:
     assert ended(api, "promote", run) == "success"
     then = Registry(state).aliases(NAME)
     assert then[CHAMPION].manifest == first[CHALLENGER].manifest
-    assert then[CHAMPION].manifest in project.receipt()
+    assert then[CHAMPION].manifest in project.receipt().decode()
     assert Journal(state).entries()[-1]["reason"] == "looks right"
 
     run = api.trigger("rollback", {"capability": NAME, "because": "customers complain"})
     assert ended(api, "rollback", run) == "success"
     assert Registry(state).aliases(NAME)[CHAMPION].manifest == first[CHAMPION].manifest
-    assert first[CHAMPION].manifest in project.receipt()
+    assert first[CHAMPION].manifest in project.receipt().decode()
     assert [line["outcome"] for line in Journal(state).entries()] == [
         *("promoted", "waits", "approved", "rolled back"),
     ]
