@@ -15,8 +15,8 @@ from pipelines.harness.state import State
 from pipelines.services import airflow, processes, stack
 from tests.conftest import REPOSITORY, Project
 
-# In one worker, one after another: the shop is made once, and one Airflow runs at a time.
-pytestmark = pytest.mark.xdist_group("whole")
+# In one worker with the other tests that start Airflow.
+pytestmark = pytest.mark.xdist_group("airflow")
 
 SECONDS = 240.0
 HARNESS = ("__init__.py", "harness", "run.py", "cache.py", "guarded.py")

@@ -1,13 +1,33 @@
 """The whole pipeline, run once by `dvc repro` for all tests that look at it."""
 
+import json
+import os
+from pathlib import Path
+
 import pytest
+from filelock import FileLock
 
 from tests.pipeline.shop import Shop, make_shop
+
+NOTE = "outputs.json"
 
 
 @pytest.fixture(scope="session")
 def tiny_shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    """A copy of the project after its first `dvc repro` with the profile `tiny`."""
-    shop = make_shop(tmp_path_factory.mktemp("repro") / "shop", "tiny")
-    shop.repro()
+    """A copy of the project after its first `dvc repro` with the profile `tiny`; one for all workers."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "repro"
+    folder.mkdir(exist_ok=True)
+    with FileLock(folder / "lock"):
+        if (folder / NOTE).exists():
+            return Shop(folder / "shop")
+        shop = make_shop(folder / "shop", "tiny")
+        shop.repro()
+        (folder / NOTE).write_text(json.dumps(shop.outputs()))
     return shop
+
+
+@pytest.fixture(scope="session")
+def tiny_outputs(tiny_shop: Shop) -> dict[str, str]:
+    """Path to SHA-256 of what that first run left."""
+    return json.loads((Path(tiny_shop.root).parent / NOTE).read_text())

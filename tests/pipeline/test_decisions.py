@@ -20,7 +20,7 @@ from tests.conftest import REPOSITORY
 from tests.pipeline.standin.project import ROWS, Project
 
 # In one worker with the other tests that start Airflow.
-pytestmark = pytest.mark.xdist_group("whole")
+pytestmark = pytest.mark.xdist_group("airflow")
 
 SECONDS = 240.0
 NAME = "sentiment"

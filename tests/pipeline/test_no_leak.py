@@ -9,8 +9,8 @@ import pytest
 
 from tests.pipeline.shop import Shop
 
-# In one worker, one after another: the shop is made once, and one Airflow runs at a time.
-pytestmark = pytest.mark.xdist_group("whole")
+# In one worker: they look at the same shop, and some change it.
+pytestmark = pytest.mark.xdist_group("tiny")
 
 FITTED = (
     *("collaborative", "content", "hybrid", "recommender"),

@@ -8,8 +8,8 @@ import pytest
 from pipelines.harness.graph import read_graph
 from tests.pipeline.shop import Shop, differing
 
-# In one worker, one after another: the shop is made once, and one Airflow runs at a time.
-pytestmark = pytest.mark.xdist_group("whole")
+# In one worker: they look at the same shop, and some change it.
+pytestmark = pytest.mark.xdist_group("tiny")
 
 
 def test_every_stage_left_its_outputs_and_its_record(tiny_shop: Shop) -> None:
