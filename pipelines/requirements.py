@@ -2,7 +2,7 @@
 
 import ast
 import sys
-from importlib.metadata import metadata
+from importlib.metadata import PackageMetadata, PackageNotFoundError, metadata
 from pathlib import Path
 
 from models.kinds import KINDS
@@ -18,7 +18,6 @@ def requirements(models: Path, kind: str) -> list[str]:
     """Lines `package==version`, sorted, for a model of `kind` whose code lies in the package folder `models`.
 
     Read are the shared modules, the encoders and the kind's own family; modules that only train are left out.
-    Raises `importlib.metadata.PackageNotFoundError` for an import that no package of its name brings.
     """
     family = KINDS[kind].split(".")[1]
     files = [models / name for name in SHARED]
@@ -28,8 +27,16 @@ def requirements(models: Path, kind: str) -> list[str]:
         name for path in files if not path.stem.endswith(TRAINING) for name in third_party(path)
     }
     wanted = {CALLED_OTHERWISE.get(name, name) for name in names} | set(ALWAYS)
-    found = {name: metadata(name) for name in wanted}
-    return sorted(f"{one['Name']}=={one['Version']}" for one in found.values())
+    found = [one for name in wanted if (one := _installed(name))]
+    return sorted(f"{one['Name']}=={one['Version']}" for one in found)
+
+
+def _installed(name: str) -> PackageMetadata | None:
+    """What is known of the package, or None: what no package brings, the check by loading finds."""
+    try:
+        return metadata(name)
+    except PackageNotFoundError:
+        return None
 
 
 def third_party(path: Path) -> set[str]:
