@@ -61,7 +61,7 @@ test: .venv ## all tests but the smoke run
 
 .PHONY: test-unit
 test-unit: .venv ## the unit tests: under a minute
-	@$(RUN) pytest tests/unit tests/dags
+	@$(RUN) pytest tests/unit tests/dags -n logical --maxprocesses 4
 
 .PHONY: test-smoke
 test-smoke: .venv ## the smoke profile through the real Airflow, checked

@@ -26,7 +26,7 @@ from pipelines.journal import Journal
 
 ALL = "all that wait"
 APPROVE, REJECT = "Approve", "Reject"
-SECONDS = 120
+SECONDS = 300
 
 
 @task

@@ -94,3 +94,70 @@ def recall(lists: np.ndarray, truth_indptr: np.ndarray, truth_items: np.ndarray)
     """Share of each user's true items that the list holds, (users,)."""
     found = hits(lists, truth_indptr, truth_items).sum(1)
     return found / np.maximum(np.diff(truth_indptr), 1)
+
+
+def hit_rate(lists: np.ndarray, truth_indptr: np.ndarray, truth_items: np.ndarray) -> np.ndarray:
+    """1 for each user whose list holds a true item, else 0, (users,)."""
+    return hits(lists, truth_indptr, truth_items).any(1).astype(np.float64)
+
+
+def reciprocal_rank(
+    lists: np.ndarray, truth_indptr: np.ndarray, truth_items: np.ndarray
+) -> np.ndarray:
+    """One over the rank of the first true item of each list, 0 without one, (users,): its mean is the MRR."""
+    found = hits(lists, truth_indptr, truth_items)
+    return np.where(found.any(1), 1.0 / (found.argmax(1) + 1.0), 0.0)
+
+
+def average_precision(
+    lists: np.ndarray, truth_indptr: np.ndarray, truth_items: np.ndarray
+) -> np.ndarray:
+    """Mean precision at the ranks of true items, (users,): its mean is MAP@k. Divided by the most hits there can be.
+
+    >>> average_precision(np.array([[4, 7, 9]]), np.array([0, 2]), np.array([4, 9])).round(4).tolist()
+    [0.8333]
+    """
+    found = hits(lists, truth_indptr, truth_items)
+    precision = np.cumsum(found, 1) / np.arange(1, lists.shape[1] + 1)
+    most = np.minimum(np.diff(truth_indptr), lists.shape[1])
+    return (precision * found).sum(1) / np.maximum(most, 1)
+
+
+def coverage(lists: np.ndarray, items: int) -> float:
+    """Share of the catalogue's `items` that stand on at least one list."""
+    return len(np.unique(lists[lists >= 0])) / max(items, 1)
+
+
+def gini(lists: np.ndarray, items: int) -> float:
+    """How unequally the places on lists are shared among all items: 0 equal, near 1 for the same list for everyone.
+
+    Source: Fleder and Hosanagar (2009), Blockbuster culture's next rise or fall.
+    """
+    counts = np.sort(np.bincount(lists[lists >= 0], minlength=items).astype(np.float64))
+    if not counts.sum():
+        return 0.0
+    place = np.arange(1, items + 1)
+    return float((2 * place - items - 1) @ counts / (items * counts.sum()))
+
+
+def novelty(lists: np.ndarray, buyers: np.ndarray) -> np.ndarray:
+    """Mean surprise in bits of each list's items, (users,). buyers: (items,) how many users had each; 0 counts as 1.
+
+    Source: Zhou et al. (2010), Solving the apparent diversity-accuracy dilemma of recommender systems.
+    """
+    bits = -np.log2(np.maximum(buyers, 1) / max(float(np.max(buyers, initial=1)), 1.0))
+    there = lists >= 0
+    return (bits[np.maximum(lists, 0)] * there).sum(1) / np.maximum(there.sum(1), 1)
+
+
+def diversity(lists: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """One minus the mean cosine of the pairs of items on each list, (users,). vectors: (items, d).
+
+    Source: Ziegler et al. (2005), Improving recommendation lists through topic diversification.
+    """
+    length = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    there = (lists >= 0)[:, :, None]
+    chosen = (vectors / length)[np.maximum(lists, 0)] * there
+    total = (chosen.sum(1) ** 2).sum(1) - (chosen**2).sum((1, 2))
+    count = there.sum((1, 2))
+    return 1.0 - total / np.maximum(count * (count - 1), 1)

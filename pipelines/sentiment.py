@@ -1,4 +1,4 @@
-"""Train the sentiment model, one for all languages; its best epoch and calibration are chosen on validation."""
+"""Train the sentiment model, one a language; judged on validation rows, which no part of it has seen."""
 
 import numpy as np
 import pandas as pd
@@ -6,8 +6,11 @@ import pyarrow.parquet as pq
 
 from models.bundle import save
 from models.encoders.ngrams import Grams
-from models.language.sentiment import LABELS, Inputs, Reading, read_texts
-from models.language.sentiment_training import Settings, train
+from models.language.lexicon import Lexicon
+from models.language.polarity import Polarity, Reading, passages
+from models.language.polarity_training import Settings, fit
+from models.language.sentiment import CHINESE, LABELS, Sentiment
+from pipelines import lexicons
 from pipelines.capabilities import sentiment as judge
 from pipelines.encoders import text_encoder
 from pipelines.harness import BadConfig, BadData, Params, Run, stage
@@ -17,19 +20,19 @@ from pipelines.vectors import read_vectors
 
 
 class SentimentParams(Params):
-    """encoder: as of text-features. words, characters, buckets: see `Grams`. The others: see `Settings`."""
+    """encoder: as of text-features. words, characters, buckets: see `Grams`. The others: see `Settings`.
+
+    ideographs: the characters of n-grams where words have no spaces between them.
+    """
 
     encoder: str
     words: int
     characters: list[int]
+    ideographs: list[int]
     buckets: int
-    hidden: int
-    epochs: int
-    batch: int
-    penalty: float
-    wide_rate: float
-    rate: float
-    decay: float
+    folds: int
+    wide_strengths: list[float]
+    stack_strength: float
 
 
 @stage
@@ -46,34 +49,43 @@ def sentiment(run: Run, params: SentimentParams) -> None:
             "params.yaml: sentiment.encoder is another than text-features.encoder; give both the same"
         )
     place = {key: at for at, key in enumerate(keys)}
-    parts = {
-        part: pq.read_table(run.input(f"split/sentiment/{part}.parquet")).to_pandas()
-        for part in ("train", "valid")
-    }
-    reading = reading_of(parts["train"], place, params)
-    data = {part: inputs_of(table, place, vectors, reading, part) for part, table in parts.items()}
+    train = pq.read_table(run.input("split/sentiment/train.parquet")).to_pandas()
+    check(train)
     settings = Settings(
-        hidden=params.hidden,
-        epochs=params.epochs,
-        batch=params.batch,
-        penalty=params.penalty,
-        wide_rate=params.wide_rate,
-        rate=params.rate,
-        decay=params.decay,
+        folds=params.folds,
+        wide_strengths=params.wide_strengths,
+        stack_strength=params.stack_strength,
+        read_rows=len(train),
+        read_until=len(train),
+        freely=len(train),
+        share=1.0,
+        skim_rows=0,
+        skim_held=0,
+        skim=None,
     )
-    model, curves = train(
-        reading,
-        encoder,
-        data["train"],
-        data["valid"],
-        settings,
-        run.seed,
-        lambda done, what: run.advance(0.1 + 0.6 * done, what),
-    )
-    for name, values in curves.items():
-        run.tracker.curve(name, values)
+    models: dict[str, Polarity] = {}
+    languages = sorted(train[Reviews.LANGUAGE].unique())
+    for at, language in enumerate(languages):
+        run.advance(0.1 + 0.6 * at / len(languages), f"reviews in {language}")
+        rows = train[train[Reviews.LANGUAGE] == language]
+        labels = [label for label in LABELS if label in set(rows[Reviews.LABEL])]
+        known = rows[Reviews.REVIEW].isin(place.keys()).to_numpy()
+        models[language] = fit(
+            passages(rows[Reviews.TEXT].tolist()),
+            rows[Reviews.LABEL].map(labels.index).to_numpy(np.int64),
+            labels,
+            None,
+            reading_of(language, params),
+            Lexicon(lexicons.english()),
+            encoder if known.any() else None,
+            settings,
+            run.seed,
+            vectors=vectors_of(rows, place, vectors) if known.any() else None,
+            say=run.say,
+        )
+    model = Sentiment(models)
     save(model.to_bundle(), run.output("bundle"))
-    run.rows_in, run.rows_out = len(parts["train"]), len(LABELS)
+    run.rows_in, run.rows_out = len(train), len(LABELS)
     run.advance(0.75, "judging on validation")
     table = judge_on_validation(run, judge, "sentiment", model)
     for language, rows in table.groupby("slice_language", sort=True):
@@ -83,47 +95,35 @@ def sentiment(run: Run, params: SentimentParams) -> None:
         run.measure(f"confidence/{language}", float(rows["confidence"].mean()))
 
 
-def reading_of(train: pd.DataFrame, place: dict[str, int], params: SentimentParams) -> Reading:
-    """Languages and their labels as the training rows have them. Raises `BadData` for a label of another name."""
+def check(train: pd.DataFrame) -> None:
+    """Raise `BadData` for a label of another name."""
     strange = train[~train[Reviews.LABEL].isin(LABELS)]
     if len(strange):
         raise BadData(
             f"split/sentiment/train.parquet, column label, row {strange.index[0]}: {strange[Reviews.LABEL].iloc[0]!r} "
             f"is none of {', '.join(LABELS)}; correct it where the reviews come from"
         )
-    languages = sorted(train[Reviews.LANGUAGE].unique())
-    seen = set(zip(train[Reviews.LANGUAGE], train[Reviews.LABEL], strict=True))
-    encoded = train[Reviews.REVIEW].isin(place.keys())
-    low, high = params.characters
-    return Reading(
-        grams=Grams(params.words, low, high, params.buckets),
-        languages=tuple(languages),
-        labels=tuple(
-            tuple((language, label) in seen for label in LABELS) for language in languages
-        ),
-        encoded=tuple(sorted(train[Reviews.LANGUAGE][encoded].unique())),
-    )
 
 
-def inputs_of(
-    table: pd.DataFrame, place: dict[str, int], vectors: np.ndarray, reading: Reading, part: str
-) -> tuple[Inputs, np.ndarray]:
-    """Arrays of the rows of `table` and their labels (n,). Raises `BadData` where a vector is missing."""
-    encoded = table[Reviews.LANGUAGE].isin(reading.encoded).to_numpy()
-    rows = table[Reviews.REVIEW][encoded].map(place)
+def reading_of(language: str, params: SentimentParams) -> Reading:
+    """The n-grams of a language: of characters alone where words have no spaces between them."""
+    words, (low, high) = params.words, params.characters
+    if language == CHINESE:
+        words, (low, high) = 0, params.ideographs
+    grams = Grams(words, low, high, params.buckets)
+    return Reading(grams, grams, aspects=False)
+
+
+def vectors_of(table: pd.DataFrame, place: dict[str, int], vectors: np.ndarray) -> np.ndarray:
+    """The vectors (n, width) of the rows of `table`. Raises `BadData` where one is missing."""
+    rows = table[Reviews.REVIEW].map(place)
     if rows.isna().any():
-        missing = table[Reviews.REVIEW][encoded][rows.isna()].iloc[0]
+        missing = table[Reviews.REVIEW][rows.isna()].iloc[0]
         raise BadData(
-            f"text-features/reviews.parquet has no vector of {missing}, a row of split/sentiment/{part}.parquet: "
+            f"text-features/reviews.parquet has no vector of {missing}, a row of split/sentiment/train.parquet: "
             "run `dvc repro text-features`"
         )
-    filled = np.zeros((len(table), vectors.shape[1]), dtype=np.float32)
-    filled[encoded] = vectors[rows.to_numpy(np.int64)]
-    inputs = read_texts(
-        table[Reviews.TEXT].tolist(), table[Reviews.LANGUAGE].tolist(), filled, reading
-    )
-    code = {label: at for at, label in enumerate(LABELS)}
-    return inputs, table[Reviews.LABEL].map(code).to_numpy(np.int64, copy=True)
+    return vectors[rows.to_numpy(np.int64)].astype(np.float32)
 
 
 if __name__ == "__main__":

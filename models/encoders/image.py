@@ -23,6 +23,7 @@ FORMATS = ("JPEG", "PNG", "WEBP")
 MAX_PIXELS = 40_000_000
 THUMBNAIL = 16
 COLOUR_BINS = 4
+PIXEL_WIDTH = 3 * THUMBNAIL**2 + COLOUR_BINS**3
 GRID = 2
 """An inner layer's map is averaged over this many cells a side: coarse places are kept."""
 
@@ -49,18 +50,47 @@ class Undecodable(ValueError):
     at = 0
 
 
+def dimensions(data: bytes) -> tuple[int, int]:
+    """Width and height as the picture's head says. Raises `Undecodable`."""
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+            return opened.size
+    except BROKEN as error:
+        raise Undecodable(f"no {', '.join(FORMATS)} picture: {error}") from None
+
+
 def decode(data: bytes, size: int) -> np.ndarray:
     """One picture as (size, size, 3) uint8: turned as EXIF says, on white, shrunk or grown, padded to a square.
 
     Raises `Undecodable` for other formats, damaged bytes and more than `MAX_PIXELS`.
     """
+    # A JPEG is read at a half, quarter or eighth where that is still twice what is asked.
+    return _read(data, 2 * size, lambda picture: _square(picture, size))
+
+
+def decode_whole(data: bytes, least: int, most: int) -> np.ndarray:
+    """One picture as (h, w, 3) uint8, turned as EXIF says, on white, its longer side from `least` to `most` pixels.
+
+    Raises `Undecodable` as `decode` does.
+    """
+
+    def fitted(picture: Image.Image) -> np.ndarray:
+        longest = max(picture.size)
+        scale = min(max(least / longest, 1.0), most / longest)
+        inner = tuple(max(1, round(side * scale)) for side in picture.size)
+        return np.asarray(picture.resize(inner, Image.Resampling.BICUBIC))
+
+    return _read(data, most, fitted)
+
+
+def _read(data: bytes, draft: int, use: Callable[[Image.Image], np.ndarray]) -> np.ndarray:
+    """What `use` makes of the picture as plain RGB. draft: sides that a JPEG may be read at to save time."""
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
             width, height = opened.size
             if width * height <= MAX_PIXELS:
-                # A JPEG is read at a half, quarter or eighth where that is still twice what is asked.
-                opened.draft(None, (2 * size, 2 * size))
-                return _square(_plain(ImageOps.exif_transpose(opened)), size)
+                opened.draft(None, (draft, draft))
+                return use(_plain(ImageOps.exif_transpose(opened)))
     except BROKEN as error:
         raise Undecodable(f"no {', '.join(FORMATS)} picture: {error}") from None
     raise Undecodable(f"{width} x {height} pixels, more than {MAX_PIXELS:,}")
@@ -150,11 +180,14 @@ class ImageEncoder:
         mean: Sequence[float],
         std: Sequence[float],
         layer: int | None = None,
+        layers: Sequence[int] = (),
     ) -> "ImageEncoder":
         """A timm backbone. weights: its state without the classifier. size: pixels a side that it sees.
 
         layer: index in timm's `feature_info` of the layer whose map is averaged over 2 x 2 cells; None: the pooled
-        output of the whole network. mean, std: of the three channels, in 0 to 1.
+        output of the whole network. layers: of each map the averages over 2 x 2 cells and the deviation stand before
+        that output.
+        mean, std: of the three channels, in 0 to 1.
         """
         config = {
             "backend": "timm",
@@ -164,7 +197,8 @@ class ImageEncoder:
             "std": list(std),
             "layer": layer,
         }
-        return cls(config, weights)
+        # An encoder of one layer keeps the identity that its stored vectors name.
+        return cls(config | ({"layers": list(layers)} if layers else {}), weights)
 
     @property
     def size(self) -> int:
@@ -197,10 +231,21 @@ class ImageEncoder:
                     for name, value in state.items()
                 }
             )
-            if config["layer"] is not None:
+            if "efficientnet" in config["name"]:
                 fold_norms(network)
             self._network = network.to(memory_format=torch.channels_last)
         return self._network
+
+    @property
+    def parts(self) -> list[slice]:
+        """Where what each layer gives stands in a vector; the whole network's output is the last."""
+        if not self.learned:
+            return [slice(0, PIXEL_WIDTH)]
+        network = self.network()
+        inner = self.config.get("layers", [])
+        widths = [(GRID**2 + 1) * network.feature_info[at]["num_chs"] for at in inner]
+        ends = np.cumsum([0, *widths, network.head_hidden_size]).tolist()
+        return [slice(*pair) for pair in zip(ends, ends[1:], strict=False)]
 
     def encode(
         self,
@@ -240,6 +285,13 @@ class ImageEncoder:
         mean = torch.tensor(self.config["mean"]).view(1, 3, 1, 1)
         std = torch.tensor(self.config["std"]).view(1, 3, 1, 1)
         seen = ((pixels - mean) / std).contiguous(memory_format=torch.channels_last)
+        if "layers" in self.config:
+            top, inner = network.forward_intermediates(seen, indices=self.config["layers"])
+            pooled = [
+                torch.cat([nn.functional.adaptive_avg_pool2d(x, GRID).flatten(1), x.std((2, 3))], 1)
+                for x in inner
+            ]
+            return torch.cat([*pooled, network.forward_head(top, pre_logits=True)], 1).numpy()
         if layer is None:
             return network(seen).numpy()
         (inner,) = network.forward_intermediates(

@@ -18,6 +18,7 @@ from models.encoders.ngrams import Grams, hashed_ngrams, mix
 
 KIND = "text-encoder"
 POOLINGS = ("mean", "cls")
+WORDS = "embeddings.word_embeddings.weight"
 HASHES = 4
 """How many coordinates an n-gram is added to by the hashing backend."""
 
@@ -90,6 +91,34 @@ class TextEncoder:
         length = np.linalg.norm(raw, axis=1, keepdims=True)
         unit = np.divide(raw, length, out=np.zeros_like(raw), where=length > 1e-12)
         return unit.astype(np.float32)[places]
+
+    def pieces(self) -> tuple[str, np.ndarray]:
+        """The tokenizer (`tokenizer.json` as text) and the embedding (vocabulary, width) of each of its pieces.
+
+        Raises `ValueError` for an encoder that has neither.
+        """
+        if not isinstance(self._backend, Transformer):
+            raise ValueError("only a transformer has pieces with embeddings")
+        return self._backend.tokenizer_text, self._backend.weights[WORDS]
+
+    def states(
+        self, texts: Sequence[str], batch: int = 64
+    ) -> list[tuple[list[tuple[int, int]], np.ndarray]]:
+        """For each text where its pieces begin and end, and their states (pieces, width) float32.
+
+        Raises `TypeError` for an encoder that has no pieces.
+        """
+        if not isinstance(self._backend, Transformer):
+            raise TypeError("this encoder knows no pieces of a text")
+        clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+        return self._backend.states(clean, batch)
+
+    def transformer_parts(self) -> tuple[dict[str, Any], dict[str, np.ndarray], str]:
+        """Config, weights and tokenizer of a BERT, to train it further. Raises `ValueError` for another encoder."""
+        made = self._backend
+        if not isinstance(made, Transformer) or made.config["model_type"] != "bert":
+            raise ValueError("only a BERT can be trained further")
+        return made.config, made.weights, made.tokenizer_text
 
     @property
     def identity(self) -> str:
@@ -221,6 +250,27 @@ class Transformer:
             done += int(lengths[part].sum())
             progress(done / max(total, 1), "encoding texts")
         return out
+
+    @torch.inference_mode()
+    def states(
+        self, texts: Sequence[str], batch: int
+    ) -> list[tuple[list[tuple[int, int]], np.ndarray]]:
+        """Places and states of each text's pieces, those of the frame (begin, end) left out."""
+        tokenizer, network = self.ready()
+        found = []
+        for start in range(0, len(texts), batch):
+            read = tokenizer.encode_batch(list(texts[start : start + batch]))
+            longest = max(max(len(one.ids) for one in read), 1)
+            tokens = torch.zeros(len(read), longest, dtype=torch.int64)
+            mask = torch.zeros(len(read), longest, dtype=torch.bool)
+            for row, one in enumerate(read):
+                tokens[row, : len(one.ids)] = torch.tensor(one.ids, dtype=torch.int64)
+                mask[row, : len(one.ids)] = True
+            hidden = network(tokens, mask).numpy()
+            for row, one in enumerate(read):
+                inner = [at for at, frame in enumerate(one.special_tokens_mask) if not frame]
+                found.append(([one.offsets[at] for at in inner], hidden[row, inner]))
+        return found
 
     def parts(self) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, list[str]]]:
         config = {

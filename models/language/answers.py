@@ -92,6 +92,16 @@ class Scorer(nn.Module):
         self.register_buffer("scale", torch.ones(len(FEATURES)))
         self.register_buffer("margin", torch.zeros(1))
 
+    @classmethod
+    def plain(cls, none: float) -> "Scorer":
+        """Untrained: candidates in the order of the cross-encoder, no answer where it says less than `none`."""
+        made = cls()
+        with torch.no_grad():
+            made.weigh.weight.zero_()
+            made.weigh.weight[0, FEATURES.index("reading")] = 1.0
+            made.none.fill_(none)
+        return made
+
     def forward(self, features: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
         logits = self.weigh((features - self.mean) / self.scale).squeeze(-1)
         none = self.none.expand(len(logits), 1)
@@ -125,8 +135,12 @@ class Answers:
         reranker: Reranker,
         candidates: int,
         progress: Progress = lambda done, what: None,
+        known: Mapping[str, np.ndarray] | None = None,
     ) -> "Answers":
-        """Everything but the trained scorer; the sentences of all reviews are encoded."""
+        """Everything but the trained scorer; the sentences of all reviews are encoded.
+
+        known: texts with the vectors (width,) that this encoder gave them before.
+        """
         texts = {
             item: [
                 review.text[start:end]
@@ -136,7 +150,13 @@ class Answers:
             for item in sorted(library)
         }
         flat = [text for item in texts for text in texts[item]]
-        encoded = encoder.encode(flat, ENCODER_BATCH, progress).astype(np.float16)
+        known = known or {}
+        encoded = np.zeros((len(flat), encoder.width), dtype=np.float16)
+        fresh = [row for row, text in enumerate(flat) if text not in known]
+        encoded[fresh] = encoder.encode([flat[row] for row in fresh], ENCODER_BATCH, progress)
+        for row, text in enumerate(flat):
+            if text in known:
+                encoded[row] = known[text]
         bounds = np.cumsum([0, *(len(found) for found in texts.values())])
         vectors = {
             item: encoded[a:b] for item, a, b in zip(texts, bounds, bounds[1:], strict=False)

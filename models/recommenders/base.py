@@ -25,13 +25,15 @@ class Recommender(ABC):
     def scores(self, histories: Histories) -> np.ndarray:
         """Scores (users, items) float32: higher is better. A user without a history gets the popular items."""
 
-    @abstractmethod
     def observe(self, events: Events) -> "Recommender":
         """The same model knowing these events: what is popular now, who did what. Nothing is trained."""
+        return self
 
-    @abstractmethod
     def falls(self, one: Histories, items: np.ndarray) -> np.ndarray:
         """By how much the scores of `items` (k,) fall without each entry of one user's history, (entries, k)."""
+        whole = self.scores(one)[0, items]
+        rest = [self.scores(one.without(entry))[0, items] for entry in range(len(one.item))]
+        return whole - np.array(rest).reshape(-1, len(items))
 
     def explain(self, histories: Histories, lists: np.ndarray) -> np.ndarray:
         """The history item that raised each listed item's score most, (users, k) positions; -1 where none did.

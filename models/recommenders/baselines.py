@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import scipy.sparse as sp
 
-from models.recommenders.base import Recommender
+from models.recommenders.base import Recommender, blocks, top_k
 from models.recommenders.events import HALF_LIVES, Events, Histories
 
 
@@ -93,19 +93,27 @@ class UserNeighbours(Recommender):
     def neighbours(self, histories: Histories) -> tuple[np.ndarray, np.ndarray]:
         """Positions and cosines (users, k) of the nearest known users, own row left out; cosine 0 for none.
 
-        A block of users against all: (users, known users) numbers in memory, never all pairs.
+        A block of users against all: `BLOCK_CELLS` numbers in memory, never all pairs.
         """
-        mine = matrix(histories)
-        size, other = (np.asarray(rows.sum(1)) for rows in (mine, self.known))
-        overlap = (mine @ self.known.T).toarray()
-        cosine = overlap / np.sqrt(np.maximum(size * other.T, 1.0))
-        same = (overlap == size) & (overlap == other.T)
+        mine, count = matrix(histories), self.known.shape[0]
+        k = min(self.k, count)
+        found = [self._nearest(mine[block], k) for block in blocks(len(histories), count)]
+        if not found:
+            return np.zeros((0, k), dtype=int), np.zeros((0, k), dtype=np.float32)
+        nearest, cosine = zip(*found, strict=True)
+        return np.concatenate(nearest), np.concatenate(cosine)
+
+    def _nearest(self, mine: sp.csr_matrix, k: int) -> tuple[np.ndarray, np.ndarray]:
+        size, other = (np.asarray(rows.sum(1), dtype=np.float32) for rows in (mine, self.known))
+        cosine = (mine @ self.known.T).toarray()
+        same = (cosine == size) & (cosine == other.T)
         # Only one equal row is oneself; twins beyond it are neighbours.
         own = same.argmax(1)
-        has = same.any(1) & (size[:, 0] > 0)
-        cosine[np.flatnonzero(has), own[has]] = 0.0
-        k = min(self.k, cosine.shape[1])
-        nearest = np.argsort(-cosine, axis=1, kind="stable")[:, :k]
+        has = np.flatnonzero(same[np.arange(len(own)), own] & (size[:, 0] > 0))
+        cosine /= np.sqrt(np.maximum(size, 1.0))
+        cosine /= np.sqrt(np.maximum(other.T, 1.0))
+        cosine[has, own[has]] = 0.0
+        nearest = np.maximum(top_k(cosine, k), 0)
         return nearest, np.take_along_axis(cosine, nearest, axis=1)
 
     def scores(self, histories: Histories) -> np.ndarray:
@@ -118,11 +126,6 @@ class UserNeighbours(Recommender):
         scores = self.popular.scores(histories)
         scores *= 1e-6 / max(float(scores.max(initial=0.0)), 1e-9)
         return scores + (votes @ self.known).toarray().astype(np.float32)
-
-    def falls(self, one: Histories, items: np.ndarray) -> np.ndarray:
-        whole = self.scores(one)[0, items]
-        rest = [self.scores(one.without(entry))[0, items] for entry in range(len(one.item))]
-        return whole - np.array(rest).reshape(-1, len(items))
 
     def observe(self, events: Events) -> "UserNeighbours":
         return UserNeighbours.fit(events, self.k)

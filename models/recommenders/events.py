@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import numpy as np
@@ -23,7 +23,9 @@ class Events:
     """Events of known items, sorted by user and time.
 
     users: names (U,). items: names (n,) in `hash_order`. user, item: positions (E,) int32. day: (E,) float64 days since
-    1970. now: the moment that ages are counted from, in days.
+    1970. now: the moment that ages are counted from, in days. clock: False where only the order is known; then the
+    days are minus the number of the user's events that came later, and `now` is 0.
+    Events of one moment stand in an order that a hash of user and item gives, another one for each user.
     """
 
     users: list[str]
@@ -32,6 +34,7 @@ class Events:
     item: np.ndarray
     day: np.ndarray
     now: float
+    clock: bool = True
 
     @classmethod
     def from_frame(
@@ -46,36 +49,71 @@ class Events:
         names, user = np.unique(frame["user_id"].to_numpy(dtype=object), return_inverse=True)
         stamps = pd.to_datetime(frame["timestamp"], utc=True).to_numpy("datetime64[us]")
         day = stamps.astype(np.int64) / (SECONDS_A_DAY * 1e6)
-        user, item, day = user[known], place[known], day[known]
-        order = np.lexsort((item, day, user))
+        return cls.from_arrays(names.tolist(), items, user[known], place[known], day[known], now)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        users: list[str],
+        items: list[str],
+        user: np.ndarray,
+        item: np.ndarray,
+        day: np.ndarray,
+        now: float | None = None,
+        clock: bool = True,
+    ) -> "Events":
+        """From positions and days in any order. now: without it the newest event's day."""
+        of_user, of_item = (
+            pd.util.hash_array(np.asarray(ids, dtype=object)) for ids in (users, items)
+        )
+        order = np.lexsort((scatter(of_user[user], of_item[item]), day, user))
         return cls(
-            users=names.tolist(),
+            users=users,
             items=items,
             user=user[order].astype(np.int32),
             item=item[order].astype(np.int32),
-            day=day[order],
+            day=day[order].astype(np.float64),
             now=float(day.max(initial=0.0)) if now is None else now,
+            clock=clock,
         )
 
     def before(self, day: float) -> "Events":
         """The events before a moment, which becomes `now`. Users stay, also those who have none left."""
-        kept = self.day < day
-        return Events(self.users, self.items, self.user[kept], self.item[kept], self.day[kept], day)
+        return self.chosen(self.day < day, day)
 
     def between(self, start: float, end: float) -> "Events":
         """The events from `start` to before `end`."""
-        kept = (self.day >= start) & (self.day < end)
-        return Events(self.users, self.items, self.user[kept], self.item[kept], self.day[kept], end)
+        return self.chosen((self.day >= start) & (self.day < end), end)
+
+    def chosen(self, kept: np.ndarray, now: float) -> "Events":
+        """The events that `kept` (E,) marks. Users stay, also those who have none left."""
+        return replace(
+            self, user=self.user[kept], item=self.item[kept], day=self.day[kept], now=now
+        )
+
+    @property
+    def later(self) -> np.ndarray:
+        """How many events of the same user came after each event, (E,)."""
+        ends = np.cumsum(np.bincount(self.user, minlength=len(self.users)))
+        return ends[self.user] - 1 - np.arange(len(self.user))
+
+    def without_clock(self) -> "Events":
+        """The same with nothing but the order of each user's events."""
+        return replace(self, day=-self.later.astype(np.float64), now=0.0, clock=False)
 
     def of(self, names: Sequence[str]) -> "Events":
         """The events of these users, who become users 0, 1, … in this order; unknown ones have no events."""
         position = pd.Index(list(names)).get_indexer(self.users)
         user = position[self.user]
         kept = user >= 0
-        user, item, day = user[kept], self.item[kept], self.day[kept]
-        order = np.lexsort((item, day, user))
-        return Events(
-            list(names), self.items, user[order].astype(np.int32), item[order], day[order], self.now
+        # The sort is stable: a user's events stay in their order.
+        order = np.argsort(user[kept], kind="stable")
+        return replace(
+            self,
+            users=list(names),
+            user=user[kept][order].astype(np.int32),
+            item=self.item[kept][order],
+            day=self.day[kept][order],
         )
 
     def popularity(self, half_life: float) -> np.ndarray:
@@ -87,6 +125,14 @@ class Events:
     def histories(self) -> "Histories":
         """What each user did, item by item."""
         return Histories.from_events(self)
+
+
+def scatter(user: np.ndarray, item: np.ndarray) -> np.ndarray:
+    """Numbers that order what has no order, (E,) uint64, from hashes of the names. Source: Steele et al. (2014), SplitMix's mixing function."""
+    mixed = user * np.uint64(0x9E3779B97F4A7C15) + item
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    return mixed ^ (mixed >> np.uint64(31))
 
 
 def decay(age: np.ndarray, half_life: float) -> np.ndarray:
@@ -103,7 +149,8 @@ class Histories:
     """One entry for each pair of user and item, users' entries side by side (a CSR layout).
 
     indptr: (U + 1,); the entries of user u are indptr[u]:indptr[u + 1]. item: (P,) positions. decayed: (P, H) counts
-    decayed by each of `HALF_LIVES`. count: (P,) events. recency: (P,) days since the last one. items: n.
+    decayed by each of `HALF_LIVES`. count: (P,) events. recency: (P,) days since the last one. first: (P,) days since
+    the first one. place: (P,) how many events of the user came after the last one. items: n.
     """
 
     indptr: np.ndarray
@@ -111,6 +158,8 @@ class Histories:
     decayed: np.ndarray
     count: np.ndarray
     recency: np.ndarray
+    first: np.ndarray
+    place: np.ndarray
     items: int
 
     @classmethod
@@ -123,7 +172,11 @@ class Histories:
         age = events.now - events.day[order]
         starts = np.flatnonzero(np.r_[True, key[1:] != key[:-1]]) if len(key) else np.zeros(0, int)
         weights = np.stack([decay(age, half) for half in HALF_LIVES], axis=1)
+        later = events.later[order]
+        first = age
         if len(key):
+            first = np.maximum.reduceat(age, starts)
+            later = np.minimum.reduceat(later, starts)
             decayed = np.add.reduceat(weights, starts, axis=0)
             recency = np.minimum.reduceat(age, starts)
             count = np.diff(np.r_[starts, len(key)])
@@ -136,6 +189,8 @@ class Histories:
             decayed=decayed.astype(np.float32),
             count=count.astype(np.float32),
             recency=np.maximum(recency, 0.0).astype(np.float32),
+            first=np.maximum(first, 0.0).astype(np.float32),
+            place=later.astype(np.float32),
             items=n,
         )
 
@@ -158,31 +213,24 @@ class Histories:
         """The histories of these users (positions), in this order."""
         entries = self.entries(users)
         indptr = np.concatenate([[0], np.cumsum(np.diff(self.indptr)[users])])
-        return Histories(
-            indptr,
-            self.item[entries],
-            self.decayed[entries],
-            self.count[entries],
-            self.recency[entries],
-            self.items,
-        )
+        return self._of(indptr, entries)
 
     def without(self, entry: int) -> "Histories":
         """The same but for one entry: as if that user had never touched that item."""
-        return self._kept(np.arange(len(self.item)) != entry)
+        return self.kept(np.arange(len(self.item)) != entry)
 
     def beyond(self, other: "Histories") -> "Histories":
         """The same users' entries with items that they have not in `other`."""
         keys = [pairs.owner * np.int64(self.items) + pairs.item for pairs in (self, other)]
-        return self._kept(~np.isin(*keys))
+        return self.kept(~np.isin(*keys))
 
-    def _kept(self, keep: np.ndarray) -> "Histories":
-        indptr = np.concatenate([[0], np.cumsum(keep)])[self.indptr]
-        return Histories(
-            indptr,
-            self.item[keep],
-            self.decayed[keep],
-            self.count[keep],
-            self.recency[keep],
-            self.items,
+    def kept(self, keep: np.ndarray) -> "Histories":
+        """The entries that `keep` (P,) marks; users stay."""
+        return self._of(np.concatenate([[0], np.cumsum(keep)])[self.indptr], keep)
+
+    def _of(self, indptr: np.ndarray, entries: np.ndarray) -> "Histories":
+        """These entries of every array."""
+        arrays = [one.name for one in fields(self) if one.name not in ("indptr", "items")]
+        return replace(
+            self, indptr=indptr, **{name: getattr(self, name)[entries] for name in arrays}
         )

@@ -15,6 +15,7 @@ from models.vision.head import Head, calibrated
 from models.vision.loss import masked_loss
 
 WARM_UP = 0.1
+LEAST_STEPS = 24
 """Share of the steps in which the rate rises."""
 
 
@@ -89,7 +90,8 @@ class Fitting(pl.LightningModule):
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer,
             settings.rate,
-            total_steps=int(self.trainer.estimated_stepping_batches),
+            # Fewer than some steps have no phase of rising.
+            total_steps=max(int(self.trainer.estimated_stepping_batches), LEAST_STEPS),
             pct_start=WARM_UP,
         )
         return {

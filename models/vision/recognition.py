@@ -1,7 +1,7 @@
-"""Recognition of product pictures: a frozen encoder and pixel features, a trained head, calibrated confidence."""
+"""Recognition of product pictures: one or more trained sights, pooled; calibrated confidence."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,74 +9,100 @@ import numpy as np
 import pandas as pd
 
 from models.bundle import Bundle
-from models.encoders.image import ImageEncoder
-from models.vision.head import Head, softmax
+from models.vision.head import Head, log_softmax, softmax
+from models.vision.linear import Linear
+from models.vision.sight import BATCH, Sight
 
 TOP = 5
-BATCH = 64
+Classifier = Head | Linear
 
 
-def seen(encoder: ImageEncoder, pictures: Sequence[bytes]) -> np.ndarray:
-    """What a head is given of pictures, (n, d) float32. Raises `Undecodable` for the first that can't be read."""
-    return beside_pixels(encoder, encoder.encode(pictures, BATCH), pictures)
+def classifier(tensors: Mapping[str, np.ndarray], prefix: str = "") -> Classifier:
+    """The head or linear classifier that `tensors` of either gave."""
+    kind = Head if f"{prefix}w1" in tensors else Linear
+    return kind.from_tensors(tensors, prefix)
 
 
-def beside_pixels(
-    encoder: ImageEncoder, vectors: np.ndarray, pictures: Sequence[bytes]
-) -> np.ndarray:
-    """The encoder's vectors (n, d) of pictures with what they are as pixels beside them, float32.
+@dataclass(frozen=True)
+class Expert:
+    """One way to look at a picture and the classifier of what is seen. weight: of its opinion."""
 
-    Frozen features lose fine outlines and colours that tell products apart.
-    """
-    vectors = vectors.astype(np.float32)
-    return np.concatenate([vectors, pixels(pictures)], axis=1) if encoder.learned else vectors
-
-
-def pixels(pictures: Sequence[bytes]) -> np.ndarray:
-    """Pixel features alone, (n, p) float32."""
-    return ImageEncoder.pixels().encode(pictures, BATCH)
+    sight: Sight
+    head: Classifier
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
 class Recognition:
-    """classes: names in the order of the head's outputs."""
+    """classes: names in the order of the classifiers' outputs. prior: (classes,) shares, for what can't be seen.
+
+    The experts' probabilities are joined by their weighted geometric mean, normalised (a logarithmic opinion pool).
+    All experts look at pictures of the same size.
+    """
 
     classes: list[str]
-    head: Head
-    encoder: ImageEncoder
+    experts: tuple[Expert, ...]
+    prior: np.ndarray
     kind: ClassVar[str] = "recognition"
 
+    @property
+    def size(self) -> int:
+        """Pixels a side of the pictures that are looked at."""
+        return self.experts[0].sight.size
+
+    def of_arrays(self, pictures: np.ndarray) -> np.ndarray:
+        """Probabilities (n, classes) float32 of decoded pictures (n, size, size, 3) uint8."""
+        logs = [
+            expert.weight * log_softmax(expert.head.logits(expert.sight.see(pictures)))
+            for expert in self.experts
+        ]
+        return softmax(np.sum(logs, axis=0))
+
     def probabilities(self, pictures: Sequence[bytes]) -> np.ndarray:
-        """(n, classes) float32."""
-        return softmax(self.head.logits(seen(self.encoder, pictures)))
+        """(n, classes) float32. Raises `Undecodable` for the first that can't be read."""
+        encoder = self.experts[0].sight.encoder
+        parts = [
+            self.of_arrays(encoder.decode(pictures[start : start + BATCH], start))
+            for start in range(0, len(pictures), BATCH)
+        ]
+        return np.concatenate(parts) if parts else np.zeros((0, len(self.classes)), np.float32)
+
+    def ranked(self, found: np.ndarray, count: int) -> list[list[tuple[str, float]]]:
+        """For probabilities (n, classes) the `count` likeliest labels with theirs, best first."""
+        order = np.argsort(-found, axis=1, kind="stable")[:, :count]
+        best = np.take_along_axis(found, order, axis=1)
+        return [
+            [(self.classes[at], float(p)) for at, p in zip(row, ps, strict=True)]
+            for row, ps in zip(order, best, strict=True)
+        ]
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         """`bytes` to label, confidence and top (JSON: the five likeliest labels with their probability)."""
-        found = self.probabilities(frame["bytes"].tolist())
-        order = np.argsort(-found, axis=1, kind="stable")[:, :TOP]
-        best = np.take_along_axis(found, order, axis=1)
-        top = [
-            json.dumps(
-                [[self.classes[at], round(float(p), 4)] for at, p in zip(row, ps, strict=True)]
-            )
-            for row, ps in zip(order, best, strict=True)
-        ]
-        labels = np.asarray(self.classes, dtype=object)[order[:, 0]]
-        return pd.DataFrame({"label": labels, "confidence": best[:, 0].astype(float), "top": top})
+        top = self.ranked(self.probabilities(frame["bytes"].tolist()), TOP)
+        return pd.DataFrame(
+            {
+                "label": np.asarray([row[0][0] for row in top], dtype=object),
+                "confidence": np.asarray([row[0][1] for row in top], dtype=float),
+                "top": [json.dumps([[name, round(p, 4)] for name, p in row]) for row in top],
+            }
+        )
 
     def to_bundle(self) -> Bundle:
-        return Bundle(
-            self.kind,
-            {},
-            self.head.tensors(),
-            {"classes": self.classes},
-            {"encoder": self.encoder.to_bundle()},
-        )
+        tensors = {"prior": np.asarray(self.prior, np.float32)}
+        for at, expert in enumerate(self.experts):
+            tensors |= expert.head.tensors(f"{at}/")
+        members = {f"sight-{at}": one.sight.to_bundle() for at, one in enumerate(self.experts)}
+        config = {"weights": [expert.weight for expert in self.experts]}
+        return Bundle(self.kind, config, tensors, {"classes": self.classes}, members)
 
     @classmethod
     def from_bundle(cls, bundle: Bundle) -> "Recognition":
-        return cls(
-            bundle.vocabulary["classes"],
-            Head.from_tensors(bundle.tensors),
-            ImageEncoder.from_bundle(bundle.members["encoder"]),
-        )
+        experts = [
+            Expert(
+                Sight.from_bundle(bundle.members[f"sight-{at}"]),
+                classifier(bundle.tensors, f"{at}/"),
+                weight,
+            )
+            for at, weight in enumerate(bundle.config["weights"])
+        ]
+        return cls(bundle.vocabulary["classes"], tuple(experts), bundle.tensors["prior"])

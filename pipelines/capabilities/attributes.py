@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from models.vision.attributes import PICTURE, TITLE, present
-from models.vision.recognition import pixels
+from models.vision.sight import pixels
 from pipelines.tables import Images, Products
 
 METRIC = "right fields"

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from models.vision.recognition import pixels
+from models.vision.sight import pixels
 from pipelines.tables import Images
 
 METRIC = "accuracy"

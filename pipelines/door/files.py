@@ -111,6 +111,14 @@ def _column(path: Path, name: str, values: list[Any]) -> pa.Array:
         values = [value if value is None else str(value) for value in values]
     try:
         return pa.array(values)
+    except UnicodeEncodeError:
+        # Half of a pair of surrogates is no sign that UTF-8 has.
+        return pa.array(
+            [
+                value if value is None else value.encode("utf-8", "replace").decode()
+                for value in values
+            ]
+        )
     except (pa.ArrowInvalid, pa.ArrowTypeError):
         raise BadData(
             f"{path}, column {name}: values of different makes ({', '.join(sorted(m.__name__ for m in makes))})"

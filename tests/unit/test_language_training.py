@@ -2,9 +2,7 @@
 
 import numpy as np
 import pandas as pd
-import pytest
 
-from models.encoders.ngrams import Grams
 from models.encoders.reranker import Reranker
 from models.encoders.text import TextEncoder
 from models.language.answers import Answers, Review
@@ -16,52 +14,8 @@ from models.language.answers_training import (
     fit_scorer,
     right_candidates,
 )
-from models.language.sentiment import Reading, read_texts
-from models.language.sentiment_training import Settings as SentimentSettings
-from models.language.sentiment_training import class_weights, gram_weights, train
 
 FEW = Settings(epochs=40, rate=0.2, decay=0.0, folds=2)
-
-
-def test_every_class_of_every_language_weighs_the_same() -> None:
-    languages = np.array([0, 0, 0, 0, 1, 1])
-    labels = np.array([0, 2, 2, 2, 0, 2])
-    weights = class_weights(languages, labels, 2)
-    of_rows = weights[languages, labels]
-    assert of_rows.mean() == pytest.approx(1)
-    assert of_rows[labels == 0].sum() == pytest.approx(of_rows[labels == 2].sum())
-    assert of_rows[languages == 0].sum() == pytest.approx(of_rows[languages == 1].sum())
-    assert weights[0, 1] == 0
-
-
-def test_rare_ngrams_weigh_more_within_their_language() -> None:
-    reading = Reading(Grams(1, 0, 0, 1 << 16), ("en", "zh"), ((True,) * 3,) * 2, ())
-    inputs = read_texts(["good one", "good two"], ["en", "en"], np.zeros((2, 1)), reading)
-    weights = gram_weights(inputs, 2, reading.grams.buckets)
-    (both,) = set(inputs.rows(np.array([0])).ids) & set(inputs.rows(np.array([1])).ids)
-    alone = set(inputs.ids) - {both}
-    assert all(weights[0, word] > weights[0, both] for word in alone)
-    assert (weights[1] == weights[1, 0]).all()
-
-
-def test_sentiment_is_learned_in_both_languages_twice_the_same() -> None:
-    good, bad = ["good", "fine", "nice"], ["bad", "poor", "awful"]
-    texts = [f"{word} radio {at}" for at in range(6) for word in good + bad]
-    texts += [f"{word}{at}" for at in range(6) for word in ("很好", "喜欢", "很差", "退货")]
-    labels = np.array(([2] * 3 + [0] * 3) * 6 + ([2] * 2 + [0] * 2) * 6)
-    languages = ["en"] * 36 + ["zh"] * 24
-    allowed = ((True, False, True),) * 2
-    reading = Reading(Grams(2, 0, 0, 1 << 10), ("en", "zh"), allowed, ("en",))
-    encoder = TextEncoder.hashing(16)
-    vectors = encoder.encode(texts)
-    vectors[36:] = 0
-    rows = read_texts(texts, languages, vectors, reading), labels
-    settings = SentimentSettings(8, 6, 16, 1e-5, 0.05, 0.01, 0.01)
-    made = [train(reading, encoder, rows, rows, settings, seed=4)[0] for _ in range(2)]
-    frame = pd.DataFrame({"text": ["a nice one", "an awful one", "喜欢", "退货"]})
-    assert made[0].predict(frame)["label"].tolist() == ["positive", "negative"] * 2
-    for name, value in made[0].network.state_dict().items():
-        assert (value == made[1].network.state_dict()[name]).all(), name
 
 
 def test_the_margin_is_where_most_questions_come_out_right() -> None:

@@ -12,10 +12,11 @@ from PIL import Image
 from models.bundle import load, save
 from models.encoders.image import ImageEncoder
 from models.encoders.text import TextEncoder
-from models.vision.attributes import Attributes, pool, pool_weights, present
+from models.vision.attributes import Attributes, Reading, View, pool, pool_weights, present
 from models.vision.head import Head, calibrated, calibration_error, log_softmax, macro_f1, softmax
 from models.vision.loss import masked_loss
-from models.vision.recognition import Recognition, seen
+from models.vision.recognition import Expert, Recognition
+from models.vision.sight import Sight
 
 CLASSES = ["bag", "hat", "shoe"]
 
@@ -48,22 +49,27 @@ def pictures(count: int) -> list[bytes]:
 
 
 def made_attributes() -> Attributes:
-    text, image = TextEncoder.hashing(16), ImageEncoder.pixels()
-    wide = seen(image, pictures(1)).shape[1]
-    heads = {
-        ("title", "colour"): made_head(16 + 512, 2, 1),
-        ("picture", "colour"): made_head(wide, 2, 2),
-        ("picture", "type"): made_head(wide, 3, 3),
-    }
+    reading, sight = Reading(TextEncoder.hashing(16), 64), Sight.plain(ImageEncoder.pixels())
+    wide = sight.vectors(pictures(1)).shape[1]
+    views = (
+        View(("title",), {"colour": made_head(16 + 64, 2, 1)}, reading=reading),
+        View(("picture",), {"colour": made_head(wide, 2, 2), "type": made_head(wide, 3, 3)}, sight),
+        View(("title", "picture"), {"colour": made_head(wide + 80, 2, 4)}, sight, reading),
+    )
     classes = {"type": CLASSES, "colour": ["black", "red"]}
-    weights = {"type": (0.5, 0.5), "colour": (0.9, 0.3)}
-    return Attributes(classes, heads, weights, text, image)
+    alone = {"title": [1.0, 0.0, 0.0], "picture": [0.0, 1.0, 0.0]}
+    weights = {
+        "type": alone | {"title+picture": [0.0, 1.0, 0.0]},
+        "colour": alone | {"title+picture": [0.4, 0.3, 0.5]},
+    }
+    prior = {"type": np.array([0.5, 0.25, 0.25], np.float32)}
+    return Attributes(classes, views, weights, prior)
 
 
 def test_recognition_predicts_the_same_after_a_round_trip(tmp_path):
-    encoder = ImageEncoder.pixels()
-    given = pictures(6)
-    model = Recognition(CLASSES, made_head(seen(encoder, given).shape[1], 3), encoder)
+    sight, given = Sight(ImageEncoder.pixels(), ("colours",), True), pictures(6)
+    expert = Expert(sight, made_head(sight.vectors(given).shape[1], 3))
+    model = Recognition(CLASSES, (expert,), np.full(3, 1 / 3, np.float32))
     frame = pd.DataFrame({"bytes": given})
     found = model.predict(frame)
     assert list(found.columns) == ["label", "confidence", "top"]
@@ -119,13 +125,13 @@ def test_pool_weights_trust_the_source_that_knows():
     labels = draw.integers(0, 4, 400)
     knows = log_softmax(4.0 * np.eye(4)[labels] + draw.normal(size=(400, 4)))
     noise = log_softmax(draw.normal(size=(400, 4)))
-    title, picture = pool_weights(knows, noise, labels)
-    assert title >= 0.7 and picture <= 0.2
+    title, picture = pool_weights([knows, noise], labels)
+    assert title >= 0.7 and picture <= 0.3
     pooled = pool((knows, noise), (title, picture))
     even = pool((knows, noise), (0.5, 0.5))
     here = np.arange(400)
     assert -pooled[here, labels].mean() < -even[here, labels].mean()
-    assert pool_weights(knows[:0], noise[:0], labels[:0]) == (0.5, 0.5)
+    assert pool_weights([knows[:0], noise[:0]], labels[:0]) == [0.5, 0.5]
     np.testing.assert_allclose(np.exp(pooled).sum(1), 1.0)
 
 

@@ -1,0 +1,251 @@
+"""Ours against what a user would take instead: `python -m benchmarks.vision --train F --test F --field F`.
+
+Both files are CSV: id, path, and the label's column (in the test file, too: it is judged by). The others, in the same
+run, on the same pictures and threads: logistic regression and the nearest neighbours on the pooled features of the
+packaged backbone (timm), and plain fine-tuning of it for as many seconds as ours took to fit. Each runs in a process
+of its own, whose peak memory is told. Rows of the table: accuracy with its 95 % interval, the calibration error,
+seconds to fit, pictures per second when predicting.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+OURS = "vitrine"
+SIZE = 128
+BATCH = 64
+NEIGHBOURS = 5
+
+
+def main(words: list[str], root: Path) -> int:
+    """Measure each and print one table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.vision", description=__doc__)
+    parser.add_argument("--train", type=Path, required=True)
+    parser.add_argument("--test", type=Path, required=True)
+    parser.add_argument("--field", required=True)
+    parser.add_argument("--profile", default="default")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", nargs="*", choices=(OURS, *OTHERS), default=[OURS, *OTHERS])
+    parser.add_argument("--one", choices=tuple(OTHERS), help=argparse.SUPPRESS)
+    parser.add_argument("--seconds", type=float, default=600.0, help="for plain fine-tuning alone")
+    parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
+    asked = parser.parse_args(words)
+    if asked.one:
+        return _alone(asked, root)
+    rows = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in asked.only:
+            out = Path(scratch) / f"{name.replace(' ', '-')}.jsonl"
+            shared = ["--train", asked.train, "--test", asked.test, "--field", asked.field]
+            shared += ["--out", out, "--threads", asked.threads]
+            if name == OURS:
+                call = ["pipelines.benchmark", "recognise", *shared, "--profile", asked.profile]
+            else:
+                call = ["benchmarks.vision", "--one", name, "--seconds", asked.seconds, *shared]
+            done = subprocess.run(
+                [sys.executable, "-m", *map(str, call)],
+                cwd=root,
+                stdout=subprocess.PIPE,
+                check=True,
+            )
+            figures = json.loads(done.stdout.splitlines()[-1])
+            if name == OURS:
+                asked.seconds = figures["fit_seconds"]
+            rows.append((name, figures, *_judged(asked, out)))
+    _print(rows)
+    return 0
+
+
+def _judged(asked: argparse.Namespace, out: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Which answers are right, and their confidence, (n,)."""
+    from pipelines.door import pictures
+
+    listing = pictures.listed(asked.test, {asked.field: pa.string()})
+    truth = dict(zip(listing.ids, listing.column(asked.field), strict=True))
+    answers = [json.loads(line) for line in out.read_text("utf-8").splitlines()]
+    right = np.array([truth[answer["id"]] == answer["pred"] for answer in answers], float)
+    return right, np.array([answer["conf"] for answer in answers])
+
+
+def _print(rows: list[tuple[str, dict, np.ndarray, np.ndarray]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from models.metrics import interval
+    from models.vision.head import calibration_error
+
+    table = Table(title="recognition of pictures never seen")
+    for name in (
+        "what",
+        "accuracy",
+        "95 % interval",
+        "calibration error",
+        "fit, s",
+        "pictures/s",
+        "MB",
+    ):
+        table.add_column(name, justify="left" if name == "what" else "right")
+    for name, figures, right, sure in rows:
+        found = interval(right, seed=0)
+        table.add_row(
+            name,
+            f"{found.mean:.3f}",
+            f"{found.low:.3f} to {found.high:.3f}",
+            f"{calibration_error(sure, right):.3f}",
+            f"{figures['fit_seconds']:.0f}",
+            f"{figures['rows_per_second']:.0f}",
+            f"{figures['peak_memory_mb']:.0f}",
+        )
+    Console(width=None if sys.stdout.isatty() else 110).print(table)
+
+
+def _alone(asked: argparse.Namespace, root: Path) -> int:
+    """Fit and predict one of the others, write its answers, print its figures."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    torch.manual_seed(0)
+    torch.set_num_threads(asked.threads)
+    threadpool_limits(asked.threads)
+    started = time.perf_counter()
+    train = _decoded(asked.train, asked.field)
+    predict = OTHERS[asked.one](*train, asked.seconds, root)
+    fitted = time.perf_counter()
+    pictures, _, ids = _decoded(asked.test, asked.field)
+    labels, shares = predict(pictures)
+    best = shares.argmax(1)
+    ended = time.perf_counter()
+    with asked.out.open("w", encoding="utf-8") as file:
+        for row, (one, at) in enumerate(zip(ids, best, strict=True)):
+            answer = {"id": one, "pred": labels[at], "conf": float(shares[row, at])}
+            file.write(json.dumps(answer) + "\n")
+    figures = {
+        "fit_seconds": fitted - started,
+        "rows_per_second": len(ids) / (ended - fitted),
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+    print(json.dumps(figures))
+    return 0
+
+
+def _decoded(path: Path, field: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Pictures (n, SIZE, SIZE, 3) uint8, labels (n,) and ids of a file."""
+    from pipelines.door import pictures
+
+    listing = pictures.listed(path, {field: pa.string()})
+    told = lambda text: print(text, file=sys.stderr)  # noqa: E731
+    blocks = list(pictures.blocks(listing, SIZE, told))
+    whole = np.concatenate([block for block, _ in blocks])
+    return whole, np.array(listing.column(field), object), listing.ids
+
+
+Predict = Callable[[np.ndarray], tuple[list[str], np.ndarray]]
+
+
+def _features(root: Path) -> Callable[[np.ndarray], np.ndarray]:
+    encoder = _encoder(root)
+
+    def features(pictures: np.ndarray) -> np.ndarray:
+        blocks = range(0, len(pictures), BATCH)
+        return np.concatenate([encoder.encode_arrays(pictures[at : at + BATCH]) for at in blocks])
+
+    return features
+
+
+def _encoder(root: Path):
+    from pipelines.door import Asked, encoders
+    from pipelines.encoders import image_encoder
+
+    asked = Asked({}, {}, root, "default", 0, 1, lambda text: print(text, file=sys.stderr))
+    return image_encoder("package", encoders.folder("image", asked), SIZE, [])
+
+
+def _logistic(
+    pictures: np.ndarray, labels: np.ndarray, ids: list[str], seconds: float, root: Path
+) -> Predict:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    features = _features(root)
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500))
+    model.fit(features(pictures), labels.tolist())
+    return lambda asked: (model.classes_.tolist(), model.predict_proba(features(asked)))
+
+
+def _neighbours(
+    pictures: np.ndarray, labels: np.ndarray, ids: list[str], seconds: float, root: Path
+) -> Predict:
+    from sklearn.neighbors import KNeighborsClassifier
+
+    features = _features(root)
+    count = min(NEIGHBOURS, len(labels))
+    model = KNeighborsClassifier(count, metric="cosine", weights="distance")
+    model.fit(features(pictures), labels.tolist())
+    return lambda asked: (model.classes_.tolist(), model.predict_proba(features(asked)))
+
+
+def _plain_tuning(
+    pictures: np.ndarray, labels: np.ndarray, ids: list[str], seconds: float, root: Path
+) -> Predict:
+    """AdamW at one rate over all weights, mirrored pictures, until the seconds are over."""
+    import torch
+    from torch import nn
+
+    from models.encoders.image import backbone
+
+    encoder = _encoder(root)
+    network = backbone(encoder.config["name"], SIZE, None).requires_grad_(True)
+    weights = {name: torch.from_numpy(value) for name, value in encoder.weights.items()}
+    network.load_state_dict(
+        {name: one.float() if one.is_floating_point() else one for name, one in weights.items()}
+    )
+    classes, truth = np.unique(labels.astype(str), return_inverse=True)
+    model = nn.Sequential(network, nn.Linear(network.num_features, len(classes)))
+    solver = torch.optim.AdamW(model.parameters(), 3e-4)
+    until, draw = time.perf_counter() + seconds, np.random.default_rng(0)
+
+    def seen(block: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(block).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+
+    model.train()
+    while time.perf_counter() < until:
+        for rows in np.array_split(draw.permutation(len(truth)), max(len(truth) // 32, 1)):
+            block = seen(pictures[rows])
+            block = block.flip(3) if draw.random() < 0.5 else block
+            loss = nn.functional.cross_entropy(model(block), torch.from_numpy(truth[rows]))
+            solver.zero_grad()
+            loss.backward()
+            solver.step()
+            if time.perf_counter() >= until:
+                break
+    model.eval()
+
+    def predict(asked: np.ndarray) -> tuple[list[str], np.ndarray]:
+        with torch.inference_mode():
+            parts = [
+                model(seen(asked[at : at + BATCH])).softmax(1) for at in range(0, len(asked), BATCH)
+            ]
+        return classes.tolist(), torch.cat(parts).numpy()
+
+    return predict
+
+
+OTHERS = {
+    "logistic regression on features": _logistic,
+    "nearest neighbours on features": _neighbours,
+    "plain fine-tuning, same seconds": _plain_tuning,
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], Path.cwd()))

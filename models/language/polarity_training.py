@@ -1,0 +1,320 @@
+"""Fitting of the polarity model: the voices on all rows, the model that decides on rows that they had not seen."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.sparse as sp
+
+from models.encoders.ngrams import Grams, hashed_ngrams
+from models.encoders.text import TextEncoder
+from models.language.lexicon import Lexicon
+from models.language.polarity import (
+    Deciding,
+    Linear,
+    Passages,
+    Polarity,
+    Reader,
+    Reading,
+    chances,
+    counts,
+    encode,
+    heard,
+    rate,
+    rated_width,
+    wide_logits,
+)
+
+if TYPE_CHECKING:
+    from models.language.skimmer_training import Settings as SkimSettings
+
+SMOOTHING = 0.5
+COPIES = Grams(words=0, low=6, high=6, buckets=2)
+HEAD_STRENGTHS = (0.003, 0.01, 0.03, 0.1)
+PRIOR_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+FEWEST = 20
+"""Rows below which nothing is held back: the commonest label is all that is learned."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to fit.
+
+    folds: of the rows that the voices do not see. wide_strengths: inverse penalties of the n-grams' weights, to choose
+    from; stack_strength: of the deciding model's. read_rows: texts that the encoder reads at most; read_until: rows
+    above which it is not asked, as the quick voices have learned enough. freely, share: see `Reader`. skim_rows: rows
+    from which on the skimmer is trained, by `skim`; skim_held: of them the most that it does not see.
+    """
+
+    folds: int
+    wide_strengths: Sequence[float]
+    stack_strength: float
+    read_rows: int
+    read_until: int
+    freely: int
+    share: float
+    skim_rows: int
+    skim_held: int
+    skim: "SkimSettings | None"
+
+
+def fit(
+    given: Passages,
+    truth: np.ndarray,
+    labels: Sequence[str],
+    levels: np.ndarray | None,
+    reading: Reading,
+    lexicon: Lexicon,
+    encoder: TextEncoder | None,
+    settings: Settings,
+    seed: int,
+    vectors: np.ndarray | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> Polarity:
+    """The model fitted on `given` (n) with classes `truth` (n,), places in `labels`.
+
+    vectors: of the encoder for `given`, where they are known already.
+    """
+    classes = len(labels)
+    if classes < 2 or len(given) < FEWEST:
+        return _constant(truth, labels, levels, reading, lexicon)
+    words = counts(given, reading.grams, reading.near)
+    rated = rate(given, lexicon)
+    folds = folds_of(given, settings.folds, seed)
+    say(f"{len(given)} texts, {classes} labels: words")
+    strength = best_wide(words, truth, classes, folds, settings.wide_strengths)
+    voices = [
+        out_of_fold(
+            lambda rows: fit_wide(words[rows], truth[rows], classes, strength),
+            lambda model, rows: wide_logits(model, words[rows]),
+            truth,
+            folds,
+            classes,
+        )
+    ]
+    wide = fit_wide(words, truth, classes, strength)
+    seen, skimmer = np.arange(len(given)), None
+    if (
+        encoder is not None
+        and settings.skim
+        and len(given) >= settings.skim_rows
+        and not reading.aspects
+    ):
+        from models.language.skimmer_training import train
+
+        # The skimmer is dear: one fold is held back for the deciding models, not each in turn.
+        seen = np.flatnonzero(folds == 0)[: settings.skim_held]
+        rest = np.setdiff1d(np.arange(len(given)), seen)
+        say(f"skimming {len(rest)} texts")
+        texts = [given.texts[row] for row in rest]
+        skimmer = train(texts, truth[rest], classes, encoder, settings.skim, seed)
+        voices = [voice[seen] for voice in voices]
+        voices.append(skimmer.logits([given.texts[row] for row in seen]))
+    deciding = decide(
+        heard(voices, rated[seen], levels), truth[seen], classes, settings.stack_strength
+    )
+    reader = None
+    if encoder is not None and len(given) <= settings.read_until:
+        order = np.sort(np.random.default_rng(seed).permutation(len(seen))[: settings.read_rows])
+        read, voices = seen[order], [voice[order] for voice in voices]
+        if vectors is None:
+            say(f"reading {len(read)} texts")
+            found = encode(encoder, given.rows(read))
+        else:
+            found = vectors[read]
+        said, strength = best_head(
+            found, truth[read], folds_of(given.rows(read), settings.folds, seed), classes
+        )
+        head = fit_head(found, truth[read], classes, strength)
+        whole = heard([*voices, said], rated[read], levels)
+        reader = Reader(
+            encoder,
+            head,
+            decide(whole, truth[read], classes, settings.stack_strength),
+            settings.freely,
+            settings.share,
+        )
+    return Polarity(labels, levels, reading, lexicon, wide, deciding, skimmer, reader)
+
+
+def _constant(
+    truth: np.ndarray,
+    labels: Sequence[str],
+    levels: np.ndarray | None,
+    reading: Reading,
+    lexicon: Lexicon,
+) -> Polarity:
+    """Says how often each label comes, whatever the text."""
+    outputs = 1 if len(labels) == 2 else len(labels)
+    width = heard(
+        [np.zeros((1, outputs))],
+        np.zeros((1, rated_width(lexicon, reading.aspects))),
+        levels,
+    ).shape[1]
+    share = (np.bincount(truth, minlength=len(labels)) + SMOOTHING) / (
+        len(truth) + SMOOTHING * len(labels)
+    )
+    bias = np.log(share)
+    bias = bias[1:] - bias[:1] if outputs == 1 and len(labels) == 2 else bias
+    return Polarity(
+        labels,
+        levels,
+        reading,
+        lexicon,
+        Linear(np.zeros((reading.grams.buckets, outputs), np.float32), np.zeros(outputs)),
+        Deciding(Linear(np.zeros((width, outputs)), bias), np.ones(len(labels))),
+    )
+
+
+def folds_of(given: Passages, folds: int, seed: int) -> np.ndarray:
+    """(n,): the fold of each text; equal texts are in one fold, and so are most that differ in a few words.
+
+    Texts go with the least hash among their n-grams, which likeness makes them share (Broder, 1997, On the resemblance
+    and containment of documents): copies in two folds would make the voices look better than they are.
+    """
+    values, offsets = hashed_ngrams(given.texts, COPIES)
+    known = np.concatenate([values, np.zeros(1, np.uint64)])
+    _, of = np.unique(np.where(np.diff(offsets) > 0, known[offsets[:-1]], 0), return_inverse=True)
+    return np.random.default_rng(seed).permutation(int(of.max(initial=0)) + 1)[of] % folds
+
+
+def out_of_fold(
+    make: Callable[[np.ndarray], Linear],
+    ask: Callable[[Linear, np.ndarray], np.ndarray],
+    truth: np.ndarray,
+    folds: np.ndarray,
+    classes: int,
+) -> np.ndarray:
+    """(n, outputs): of each row by a model that was made without its fold."""
+    said = np.zeros((len(truth), 1 if classes == 2 else classes))
+    for fold in np.unique(folds):
+        held = np.flatnonzero(folds == fold)
+        said[held] = ask(make(np.flatnonzero(folds != fold)), held)
+    return said
+
+
+def fit_wide(words: sp.csr_matrix, truth: np.ndarray, classes: int, strength: float) -> Linear:
+    """One class against the others at a time, each n-gram weighted by the logarithm of its ratio of shares."""
+    from sklearn.linear_model import LogisticRegression
+
+    seen = np.bincount(words.indices, minlength=words.shape[1])
+    kept = np.flatnonzero(seen >= (2 if words.shape[0] >= 1000 else 1))
+    words = words[:, kept]
+    size = 1 / np.sqrt(np.maximum(np.diff(words.indptr), 1))
+    outputs = 1 if classes == 2 else classes
+    weights = np.zeros((len(seen), outputs), dtype=np.float32)
+    bias = np.full(outputs, -10.0)
+    for output in range(outputs):
+        right = truth == (1 if classes == 2 else output)
+        if not right.any() or right.all():
+            bias[output] = 10.0 if right.any() else -10.0
+            continue
+        ratio = _log_ratio(words, right)
+        scaled = (sp.diags_array(size) @ words @ sp.diags_array(ratio)).tocsr()
+        model = LogisticRegression(C=strength, max_iter=100, tol=1e-4).fit(scaled, right)
+        weights[kept, output] = model.coef_[0] * ratio
+        bias[output] = model.intercept_[0]
+    return Linear(weights, bias)
+
+
+def best_wide(
+    words: sp.csr_matrix,
+    truth: np.ndarray,
+    classes: int,
+    folds: np.ndarray,
+    strengths: Sequence[float],
+) -> float:
+    """The strength with which the rows of the first fold are told best by the others."""
+    if len(strengths) == 1:
+        return strengths[0]
+    held, rest = np.flatnonzero(folds == 0), np.flatnonzero(folds != 0)
+    losses = []
+    for strength in strengths:
+        model = fit_wide(words[rest], truth[rest], classes, strength)
+        said = chances(wide_logits(model, words[held]))
+        losses.append(-np.log(said[np.arange(len(held)), truth[held]] + 1e-12).mean())
+    return strengths[int(np.argmin(losses))]
+
+
+def _log_ratio(words: sp.csr_matrix, right: np.ndarray) -> np.ndarray:
+    inside = SMOOTHING + np.asarray(words[right].sum(0), dtype=np.float64).ravel()
+    outside = SMOOTHING + np.asarray(words[~right].sum(0), dtype=np.float64).ravel()
+    return np.log(inside / inside.sum()) - np.log(outside / outside.sum())
+
+
+def fit_head(vectors: np.ndarray, truth: np.ndarray, classes: int, strength: float) -> Linear:
+    """A linear model over standardised vectors, the standardising folded in."""
+    mean, scale = vectors.mean(0), vectors.std(0) + 1e-5
+    model = fit_linear((vectors - mean) / scale, truth, classes, strength)
+    weights = model.weights / scale[:, None]
+    return Linear(weights, model.bias - mean @ weights)
+
+
+def fit_linear(given: np.ndarray, truth: np.ndarray, classes: int, strength: float) -> Linear:
+    """Logistic regression; a class without a row has the least chance."""
+    from sklearn.linear_model import LogisticRegression
+
+    outputs = 1 if classes == 2 else classes
+    present = np.unique(truth)
+    weights, bias = np.zeros((given.shape[1], outputs)), np.full(outputs, -10.0)
+    if len(present) < 2:
+        bias[:] = np.where(np.arange(outputs) == present[0], 10.0, -10.0)
+        if outputs == 1:
+            bias[:] = 10.0 if present[0] == 1 else -10.0
+        return Linear(weights, bias)
+    model = LogisticRegression(C=strength, max_iter=1000, tol=1e-4).fit(given, truth)
+    if outputs == 1:
+        return Linear(model.coef_.T, model.intercept_)
+    if len(present) == 2:
+        weights[:, present[1]], bias[present] = model.coef_[0], 0.0
+        bias[present[1]] = model.intercept_[0]
+        return Linear(weights, bias)
+    weights[:, present], bias[present] = model.coef_.T, model.intercept_
+    return Linear(weights, bias)
+
+
+def best_head(
+    vectors: np.ndarray, truth: np.ndarray, folds: np.ndarray, classes: int
+) -> tuple[np.ndarray, float]:
+    """What the head with the best strength says of the rows of each fold, fitted without it; and that strength."""
+    best: tuple[float, np.ndarray, float] | None = None
+    for strength in HEAD_STRENGTHS:
+        said = out_of_fold(
+            lambda rows, strength=strength: fit_head(vectors[rows], truth[rows], classes, strength),
+            lambda model, rows: model(vectors[rows]),
+            truth,
+            folds,
+            classes,
+        )
+        loss = -np.log(chances(said)[np.arange(len(truth)), truth] + 1e-12).mean()
+        if best is None or loss < best[0]:
+            best = (float(loss), said, strength)
+    return best[1], best[2]
+
+
+def decide(given: np.ndarray, truth: np.ndarray, classes: int, strength: float) -> Deciding:
+    """The deciding model, and the share of the classes' frequencies to divide by that is best for macro-F1.
+
+    Where classes are rare, the likeliest label is seldom theirs; all labels count the same in macro-F1.
+    """
+    stack = fit_head(given, truth, classes, strength)
+    found = chances(stack(given))
+    share = np.bincount(truth, minlength=classes) / len(truth)
+    share = np.maximum(share, 1 / len(truth))
+    best, chosen = -1.0, np.ones(classes)
+    for power in PRIOR_SHARES:
+        prior = share**power
+        value = macro_f1((found / prior).argmax(1), truth, classes)
+        # A prior is worth its price in accuracy only for a clear gain.
+        if value > best + 0.003:
+            best, chosen = value, prior
+    return Deciding(stack, chosen)
+
+
+def macro_f1(said: np.ndarray, truth: np.ndarray, classes: int) -> float:
+    """Mean over the classes that occur of the harmonic mean of precision and recall."""
+    table = np.bincount(truth * classes + said, minlength=classes * classes).reshape(classes, -1)
+    right, real, named = np.diag(table), table.sum(1), table.sum(0)
+    f1 = 2 * right / np.maximum(real + named, 1)
+    return float(f1[real > 0].mean())

@@ -1,0 +1,218 @@
+"""Answers quoted from reviews by a reader that was trained on marked questions.
+
+The words of a question find the reviews that are read; what the reader sees and how many of the question's words a
+review has decide together which review answers it and whether any does.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from models.bundle import Bundle
+from models.encoders.ngrams import normal
+from models.language.answers import COLUMNS, Review
+from models.language.passages import PARTS, Index
+from models.language.polarity import Linear
+from models.language.reader import PARTS_WEIGHT, Passage, SpanReader
+
+KIND = "quoter"
+WORD = re.compile("[^\\W\\d_\u2e80-\u9fff\uac00-\ud7af]+|[\u2e80-\u9fff\uac00-\ud7af]{2}")
+FILLING_TEXT = (
+    "how what why when where who which is are was were be been do does did can could would will should has have had "
+    "the a an this that these those it its of to in on for with and or not at by as so very like good great your you "
+    "i my we our they their there get use using about any well many much would work works really best"
+)
+FILLING = frozenset(FILLING_TEXT.split())
+STEM = 4
+"""A word is in a text when its beginning is: all but its last two letters, at least so many."""
+FEATURES = (
+    "relevance",
+    "sureness",
+    "share",
+    "last",
+    "often",
+    "found",
+    "against others",
+    "length",
+    "words",
+    "alone",
+)
+Span = tuple[str, int, int]
+
+
+class Quoter:
+    """Which part of which review answers a question about an item, or none."""
+
+    def __init__(
+        self,
+        library: Mapping[str, Sequence[Review]],
+        reader: SpanReader,
+        weigh: Linear,
+        threshold: float,
+        reviews_read: int,
+        known: Mapping[tuple[str, str], Span],
+    ) -> None:
+        """library: item to its reviews. weigh: over FEATURES to a logit. threshold: the chance to answer from.
+
+        reviews_read: at most, a question. known: answers that are marked already, by item and question.
+        """
+        self.library = {item: list(reviews) for item, reviews in library.items()}
+        self.reader, self.weigh, self.threshold = reader, weigh, threshold
+        self.reviews_read, self.known = reviews_read, dict(known)
+
+    def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """One line a line of `frame`: item_id, question. Columns as of `Answers.predict`."""
+        questions, items = frame["question"].tolist(), frame["item_id"].tolist()
+        pairs: list[tuple[int, int]] = []
+        passages: list[Passage] = []
+        quick = []
+        for row, (question, item) in enumerate(zip(questions, items, strict=True)):
+            reviews = self.library.get(item, [])
+            scores = find(question, reviews)
+            quick.append(scores)
+            for place in np.argsort(-scores, kind="stable")[: self.reviews_read]:
+                if question.strip() and reviews[place].text.strip():
+                    pairs.append((row, int(place)))
+                    passages.append(self.reader.passage(question, reviews[place].text))
+        read = self.reader.read(passages)
+        table = np.asarray(
+            [
+                features(
+                    questions[row],
+                    self.library[items[row]][place].text,
+                    (read.relevance[at], read.sureness[at]),
+                    quick[row],
+                    place,
+                )
+                for at, (row, place) in enumerate(pairs)
+            ]
+        ).reshape(-1, len(FEATURES))
+        chances = 1 / (1 + np.exp(-self.weigh(table)[:, 0]))
+        of: dict[int, list[int]] = {}
+        for at, (row, _) in enumerate(pairs):
+            of.setdefault(row, []).append(at)
+        lines = []
+        for row, (question, item) in enumerate(zip(questions, items, strict=True)):
+            mine = sorted(of.get(row, []), key=lambda at: -chances[at])
+            places = [pairs[at][1] for at in mine]
+            rest = [
+                int(at) for at in np.argsort(-quick[row], kind="stable") if int(at) not in places
+            ]
+            reviews = self.library.get(item, [])
+            speak = [reviews[place].review_id for place in [*places, *rest]]
+            lines.append(self._line(item, question, mine, pairs, read.spans, chances, speak))
+        return pd.DataFrame(lines, index=frame.index, columns=list(COLUMNS))
+
+    def _line(
+        self,
+        item: str,
+        question: str,
+        mine: list[int],
+        pairs: list[tuple[int, int]],
+        spans: np.ndarray,
+        chances: np.ndarray,
+        speak: list[str],
+    ) -> tuple:
+        marked = self.known.get((item, normal(question)))
+        if marked:
+            name, start, end = marked
+            text = next(one.text for one in self.library[item] if one.review_id == name)
+            first = [name, *(other for other in speak if other != name)]
+            best = float(chances[mine[0]]) if mine else 0.5
+            return text[start:end], name, start, end, max(best, 0.5), first
+        if not mine:
+            return "", "", -1, -1, 1.0, speak
+        best = float(chances[mine[0]])
+        start, end = spans[mine[0]].tolist()
+        if best < self.threshold or end <= start:
+            return "", "", -1, -1, 1 - best, speak
+        review = self.library[item][pairs[mine[0]][1]]
+        return review.text[start:end], review.review_id, start, end, best, speak
+
+    def to_bundle(self) -> Bundle:
+        """Reviews as vocabulary, the reader as a member."""
+        flat = [(item, review) for item in self.library for review in self.library[item]]
+        spans = np.asarray([[s, e] for _, s, e in self.known.values()], dtype=np.int64)
+        return Bundle(
+            KIND,
+            {"threshold": self.threshold, "reviews_read": self.reviews_read},
+            {
+                "weigh.weights": self.weigh.weights,
+                "weigh.bias": self.weigh.bias,
+                "known": spans.reshape(-1, 2),
+            },
+            {
+                "items": [item for item, _ in flat],
+                "review_ids": [review.review_id for _, review in flat],
+                "texts": [review.text for _, review in flat],
+                "known_items": [item for item, _ in self.known],
+                "known_questions": [question for _, question in self.known],
+                "known_reviews": [name for name, _, _ in self.known.values()],
+            },
+            {"reader": self.reader.to_bundle()},
+        )
+
+    @classmethod
+    def from_bundle(cls, bundle: Bundle) -> "Quoter":
+        """The model that `to_bundle` gave."""
+        words, tensors = bundle.vocabulary, bundle.tensors
+        library: dict[str, list[Review]] = {}
+        for item, name, text in zip(
+            words["items"], words["review_ids"], words["texts"], strict=True
+        ):
+            library.setdefault(item, []).append(Review(name, text))
+        known = {
+            (item, question): (name, int(start), int(end))
+            for item, question, name, (start, end) in zip(
+                words["known_items"],
+                words["known_questions"],
+                words["known_reviews"],
+                tensors["known"],
+                strict=True,
+            )
+        }
+        return cls(
+            library,
+            SpanReader.from_bundle(bundle.members["reader"]),
+            Linear(tensors["weigh.weights"], tensors["weigh.bias"]),
+            bundle.config["threshold"],
+            bundle.config["reviews_read"],
+            known,
+        )
+
+
+def find(question: str, reviews: Sequence[Review]) -> np.ndarray:
+    """(n,): how well each of an item's reviews has the question's words and their parts."""
+    texts = [review.text for review in reviews]
+    scores = Index.of(texts).search(question)
+    scores = scores + PARTS_WEIGHT * Index.of(texts, PARTS).search(question, PARTS)
+    return scores + np.asarray([hits(question, text)[0] for text in texts])
+
+
+def hits(question: str, text: str) -> tuple[float, float, float, float]:
+    """Of the question's telling words: the share that the text has, whether it has the last, how often, how many.
+
+    >>> hits("How is the battery life?", "Batteries last, life is good.")[:2]
+    (1.0, 1.0)
+    """
+    words = [word for word in WORD.findall(normal(question)) if word not in FILLING]
+    if not words:
+        return 0.5, 0.5, 0.0, 0.0
+    body = normal(text)
+    often = [body.count(word[: max(STEM, len(word) - 2)]) for word in words]
+    share = sum(count > 0 for count in often) / len(words)
+    return share, float(often[-1] > 0), float(np.log1p(sum(often))), float(len(words))
+
+
+def features(
+    question: str, text: str, read: tuple[float, float], scores: np.ndarray, place: int
+) -> list[float]:
+    """The values of FEATURES of one question with one review. scores: of `find` over the item's reviews."""
+    share, last, often, words = hits(question, text)
+    others = np.delete(scores, place)
+    ahead = float(scores[place] - others.max()) if len(others) else 0.0
+    alone = float(not len(others))
+    length = float(np.log1p(len(text)))
+    return [*read, share, last, often, float(scores[place]), ahead, length, words, alone]

@@ -1,0 +1,147 @@
+"""Fitting of the quoter: the reader on most of the marked questions, what decides on those that were held back."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.encoders.ngrams import normal
+from models.encoders.text import TextEncoder
+from models.language.answers import Review
+from models.language.answers_training import Marked
+from models.language.polarity import Linear
+from models.language.polarity_training import fit_head
+from models.language.quoting import FEATURES, Quoter, Span, features, find
+from models.language.reader import SpanReader
+from models.language.reader_training import Example, train
+from models.language.reader_training import Settings as ReaderSettings
+
+STRENGTH = 0.1
+NEGATIVES = 2
+"""Reviews of an item, besides those with the answer, that a question is read with in training."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to fit. held: share of the items whose questions choose the threshold. reviews_read: see `Quoter`."""
+
+    reader: ReaderSettings
+    held: float
+    reviews_read: int
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One question about an item. spans: review to the answers marked in it; none: it has no answer."""
+
+    item: str
+    question: str
+    spans: Mapping[str, tuple[tuple[int, int], ...]]
+
+
+def merged(items: Sequence[str], questions: Sequence[str], marks: Sequence[Marked]) -> list[Asked]:
+    """Each question once, with all answers that anyone marked: one that somebody found is there."""
+    found: dict[tuple[str, str], dict[str, list[tuple[int, int]]]] = {}
+    for item, question, mark in zip(items, questions, marks, strict=True):
+        spans = found.setdefault((item, question), {})
+        if mark.review_id is not None:
+            spans.setdefault(mark.review_id, []).append((mark.start, mark.end))
+    return [
+        Asked(item, question, {name: tuple(sorted(set(of))) for name, of in spans.items()})
+        for (item, question), spans in found.items()
+    ]
+
+
+def fit(
+    library: Mapping[str, Sequence[Review]],
+    asked: Sequence[Asked],
+    encoder: TextEncoder,
+    settings: Settings,
+    f1: Callable[[str, str], float],
+    seed: int,
+    say: Callable[[str], None] = lambda text: None,
+) -> Quoter:
+    """The quoter fitted on `asked`. f1: how good a given answer is for a marked one, from 0 to 1."""
+    rng = np.random.default_rng(seed)
+    items = sorted({one.item for one in asked})
+    held = set(rng.permutation(items)[: max(round(settings.held * len(items)), 1)].tolist())
+    examples = [
+        example for one in asked if one.item not in held for example, _, _ in pairs_of(one, library)
+    ]
+    reader = SpanReader.fresh(encoder, settings.reader.limit)
+    say(f"training the reader on {len(examples)} pairs of a question and a review")
+    train(reader, examples, settings.reader, seed)
+    judged = [one for one in asked if one.item in held]
+    say(f"choosing when to answer by {len(judged)} questions that were held back")
+    weigh, threshold = decide(judged, library, reader, f1)
+    known: dict[tuple[str, str], Span] = {}
+    for one in asked:
+        for name, spans in one.spans.items():
+            known.setdefault((one.item, normal(one.question)), (name, *spans[0]))
+    return Quoter(library, reader, weigh, threshold, settings.reviews_read, known)
+
+
+def pairs_of(
+    one: Asked, library: Mapping[str, Sequence[Review]]
+) -> list[tuple[Example, np.ndarray, int]]:
+    """A question with the reviews that answer it and those that look most as if; scores of `find`, and the place."""
+    reviews = library.get(one.item, [])
+    if not reviews:
+        return []
+    scores = find(one.question, reviews)
+    order = np.argsort(-scores, kind="stable")
+    wrong = [at for at in order if reviews[at].review_id not in one.spans][:NEGATIVES]
+    right = [at for at in range(len(reviews)) if reviews[at].review_id in one.spans]
+    return [
+        (
+            Example(one.question, reviews[at].text, one.spans.get(reviews[at].review_id, ())),
+            scores,
+            int(at),
+        )
+        for at in [*right, *wrong]
+    ]
+
+
+def decide(
+    judged: Sequence[Asked],
+    library: Mapping[str, Sequence[Review]],
+    reader: SpanReader,
+    f1: Callable[[str, str], float],
+) -> tuple[Linear, float]:
+    """The weights of FEATURES, and the chance from which answering is best where half of the questions have one."""
+    pairs = [pair for one in judged for pair in pairs_of(one, library)]
+    truth = np.asarray([bool(example.spans) for example, _, _ in pairs], dtype=np.int64)
+    if len(np.unique(truth)) < 2:
+        return Linear(np.eye(len(FEATURES), 1), np.zeros(1)), 0.5
+    read = reader.read([reader.passage(one.question, one.text) for one, _, _ in pairs])
+    table = np.asarray(
+        [
+            features(one.question, one.text, (read.relevance[at], read.sureness[at]), scores, place)
+            for at, (one, scores, place) in enumerate(pairs)
+        ]
+    )
+    weigh = fit_head(table, truth, 2, STRENGTH)
+    chances = 1 / (1 + np.exp(-weigh(table)[:, 0]))
+    gained = np.asarray(
+        [
+            max((f1(one.text[start:end], one.text[a:b]) for a, b in one.spans), default=0.0)
+            for (one, _, _), (start, end) in zip(pairs, read.spans.tolist(), strict=True)
+        ]
+    )
+    return weigh, best_threshold(chances, gained, truth)
+
+
+def best_threshold(chances: np.ndarray, gained: np.ndarray, truth: np.ndarray) -> float:
+    """From which chance on to answer, so that the mean of both is highest: what is gained by answering what has an
+    answer, relative to always answering, and the share of the rest that is left unanswered.
+
+    chances, gained (n,): of each pair; truth (n,): 1 where it has an answer.
+    """
+    tried = np.quantile(chances, np.linspace(0, 0.95, 39))
+    right, wrong = truth == 1, truth == 0
+    whole = max(float(gained[right].mean()), 1e-9)
+    values = [
+        (gained[right] * (chances[right] >= value)).mean() / whole + (chances[wrong] < value).mean()
+        for value in tried
+    ]
+    return float(tried[int(np.argmax(values))])

@@ -1,0 +1,307 @@
+"""`auto`: every recommender that the shop can afford, and a ranker over what they propose, chosen on held-out rows.
+
+The held-out rows are the last part of what is known: what users did in the last days, or each user's last event where only
+the order is known. Members are fitted on what was before, their variants are chosen, and the ranker learns to order what
+they propose for the users of the held-out rows. Then the members are fitted again on everything.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from models.metrics import ndcg
+from models.recommenders.base import Recommender, blocks, top_k
+from models.recommenders.catalogue import Catalogue
+from models.recommenders.events import Events, Histories
+from models.recommenders.features import Shop, pairs
+from models.recommenders.ranker import DEPTH, Ranker, Rows, chosen, opinions
+from models.recommenders.registry import (
+    RECOMMENDERS,
+    Choice,
+    Given,
+    Settings,
+    affordable,
+    fadings,
+    fitted,
+)
+
+PROPOSED = 60
+"""Items that each member proposes to each user."""
+TUNED_ON, TUNED_CELLS = (200, 1500), 20_000_000
+"""Users on whom variants are compared: so few and so many, and as many as there are scores to be made."""
+LEARNT_ON = 6000
+"""Users whom the ranker learns from."""
+FEW = 1500
+"""Fewer users of one cut than this: earlier cuts are added."""
+MOST_CUTS = 4
+FEW_FRESH, HIDDEN = 100, 0.15
+"""Fewer users than this who wanted something never sold: this share of the items is hidden."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """One way to hold rows back. before: what members are fitted on. asked: (U,) positions of users with a target.
+
+    targets: their items, users in the order of `asked`.
+    """
+
+    before: Events
+    asked: np.ndarray
+    targets: Histories
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How lists will be judged. last: each user's next event; else what follows in the next `days`."""
+
+    last: bool
+    days: float
+
+    def cut(self, events: Events, at: int) -> Cut:
+        """The `at`-th cut from the end: 0 holds back the last part."""
+        if self.last:
+            later = events.later
+            after = events.chosen(later == at, events.now)
+            before = events.chosen(later > at, events.now)
+            before = before.without_clock() if not events.clock else before
+        else:
+            end = events.now + 1e-6 - at * self.days
+            before, after = events.before(end - self.days), events.between(end - self.days, end)
+        then = after.histories
+        asked = np.flatnonzero(np.diff(then.indptr))
+        return Cut(before, asked, then.take(asked))
+
+
+@dataclass(frozen=True)
+class Auto(Recommender):
+    """See the module. members: by name. shop, catalogue: for the ranker. allowed: (items,) or None. again: see `base`.
+
+    fallback: the member that orders what no member proposed.
+    """
+
+    kind: ClassVar[str] = "auto"
+    items: list[str]
+    members: Mapping[str, Recommender]
+    ranker: Ranker
+    shop: Shop
+    catalogue: Catalogue
+    allowed: np.ndarray | None
+    again: bool
+    fallback: str
+    quality: Mapping[str, float] = field(default_factory=dict)
+
+    def scores(self, histories: Histories) -> np.ndarray:
+        """Candidates have the ranker's values; what nobody proposed lies below them in the order of the fallback."""
+        rows, owner, fill = propose(self, histories, None)
+        values = self.ranker.values(rows)
+        low = float(values.min(initial=0.0)) - 1.0
+        top = np.maximum(np.abs(fill).max(1, initial=0.0, keepdims=True), 1e-9)
+        fill = low - 1.0 + fill / (2.0 * top)
+        fill[owner, rows.item] = values
+        return fill.astype(np.float32)
+
+
+def propose(
+    auto: Auto, histories: Histories, cut: Cut | None
+) -> tuple[Rows, np.ndarray, np.ndarray]:
+    """Candidates with what the ranker sees of them, the user of each, and the fallback's scores (users, items)."""
+    n, users = histories.items, len(histories)
+    scored = {name: member.scores(histories) for name, member in auto.members.items()}
+    keys = []
+    for scores in scored.values():
+        row, item = proposals(scores, histories, auto)
+        keys.append(row * np.int64(n) + item)
+    keys = np.unique(np.concatenate(keys)) if keys else np.zeros(0, np.int64)
+    row, item = keys // n, keys % n
+    indptr = np.searchsorted(row, np.arange(users + 1))
+    raw = np.stack([scores[row, item] for scores in scored.values()], axis=1)
+    label, best = np.zeros(len(keys), dtype=bool), np.zeros(users)
+    if cut is not None:
+        true = cut.targets if auto.again else cut.targets.beyond(histories)
+        label = np.isin(keys, true.owner.astype(np.int64) * n + true.item)
+        ideal = np.concatenate([[0.0], np.cumsum(1.0 / np.log2(np.arange(2, DEPTH + 2)))])
+        best = ideal[np.minimum(np.diff(true.indptr), DEPTH)]
+    rows = Rows(
+        indptr,
+        item,
+        opinions(raw, indptr),
+        pairs(histories, auto.shop, auto.catalogue, row, item),
+        label,
+        best,
+    )
+    return rows, row, scored[auto.fallback]
+
+
+def proposals(
+    scores: np.ndarray, histories: Histories, auto: Auto
+) -> tuple[np.ndarray, np.ndarray]:
+    """Users and items of each user's `PROPOSED` best, without those at the bottom, which a member has no opinion of."""
+    open_to = torch.from_numpy(scores.copy())
+    if auto.allowed is not None:
+        open_to[:, torch.from_numpy(~auto.allowed)] = -torch.inf
+    lowest = scores.min(1, keepdims=True)
+    if not auto.again:
+        open_to[
+            torch.from_numpy(histories.owner), torch.from_numpy(histories.item.astype(np.int64))
+        ] = -torch.inf
+    values, places = torch.topk(open_to, min(PROPOSED, scores.shape[1]), sorted=False)
+    row, place = np.nonzero(values.numpy() > lowest)
+    return row, places.numpy()[row, place]
+
+
+def sampled(cut: Cut, most: int, seed: int) -> Cut:
+    """The cut with at most so many users, drawn by `seed`."""
+    if len(cut.asked) <= most:
+        return cut
+    some = np.sort(np.random.default_rng(seed).permutation(len(cut.asked))[:most])
+    return replace(cut, asked=cut.asked[some], targets=cut.targets.take(some))
+
+
+def compare(
+    models: Mapping[Any, Recommender], cut: Cut, allowed: np.ndarray | None, again: bool
+) -> dict[Any, float]:
+    """Mean NDCG@10 of each model on the users of the cut."""
+    histories = cut.before.histories.take(cut.asked)
+    truth = cut.targets if again else cut.targets.beyond(histories)
+    sums = dict.fromkeys(models, 0.0)
+    for block in blocks(len(histories), histories.items):
+        mine, true = histories.take(block), truth.take(block)
+        for name, model in models.items():
+            scores = model.scores(mine)
+            if not again:
+                scores[mine.owner, mine.item] = -np.inf
+            sums[name] += float(ndcg(top_k(scores, DEPTH, allowed), true.indptr, true.item).sum())
+    asked = max(int((np.diff(truth.indptr) > 0).sum()), 1)
+    return {name: value / asked for name, value in sums.items()}
+
+
+def fit_auto(
+    events: Events,
+    catalogue: Catalogue,
+    protocol: Protocol,
+    settings: Settings,
+    *,
+    again: bool,
+    allowed: np.ndarray | None,
+    names: Sequence[str] | None,
+    seed: int,
+    threads: int,
+    say: Callable[[str], None],
+) -> Auto:
+    """Choose and fit on `events`. names: members that are considered; None for all that the shop can afford."""
+
+    def given(part: Events, start: Recommender | None = None) -> Given:
+        return Given(part, catalogue, again, settings, seed, threads, start)
+
+    sold = np.bincount(events.item, minlength=len(events.items)) > 0
+    unsold = allowed is not None and catalogue.known and not (sold & allowed).any()
+    cut = _cut(events, protocol, 0, unsold)
+    names = list(names) if names is not None else affordable(given(cut.before), unsold)
+    most = int(np.clip(TUNED_CELLS // len(events.items), *TUNED_ON))
+    tuning = sampled(cut, most, seed)
+    choices: dict[str, Choice] = {}
+    first: dict[str, Recommender] = {}
+    found: dict[str, float] = {}
+    for name in names:
+        choices[name], first[name], found[name] = tuned(
+            name, given(cut.before), tuning, allowed, unsold
+        )
+        say(f"{name}: NDCG@{DEPTH} {found[name]:.4f} {choices[name]}")
+
+    def refitted(part: Events) -> dict[str, Recommender]:
+        return {name: fitted(name, choices[name], given(part, first[name])) for name in names}
+
+    fallback = max(found, key=lambda name: found[name])
+
+    def whole(
+        part: Events, members: Mapping[str, Recommender], ranker: Ranker, may: np.ndarray | None
+    ) -> Auto:
+        shop = Shop.at(part, catalogue)
+        return Auto(part.items, members, ranker, shop, catalogue, may, again, fallback, found)
+
+    ranker = Ranker(np.zeros(0), "", 0)
+    if len(names) > 1:
+        parts, members, at = [], first, 0
+        while True:
+            may = _open(cut, allowed, unsold)
+            parts.append(
+                examples(whole(cut.before, members, ranker, may), sampled(cut, LEARNT_ON, seed))
+            )
+            at += 1
+            if sum(map(len, parts)) >= FEW or at >= MOST_CUTS:
+                break
+            cut = _cut(events, protocol, at, unsold)
+            if len(cut.before.user) < len(events.user) // 2 or not len(cut.asked):
+                break
+            members = refitted(cut.before)
+        rows = Rows.joined(parts)
+        say(f"ranking {len(rows.item)} candidates of {len(rows)} users, {rows.label.sum()} wanted")
+        ranker, quality = chosen(rows, names, names.index(fallback), seed, threads)
+        found = {name: float(values.mean()) for name, values in quality.items()}
+        say(" ".join(f"{name} {value:.4f}" for name, value in found.items()))
+        way = "trees" if ranker.trees else "blend" if ranker.single < 0 else names[ranker.single]
+        say(f"chosen: {way}")
+    return whole(events, refitted(events), ranker, allowed)
+
+
+def tuned(
+    name: str, given: Given, cut: Cut, allowed: np.ndarray | None, unsold: bool
+) -> tuple[Choice, Recommender, float]:
+    """The best base of recommender `name`, then the best fading of it: what was chosen, fitted, and its NDCG@10."""
+    may = _open(cut, allowed, unsold)
+    bases = {label: fit() for label, fit in RECOMMENDERS[name](given)}
+    values = compare(bases, cut, may, given.again)
+    label = max(values, key=lambda one: values[one])
+    model = bases[label]
+    if not hasattr(model, "with_fading"):
+        return Choice(label, None), model, values[label]
+    ways = {fading: model.with_fading(fading) for fading in fadings(given)}
+    values = compare(ways, cut, may, given.again)
+    fading = max(values, key=lambda one: values[one])
+    return Choice(label, fading), ways[fading], values[fading]
+
+
+def _cut(events: Events, protocol: Protocol, at: int, unsold: bool) -> Cut:
+    """A cut; with `unsold`, only with targets that nobody had before it.
+
+    Where each user's next event is asked for, or hardly anything is new, a share of the items is hidden before it.
+    """
+    cut = protocol.cut(events, at)
+    if not unsold:
+        return cut
+    fresh = _unsold(cut, ~_sold(cut.before))
+    if len(fresh.asked) >= FEW_FRESH:
+        return fresh
+    hidden = np.random.default_rng(at).random(len(events.items)) < HIDDEN
+    before = cut.before.chosen(~hidden[cut.before.item], cut.before.now)
+    return _unsold(replace(cut, before=before), ~_sold(before))
+
+
+def _sold(events: Events) -> np.ndarray:
+    return np.bincount(events.item, minlength=len(events.items)) > 0
+
+
+def _unsold(cut: Cut, fresh: np.ndarray) -> Cut:
+    """The users with targets among the items that `fresh` (items,) marks, and these targets."""
+    targets = cut.targets.kept(fresh[cut.targets.item])
+    has = np.flatnonzero(np.diff(targets.indptr))
+    return replace(cut, asked=cut.asked[has], targets=targets.take(has))
+
+
+def _open(cut: Cut, allowed: np.ndarray | None, unsold: bool) -> np.ndarray | None:
+    """What may be listed as of a cut."""
+    return ~_sold(cut.before) if unsold else allowed
+
+
+def examples(auto: Auto, cut: Cut) -> Rows:
+    """Candidates of the cut's users, those without any or without a new target left out."""
+    histories = cut.before.histories.take(cut.asked)
+    parts = []
+    for block in blocks(len(histories), histories.items * 2):
+        part = replace(cut, asked=cut.asked[block], targets=cut.targets.take(block))
+        rows, _, _ = propose(auto, histories.take(block), part)
+        parts.append(rows.take(np.flatnonzero((np.diff(rows.indptr) > 0) & (rows.best > 0))))
+    return Rows.joined(parts)

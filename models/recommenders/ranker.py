@@ -1,0 +1,289 @@
+"""The second stage of `auto`: orders a user's candidates by the members' opinions and everything else that is known.
+
+First a blend: softmax over each user's candidates of a linear sum of the members' opinions. Then, where held-out users
+gain by it, boosted trees that start from the blend. Sources: Cao et al. (2007), Learning to rank: from pairwise to listwise
+approach; Burges (2010), From RankNet to LambdaRank to LambdaMART; Ke et al. (2017), LightGBM.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+ROUNDS = (30, 60, 120, 200)
+"""Numbers of trees that are tried."""
+FOLDS = 3
+DEPTH = 10
+"""The list's length that is optimised."""
+DEEP = 120
+"""Candidates of a user that the trees see: the best of the blend."""
+SMALL = 0.3
+"""Penalty of the blend's squared weights, in users."""
+ENOUGH = 100
+"""Users from which trees are tried."""
+SURE = 0.5
+"""Standard errors by which a richer way must be better than a simpler one."""
+BELOW = 1e3
+"""How far the others lie under them."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Candidates of many users, users side by side. indptr: (U + 1,). item: (R,). opinions: (R, m) of the members,
+    see `opinions`. further: (R, f). label: (R,) booleans. best: (U,) the NDCG's divisor."""
+
+    indptr: np.ndarray
+    item: np.ndarray
+    opinions: np.ndarray
+    further: np.ndarray
+    label: np.ndarray
+    best: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+    def features(self, some: np.ndarray) -> np.ndarray:
+        """What the trees see of the candidates that `some` (R,) marks."""
+        return np.concatenate([self.opinions[some], self.further[some]], axis=1)
+
+    def take(self, users: np.ndarray) -> "Rows":
+        lengths = np.diff(self.indptr)[users]
+        ends = np.cumsum(lengths)
+        within = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
+        rows = np.repeat(self.indptr[users], lengths) + within
+        return Rows(
+            np.concatenate([[0], ends]),
+            self.item[rows],
+            self.opinions[rows],
+            self.further[rows],
+            self.label[rows],
+            self.best[users],
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence["Rows"]) -> "Rows":
+        shifts = np.cumsum([0, *(part.indptr[-1] for part in parts)])
+        starts = [part.indptr[:-1] + shift for part, shift in zip(parts, shifts, strict=False)]
+        return cls(
+            np.concatenate([*starts, shifts[-1:]]),
+            *(
+                np.concatenate([getattr(part, name) for part in parts])
+                for name in ("item", "opinions", "further", "label", "best")
+            ),
+        )
+
+
+def opinions(scores: np.ndarray, indptr: np.ndarray) -> np.ndarray:
+    """What members say of candidates, (R, 3 m) float32, from their scores (R, m).
+
+    For each member: the score over the user's highest, minus the log of the rank, and the score itself (log1p with sign).
+    """
+    users = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
+    starts = indptr[:-1][np.diff(indptr) > 0]
+    highest = np.zeros((len(indptr) - 1, scores.shape[1]), dtype=np.float32)
+    lowest = highest.copy()
+    if len(starts):
+        highest[np.diff(indptr) > 0] = np.maximum.reduceat(scores, starts, axis=0)
+        lowest[np.diff(indptr) > 0] = np.minimum.reduceat(scores, starts, axis=0)
+    width = np.maximum(highest - lowest, 1e-9)
+    share = (scores - lowest[users]) / width[users]
+    ranks = np.empty_like(scores)
+    place = np.arange(len(scores)) - indptr[users]
+    for member in range(scores.shape[1]):
+        order = np.lexsort((-scores[:, member], users))
+        sorted_scores = scores[order, member]
+        # Equal scores share the first rank, so that a tie's order tells nothing.
+        fresh = np.ones(len(order), dtype=bool)
+        fresh[1:] = (sorted_scores[1:] != sorted_scores[:-1]) | (
+            users[order][1:] != users[order][:-1]
+        )
+        first = np.maximum.accumulate(np.where(fresh, np.arange(len(order)), 0))
+        ranks[order, member] = place[first]
+    return np.concatenate(
+        [share, -np.log1p(ranks), np.sign(scores) * np.log1p(np.abs(scores))], axis=1
+    ).astype(np.float32)
+
+
+def gained(values: np.ndarray, rows: Rows) -> np.ndarray:
+    """NDCG@`DEPTH` of each user's candidates in the order of `values` (R,), (U,)."""
+    users = np.repeat(np.arange(len(rows)), np.diff(rows.indptr))
+    order = np.lexsort((-values, users))
+    place = np.arange(len(order)) - rows.indptr[users]
+    gain = rows.label[order] * (place < DEPTH) / np.log2(place + 2.0)
+    return np.bincount(users, gain, len(rows)) / np.maximum(rows.best, 1e-9)
+
+
+@dataclass(frozen=True)
+class Ranker:
+    """weights: (m',) of the linear part over the first 2 m columns of opinions. trees: LightGBM's text, "" for none.
+
+    single: the member whose order is taken as it is; -1 for the blend.
+    """
+
+    weights: np.ndarray
+    trees: str
+    single: int
+
+    def values(self, rows: Rows) -> np.ndarray:
+        """(R,) float64, higher is better."""
+        if self.single >= 0:
+            return rows.opinions[:, self.single].astype(np.float64)
+        found = linear(rows) @ self.weights
+        if self.trees and len(found):
+            import lightgbm
+
+            trees = lightgbm.Booster(model_str=self.trees)
+            found = _grown(trees, rows, found, -1)
+        return found
+
+
+def _grown(trees: Any, rows: Rows, start: np.ndarray, rounds: int) -> np.ndarray:
+    """The blend's values `start` (R,) plus those of so many trees, for the best `DEEP` of each user."""
+    seen = deepest(rows, start)
+    found = start - BELOW
+    if seen.any():
+        added = trees.predict(rows.features(seen), raw_score=True, num_iteration=rounds)
+        found[seen] = start[seen] + added
+    return found
+
+
+def deepest(rows: Rows, start: np.ndarray) -> np.ndarray:
+    """Which candidates are among their user's best `DEEP`, (R,) booleans."""
+    users = np.repeat(np.arange(len(rows)), np.diff(rows.indptr))
+    order = np.lexsort((-start, users))
+    found = np.zeros(len(start), dtype=bool)
+    found[order[np.arange(len(order)) - rows.indptr[users] < DEEP]] = True
+    return found
+
+
+def linear(rows: Rows) -> np.ndarray:
+    """What the blend sees: shares and ranks, (R, 2 m) float64."""
+    return rows.opinions[:, : rows.opinions.shape[1] * 2 // 3].astype(np.float64)
+
+
+def fit_blend(rows: Rows) -> np.ndarray:
+    """Weights of the listwise softmax, none below 0, by L-BFGS. The fewer the users, the smaller they are kept."""
+    from scipy.optimize import minimize
+
+    seen = np.flatnonzero(np.add.reduceat(rows.label, rows.indptr[:-1]) > 0) if len(rows) else []
+    part = rows.take(np.asarray(seen, dtype=np.int64))
+    given = linear(part)
+    if not len(part):
+        return np.zeros(given.shape[1])
+    users = np.repeat(np.arange(len(part)), np.diff(part.indptr))
+    starts = part.indptr[:-1]
+    mass = part.label / np.add.reduceat(part.label, starts)[users]
+    # A user with a longer list of purchases says more, but not in proportion.
+    weight = np.sqrt(np.add.reduceat(part.label, starts))
+    weight = weight / weight.sum()
+
+    penalty = SMALL / len(part)
+
+    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        scores = given @ weights
+        top = np.maximum.reduceat(scores, starts)
+        powers = np.exp(scores - top[users])
+        total = np.add.reduceat(powers, starts)
+        chance = powers / total[users]
+        logs = scores - (top + np.log(total))[users]
+        value = -float((weight[users] * mass * logs).sum())
+        slope = given.T @ (weight[users] * (chance - mass))
+        return value + penalty * float(weights @ weights), slope + 2 * penalty * weights
+
+    start = np.full(given.shape[1], 0.1)
+    return minimize(
+        loss,
+        start,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(0.0, None)] * len(start),
+        options={"maxiter": 200},
+    ).x
+
+
+def fit_trees(rows: Rows, start: np.ndarray, rounds: int, seed: int, threads: int) -> str:
+    """Trees over all features that begin at `start` (R,), as text."""
+    import lightgbm
+
+    users = np.repeat(np.arange(len(rows)), np.diff(rows.indptr))
+    some = deepest(rows, start)
+    some &= (np.bincount(users, some & rows.label, len(rows)) > 0)[users]
+    group = np.bincount(users[some], minlength=len(rows))
+    data = lightgbm.Dataset(
+        rows.features(some),
+        rows.label[some].astype(np.int8),
+        group=group[group > 0],
+        init_score=start[some],
+        free_raw_data=True,
+    )
+    leaves = 31 if some.sum() > 100_000 else 15
+    booster = lightgbm.train(
+        {
+            "objective": "lambdarank",
+            "lambdarank_truncation_level": 30,
+            "learning_rate": 0.05,
+            "num_leaves": leaves,
+            "min_data_in_leaf": 50,
+            "lambda_l2": 5.0,
+            "feature_fraction": 0.5,
+            "bagging_fraction": 0.8,
+            "bagging_freq": 1,
+            "max_bin": 63,
+            "deterministic": True,
+            "force_row_wise": True,
+            "seed": seed,
+            "num_threads": threads,
+            "verbosity": -1,
+        },
+        data,
+        num_boost_round=rounds,
+    )
+    return booster.model_to_string()
+
+
+def chosen(
+    rows: Rows, names: Sequence[str], fallback: int, seed: int, threads: int
+) -> tuple[Ranker, dict[str, np.ndarray]]:
+    """The ranker that is best on held-out users, fitted on all; and the NDCG of each way by user.
+
+    fallback: the member that is taken where there are no rows. A richer way (blend, then trees) is taken only
+    where it beats the simpler one by more than `SURE` standard errors of the difference.
+    """
+    import lightgbm
+
+    if not len(rows):
+        return Ranker(np.zeros(0), "", fallback), {}
+    rng = np.random.default_rng(seed)
+    fold = rng.permutation(len(rows)) % FOLDS
+    quality: dict[str, np.ndarray] = {
+        name: gained(rows.opinions[:, at], rows) for at, name in enumerate(names)
+    }
+    ways = ["blend", *(f"trees {rounds}" for rounds in ROUNDS)]
+    quality |= {way: np.zeros(len(rows)) for way in ways}
+    for held in range(FOLDS):
+        fit, test = np.flatnonzero(fold != held), np.flatnonzero(fold == held)
+        mine, theirs = rows.take(fit), rows.take(test)
+        weights = fit_blend(mine)
+        start = linear(theirs) @ weights
+        quality["blend"][test] = gained(start, theirs)
+        if len(mine) < ENOUGH:
+            continue
+        trees = lightgbm.Booster(
+            model_str=fit_trees(mine, linear(mine) @ weights, ROUNDS[-1], seed, threads)
+        )
+        for rounds in ROUNDS:
+            quality[f"trees {rounds}"][test] = gained(_grown(trees, theirs, start, rounds), theirs)
+    single = max(range(len(names)), key=lambda at: quality[names[at]].mean())
+    way = names[single]
+    for richer in ("blend", max(ways[1:], key=lambda one: quality[one].mean())):
+        gain = quality[richer] - quality[way]
+        if gain.mean() > SURE * gain.std() / np.sqrt(len(gain)):
+            way = richer
+    weights, trees = fit_blend(rows), ""
+    if way == names[single]:
+        return Ranker(weights, "", single), quality
+    if way != "blend":
+        start = linear(rows) @ weights
+        trees = fit_trees(rows, start, int(way.split()[1]), seed, threads)
+    return Ranker(weights, trees, -1), quality

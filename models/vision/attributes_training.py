@@ -1,0 +1,230 @@
+"""Fitting of the attributes model on plain rows: views of picture, title and both, weighed on held-out rows."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.encoders.image import ImageEncoder
+from models.encoders.text import TextEncoder
+from models.vision.attributes import (
+    PICTURE,
+    SITUATIONS,
+    TITLE,
+    Attributes,
+    Reading,
+    View,
+    pool_weights,
+)
+from models.vision.families import families, joined
+from models.vision.finetuning import tuned_encoder
+from models.vision.finetuning_settings import Tuning
+from models.vision.head import log_softmax
+from models.vision.head_training import Examples, train_heads
+from models.vision.head_training import Settings as HeadSettings
+from models.vision.linear import fit_linear, folds_of
+from models.vision.progress import spoken
+from models.vision.sight import Sight
+
+PROBE = 10.0
+"""Strength of the linear classifiers that a tuned network begins with."""
+HELD_OUT = 8
+"""One of so many parts of the rows is held out."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """heads: of the classifiers over frozen features. alike: see `families`. grams: see `Reading`.
+
+    tuned_from: rows with pictures from which the network is tuned; 0: never.
+    """
+
+    heads: HeadSettings
+    alike: float
+    grams: int
+    tuned_from: int
+    tuning: Tuning
+
+
+@dataclass(frozen=True)
+class Rows:
+    """titles (n,): empty where there is none. pictures (p, s, s, 3) uint8, of the rows `pictured` (p,), ascending.
+
+    values: field to its cells (n,), empty where not known.
+    """
+
+    titles: Sequence[str]
+    pictures: np.ndarray
+    pictured: np.ndarray
+    values: Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Made:
+    """A fitted view, the held-out rows that it can look at, ascending, and each field's logits on them."""
+
+    view: View
+    rows: np.ndarray
+    logits: Mapping[str, np.ndarray]
+
+
+def fit(
+    rows: Rows,
+    image: ImageEncoder | None,
+    text: TextEncoder,
+    settings: Settings,
+    seed: int,
+    say: Callable[[str], None] = lambda text: None,
+) -> Attributes:
+    """The model of all fields. image: of several layers; None where there are no pictures."""
+    count = len(rows.titles)
+    classes = {
+        name: sorted({cell for cell in cells if cell}) for name, cells in rows.values.items()
+    }
+    places = {name: {value: at for at, value in enumerate(of)} for name, of in classes.items()}
+    labels = np.array(
+        [[places[name].get(cell, -1) for cell in cells] for name, cells in rows.values.items()],
+        np.int64,
+    ).T.reshape(count, len(classes))
+    titled = np.flatnonzero([bool(title.strip()) for title in rows.titles])
+    there = {TITLE: titled, PICTURE: rows.pictured}
+    sight = Sight(image, ("colours",), mirrored=True) if len(rows.pictured) else None
+    reading = Reading(text, settings.grams)
+    kin = [named_alike(rows.titles)]
+    vectors: dict[str, np.ndarray] = {}
+    if sight is not None:
+        vectors[PICTURE] = sight.see(rows.pictures)
+        looks = np.arange(count) + count
+        looks[rows.pictured] = families(vectors[PICTURE], settings.alike)
+        kin.append(looks)
+    if len(titled):
+        vectors[TITLE] = reading.vectors([rows.titles[at] for at in titled])
+    groups = joined(kin)
+    folds = folds_of(groups, HELD_OUT, seed)
+    # The last fold is that of the smallest families; a single one is not held out.
+    out = (folds == folds.max()) & (folds > 0)
+    say(f"{count} rows in {len(np.unique(groups))} families, {int(out.sum())} held out")
+    seen = labels[~out]
+    columns = [at for at in range(len(classes)) if len(np.unique(seen[seen[:, at] >= 0, at])) > 1]
+    fields = [list(classes)[at] for at in columns]
+    made: list[Made] = []
+
+    def add(sources: tuple[str, ...], eye: Sight | None, at: np.ndarray, seen: np.ndarray) -> None:
+        held = out[at]
+        train, valid = (
+            Examples(seen, np.flatnonzero(mine), labels[at][mine][:, columns])
+            for mine in (~held, held)
+        )
+        if not fields or not len(train.rows):
+            return
+        counts = [len(classes[name]) for name in fields]
+        heads, _ = train_heads(train, valid, counts, settings.heads, seed)
+        view = View(
+            sources,
+            dict(zip(fields, heads, strict=True)),
+            eye,
+            reading if TITLE in sources else None,
+        )
+        logits = {name: head.logits(seen[held]) for name, head in view.heads.items()}
+        made.append(Made(view, at[held], logits))
+        say(f"the view of {' and '.join(sources)} is fitted")
+
+    for source in (PICTURE, TITLE):
+        if source in vectors and len(there[source]):
+            add((source,), sight if source == PICTURE else None, there[source], vectors[source])
+    both = np.intersect1d(titled, rows.pictured)
+    if len(both) and sight is not None:
+        parts = [vectors[one][np.searchsorted(there[one], both)] for one in (PICTURE, TITLE)]
+        add((TITLE, PICTURE), sight, both, np.concatenate(parts, axis=1))
+    if (
+        fields
+        and sight is not None
+        and settings.tuned_from
+        and len(rows.pictured) >= settings.tuned_from
+    ):
+        chosen = {name: classes[name] for name in fields}
+        made.append(
+            tuned_view(
+                rows, sight, vectors[PICTURE], labels[:, columns], chosen, out, settings, seed, say
+            )
+        )
+    weights = {
+        name: {
+            "+".join(sources): weigh(made, name, labels[:, at], sources, out)
+            for sources in SITUATIONS
+        }
+        for at, name in enumerate(classes)
+    }
+    prior = {}
+    for at, (name, of) in enumerate(classes.items()):
+        known = labels[:, at][labels[:, at] >= 0]
+        prior[name] = np.bincount(known, minlength=len(of)) / max(len(known), 1)
+    return Attributes(classes, tuple(one.view for one in made), weights, prior)
+
+
+def tuned_view(
+    rows: Rows,
+    sight: Sight,
+    vectors: np.ndarray,
+    labels: np.ndarray,
+    classes: Mapping[str, list[str]],
+    out: np.ndarray,
+    settings: Settings,
+    seed: int,
+    say: Callable[[str], None],
+) -> Made:
+    """The view of a network that is tuned on the rows that are not `out`."""
+    held = out[rows.pictured]
+    mine = labels[rows.pictured]
+    top = vectors[:, sight.encoder.parts[-1]]
+    probes = []
+    for at, of in enumerate(classes.values()):
+        known = np.flatnonzero(~held & (mine[:, at] >= 0))
+        folds = np.zeros(len(known), np.int64)
+        probe, _ = fit_linear(top[known], mine[known, at], len(of), folds, [PROBE])
+        probes.append(probe)
+    chosen = np.flatnonzero(~held & (mine >= 0).any(1))
+    learned, heads = tuned_encoder(
+        sight.encoder, probes, rows.pictures, chosen, mine, settings.tuning, seed, spoken(say)
+    )
+    eye = Sight(learned, (), mirrored=True)
+    seen = eye.see(rows.pictures[held])
+    named = {
+        name: head.warmed(head.logits(seen), mine[held, at])
+        for at, (name, head) in enumerate(zip(classes, heads, strict=True))
+    }
+    view = View((PICTURE,), named, eye)
+    logits = {name: head.logits(seen) for name, head in named.items()}
+    return Made(view, rows.pictured[held], logits)
+
+
+def weigh(
+    made: Sequence[Made], name: str, truth: np.ndarray, sources: tuple[str, ...], out: np.ndarray
+) -> list[float]:
+    """The weight of each view for one field where just `sources` are there, from the held-out rows that have them."""
+    able = [
+        at
+        for at, one in enumerate(made)
+        if set(one.view.sources) <= set(sources) and name in one.view.heads
+    ]
+    weights = [0.0] * len(made)
+    if not able:
+        return weights
+    rows = np.flatnonzero(out & (truth >= 0))
+    for at in able:
+        rows = np.intersect1d(rows, made[at].rows)
+    logs = [log_softmax(made[at].logits[name][np.searchsorted(made[at].rows, rows)]) for at in able]
+    for at, weight in zip(able, pool_weights(logs, truth[rows]), strict=True):
+        weights[at] = weight
+    return weights
+
+
+def named_alike(titles: Sequence[str]) -> np.ndarray:
+    """A number for each title (n,): titles of the same letters share it; an empty one shares it with none."""
+    plain = [re.sub(r"[\W\d_]+", " ", title.lower()).strip() for title in titles]
+    known: dict[str, int] = {}
+    return np.array(
+        [known.setdefault(name, len(known)) if name else -1 - at for at, name in enumerate(plain)],
+        np.int64,
+    )

@@ -1,0 +1,222 @@
+"""Fine-tuning of a picture encoder end to end, for one field of labels or several.
+
+The classifier begins as the linear probe of the frozen features, so that the first steps do not spoil them; lower
+layers learn at lower rates, the lowest not at all; the weights are a moving average over the steps.
+Sources: Kumar et al. (2022), Fine-tuning can distort pretrained features; Howard and Ruder (2018), Universal language
+model fine-tuning (discriminative rates); Polyak and Juditsky (1992) (averaging).
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, TensorDataset
+
+from models.encoders.image import ImageEncoder, backbone
+from models.training import fit
+from models.vision.augmenting import augment, pasted
+from models.vision.finetuning_settings import Tuning
+from models.vision.linear import Linear
+
+WARM_UP = 0.15
+"""Share of the steps in which the rates rise."""
+LEAST_STEPS = 24
+
+
+class Tuned(pl.LightningModule):
+    """The network, one linear classifier a field on its pooled output, and the moving average of both."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        probes: list[Linear],
+        pictures: np.ndarray,
+        mean: list[float],
+        std: list[float],
+        tuning: Tuning,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.network, self.pictures, self.tuning = network, pictures, tuning
+        self.heads = nn.ModuleList(linear_layer(probe) for probe in probes)
+        self.drop = nn.Dropout(tuning.dropout)
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        self.draw = torch.Generator().manual_seed(seed)
+        self.averaged: dict[str, torch.Tensor] = {}
+        self.parts = parts_of(network)
+        for part in self.parts[: tuning.frozen]:
+            part.requires_grad_(False)
+
+    def forward(self, pictures: torch.Tensor) -> list[torch.Tensor]:
+        """(b, 3, s, s) in -1 to 1 to one (b, classes) a field."""
+        seen = ((pictures + 1) / 2 - self.mean) / self.std
+        pooled = self.drop(self.network(seen.contiguous(memory_format=torch.channels_last)))
+        return [head(pooled) for head in self.heads]
+
+    def train(self, mode: bool = True) -> "Tuned":
+        super().train(mode)
+        for part in self.parts[: self.tuning.frozen]:
+            part.eval()
+        return self
+
+    def training_step(self, batch: list[torch.Tensor], at: int) -> torch.Tensor:
+        rows, labels = batch
+        found = torch.from_numpy(self.pictures[rows.numpy()]).permute(0, 3, 1, 2)
+        seen = augment(found.float().div(127.5).sub(1), self.tuning.smallest, self.draw)
+        share = 1.0
+        other = None
+        if float(torch.rand(1, generator=self.draw)) < self.tuning.mixing:
+            seen, other, share = pasted(seen, self.draw)
+        logits = self(seen)
+        loss = share * self.cost(logits, labels)
+        if other is not None:
+            loss = loss + (1 - share) * self.cost(logits, labels[other])
+        self.log("train_loss", loss, on_epoch=True, on_step=False, batch_size=len(rows))
+        return loss
+
+    def cost(self, logits: list[torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
+        """Mean over the fields of the smoothed cross-entropy of labels (b, fields) that are known."""
+        total = logits[0].sum() * 0.0
+        for at, found in enumerate(logits):
+            known = labels[:, at] >= 0
+            if known.any():
+                total = total + functional.cross_entropy(
+                    found[known], labels[known, at], label_smoothing=self.tuning.smoothing
+                )
+        return total / len(logits)
+
+    def on_train_batch_end(self, outputs: object, batch: object, at: int) -> None:
+        steps = max(int(self.trainer.estimated_stepping_batches), 1)
+        reach = max(self.tuning.average * steps, 1.0)
+        # Early steps count little: the average never reaches back beyond a tenth of what was done.
+        keep = min(1 - 1 / reach, 1 - 1 / max(0.1 * (self.global_step + 1), 1.0))
+        for name, value in self.state_dict().items():
+            if not value.is_floating_point():
+                continue
+            if name not in self.averaged:
+                self.averaged[name] = value.clone()
+            else:
+                self.averaged[name].lerp_(value, 1 - keep)
+
+    def on_train_end(self) -> None:
+        self.load_state_dict(self.averaged, strict=False)
+
+    def configure_optimizers(self) -> dict:
+        tuning = self.tuning
+        groups = []
+        depth = len(self.parts)
+        for at, part in enumerate(self.parts):
+            rate = tuning.rate * tuning.layer_decay ** (depth - 1 - at)
+            groups += decayed(part, rate, tuning.decay)
+        groups += decayed(self.heads, tuning.rate, tuning.decay)
+        rates = [group["lr"] for group in groups]
+        optimizer = torch.optim.AdamW(groups)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer,
+            rates,
+            total_steps=max(int(self.trainer.estimated_stepping_batches), LEAST_STEPS),
+            pct_start=WARM_UP,
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+
+def decayed(part: nn.Module, rate: float, decay: float) -> list[dict]:
+    """Groups of parameters for an optimizer: matrices with weight decay, the others without."""
+    learned = [one for one in part.parameters() if one.requires_grad]
+    matrices = [one for one in learned if one.ndim > 1]
+    others = [one for one in learned if one.ndim <= 1]
+    return [
+        {"params": chosen, "lr": rate, "weight_decay": wanted}
+        for chosen, wanted in ((matrices, decay), (others, 0.0))
+        if chosen
+    ]
+
+
+def linear_layer(probe: Linear) -> nn.Linear:
+    """The layer that gives a linear classifier's logits, its standardisation within the weights."""
+    weights = probe.weights * probe.scale[:, None]
+    bias = probe.bias - probe.mean @ weights
+    layer = nn.Linear(*weights.shape)
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy((weights / probe.temperature).T.copy()))
+        layer.bias.copy_(torch.from_numpy(np.asarray(bias / probe.temperature, np.float32)))
+    return layer
+
+
+def parts_of(network: nn.Module) -> list[nn.Module]:
+    """A network's parts from the bottom: what comes before its blocks, each block, what comes after them."""
+    blocks = next(
+        (
+            getattr(network, name)
+            for name in ("blocks", "stages", "layers")
+            if hasattr(network, name)
+        ),
+        None,
+    )
+    if blocks is None:
+        return [network]
+    names = [name for name, _ in network.named_children()]
+    at = next(place for place, name in enumerate(names) if getattr(network, name) is blocks)
+    before = nn.ModuleList(getattr(network, name) for name in names[:at])
+    after = nn.ModuleList(getattr(network, name) for name in names[at + 1 :])
+    return [before, *blocks, after]
+
+
+def tuned_encoder(
+    encoder: ImageEncoder,
+    probes: list[Linear],
+    pictures: np.ndarray,
+    rows: np.ndarray,
+    labels: np.ndarray,
+    tuning: Tuning,
+    seed: int,
+    report: Callable[[float, str], None] = lambda done, what: None,
+) -> tuple[ImageEncoder, list[Linear]]:
+    """The encoder with weights learned from pictures (n, size, size, 3) uint8 at `rows`, and its classifiers.
+
+    labels (n, fields): -1 where not known. probes: a linear classifier a field over the encoder's pooled output.
+    The classifiers that come back are over the pooled output of the encoder that comes back; their temperature is 1.
+    """
+    config = encoder.config
+    network = backbone(config["name"], config["size"], None)
+    network.load_state_dict(
+        {
+            name: torch.from_numpy(value.astype(np.float32))
+            if value.dtype.kind == "f"
+            else torch.from_numpy(value)
+            for name, value in encoder.weights.items()
+        }
+    )
+    network = network.requires_grad_(True).to(memory_format=torch.channels_last)
+    torch.manual_seed(seed)
+    module = Tuned(network, probes, pictures, config["mean"], config["std"], tuning, seed)
+    module.train()
+    data = TensorDataset(torch.from_numpy(rows), torch.from_numpy(labels[rows]))
+    order = torch.Generator().manual_seed(seed)
+    batch = min(tuning.batch, len(rows))
+    loader = DataLoader(data, batch, shuffle=True, generator=order, drop_last=True)
+    epochs = int(np.clip(tuning.passes // max(len(rows), 1), 1, tuning.rounds))
+    fit(module, loader, epochs=epochs, seed=seed, report=report, clip=5.0)
+    weights = {name: value.numpy() for name, value in module.network.state_dict().items()}
+    learned = ImageEncoder.timm(
+        config["name"], weights, config["size"], config["mean"], config["std"]
+    )
+    width = module.heads[0].in_features
+    heads = [
+        Linear(
+            np.zeros(width, np.float32),
+            np.ones(width, np.float32),
+            head.weight.numpy().T.copy(),
+            head.bias.numpy().copy(),
+            np.ones(1, np.float32),
+        )
+        for head in module.heads
+    ]
+    return learned, heads

@@ -1,0 +1,168 @@
+"""A linear classifier over vectors: multinomial logistic regression, its strength and temperature by held-out folds."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from models.vision.head import TEMPERATURES, log_softmax
+
+LEAST = 10
+TENSORS = ("mean", "scale", "weights", "bias", "temperature")
+
+
+@dataclass(frozen=True)
+class Linear:
+    """mean, scale: (d,) of the inputs. weights (d, c), bias (c,). temperature: (1,)."""
+
+    mean: np.ndarray
+    scale: np.ndarray
+    weights: np.ndarray
+    bias: np.ndarray
+    temperature: np.ndarray
+
+    def logits(self, vectors: np.ndarray) -> np.ndarray:
+        """(n, d) to (n, c) float32, the temperature applied."""
+        seen = ((vectors - self.mean) * self.scale).astype(np.float32)
+        return ((seen @ self.weights + self.bias) / self.temperature).astype(np.float32)
+
+    def tensors(self, prefix: str = "") -> dict[str, np.ndarray]:
+        """Arrays for a bundle."""
+        return {prefix + name: np.asarray(getattr(self, name), np.float32) for name in TENSORS}
+
+    def warmed(self, logits: np.ndarray, labels: np.ndarray) -> "Linear":
+        """The classifier at the temperature that makes labels (n,) likeliest, from its logits (n, c); -1: not known."""
+        known = labels >= 0
+        warmth = temperature(logits[known], labels[known])
+        return replace(self, temperature=self.temperature * np.float32(warmth))
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, np.ndarray], prefix: str = "") -> "Linear":
+        """The classifier that `tensors` gave."""
+        return cls(**{name: tensors[prefix + name] for name in TENSORS})
+
+
+def standard(vectors: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and scale (d,) after which the chosen rows of vectors (n, d) have a length near 1."""
+    chosen = vectors[rows]
+    spread = chosen.std(0)
+    floor = 0.05 * float(spread.mean()) + 1e-6
+    return chosen.mean(0), (1.0 / ((spread + floor) * np.sqrt(vectors.shape[1]))).astype(np.float32)
+
+
+def logistic(
+    vectors: np.ndarray,
+    labels: np.ndarray,
+    classes: int,
+    strength: float,
+    start: np.ndarray | None = None,
+    steps: int = 60,
+) -> np.ndarray:
+    """Weights (d + 1, classes), the last row the bias, that minimise cross-entropy + |weights|² / (2 n strength).
+
+    vectors (n, d) float32; labels (n,). start: where to begin. By L-BFGS; the same call gives the same weights.
+    """
+    import torch
+    from torch.nn import functional
+
+    seen, truth = torch.from_numpy(np.ascontiguousarray(vectors)), torch.from_numpy(labels)
+    decay = 1.0 / (strength * max(len(labels), 1))
+    weights = torch.zeros(vectors.shape[1] + 1, classes)
+    if start is not None:
+        weights.copy_(torch.from_numpy(start))
+    weights.requires_grad_(True)
+    solver = torch.optim.LBFGS(
+        [weights],
+        max_iter=steps,
+        history_size=10,
+        tolerance_grad=1e-5,
+        tolerance_change=1e-7,
+        line_search_fn="strong_wolfe",
+    )
+
+    def cost() -> torch.Tensor:
+        solver.zero_grad()
+        loss = functional.cross_entropy(torch.addmm(weights[-1], seen, weights[:-1]), truth)
+        loss = loss + 0.5 * decay * (weights[:-1] ** 2).sum()
+        loss.backward()
+        return loss
+
+    solver.step(cost)
+    return weights.detach().numpy()
+
+
+def folds_of(groups: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """A fold from 0 for each row (n,), whole groups together, sizes alike; as many folds as groups at most."""
+    names, sizes = np.unique(groups, return_counts=True)
+    order = np.random.default_rng(seed).permutation(len(names))
+    order = order[np.argsort(-sizes[order], kind="stable")]
+    load = np.zeros(min(count, max(len(names), 1)))
+    fold = np.zeros(len(names), np.int64)
+    for at in order:
+        fold[at] = int(load.argmin())
+        load[fold[at]] += sizes[at]
+    return fold[np.searchsorted(names, groups)]
+
+
+def temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    """What logits (n, c) are to be divided by to make labels (n,) likeliest; 1 where there is no row."""
+    if not len(labels):
+        return 1.0
+    here = np.arange(len(labels))
+    costs = [-log_softmax(logits / t)[here, labels].mean() for t in TEMPERATURES]
+    return float(TEMPERATURES[int(np.argmin(costs))])
+
+
+def fit_linear(
+    vectors: np.ndarray,
+    labels: np.ndarray,
+    classes: int,
+    folds: np.ndarray,
+    strengths: Sequence[float],
+    kin: np.ndarray | None = None,
+    skipped: int | None = None,
+) -> tuple[Linear, np.ndarray]:
+    """The classifier with the strength that is best on held-out folds (n,), and held-out logits (n, classes).
+
+    The temperature is that of the held-out logits; where too few rows can be held out it is 1, and the strength the
+    middle one. skipped: a fold that is never held out. kin (m, d): further views of the same rows, m a multiple of n in
+    the same order: they train with their row's label, and are held out with it.
+    Strengths ascend; each begins where the one before ended, and a worse one ends the search.
+    """
+    views = vectors if kin is None else np.concatenate([vectors, kin])
+    times = len(views) // len(vectors)
+    mean, scale = standard(vectors, np.arange(len(vectors)))
+    seen = ((views - mean) * scale).astype(np.float32)
+    truth, place = np.tile(labels, times), np.tile(folds, times)
+    kept = [fold for fold in np.unique(folds) if fold != skipped and (folds != fold).any()]
+    # A held-out row whose class no other fold has tells nothing.
+    told = np.zeros(len(labels), bool)
+    for fold in kept:
+        out = folds == fold
+        told[out] = np.isin(labels[out], labels[~out])
+    if told.sum() < max(LEAST, 0.1 * len(labels)):
+        strength = strengths[len(strengths) // 2]
+        weights = logistic(seen, truth, classes, strength)
+        made = Linear(mean, scale, weights[:-1], weights[-1], np.ones(1, np.float32))
+        return made, seen[: len(labels)] @ weights[:-1] + weights[-1]
+    here = np.arange(int(told.sum()))
+    starts: dict[int, np.ndarray] = {}
+    best: tuple[float, float, np.ndarray] | None = None
+    for strength in strengths:
+        held = np.zeros((len(labels), classes), np.float32)
+        for fold in kept:
+            train = place != fold
+            start = starts.get(fold)
+            starts[fold] = logistic(seen[train], truth[train], classes, strength, start)
+            out = folds == fold
+            held[out] = seen[: len(labels)][out] @ starts[fold][:-1] + starts[fold][-1]
+        warmth = temperature(held[told], labels[told])
+        cost = -log_softmax(held[told] / warmth)[here, labels[told]].mean()
+        if best is not None and cost > best[0]:
+            break
+        best = (cost, strength, held)
+    _, strength, held = best
+    weights = logistic(seen, truth, classes, strength)
+    warmth = temperature(held[told], labels[told])
+    made = Linear(mean, scale, weights[:-1], weights[-1], np.array([warmth], np.float32))
+    return made, held

@@ -1,0 +1,168 @@
+"""Fitting of a recogniser: classifiers on frozen features and, where there are enough pictures, a tuned network."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from models.encoders.image import ImageEncoder
+from models.vision.attributes import pool_weights
+from models.vision.augmenting import augmented
+from models.vision.families import families
+from models.vision.finetuning import tuned_encoder
+from models.vision.finetuning_settings import Tuning
+from models.vision.head import log_softmax
+from models.vision.head_training import Examples, train_heads
+from models.vision.head_training import Settings as HeadSettings
+from models.vision.linear import Linear, fit_linear, folds_of
+from models.vision.progress import spoken
+from models.vision.recognition import Expert, Recognition
+from models.vision.sight import Sight
+
+PROBED = 3_000_000_000
+"""Numbers of the vectors times classes up to which a probe is fitted."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """strengths: of the linear probe, ascending. alike: see `families`. folds: parts of which one is held out.
+
+    copies: changed copies of each picture, at most, beside which the probe learns from few pictures; enough: pictures
+    of which no more are made. heads: of the classifier beside the probe. tuned_from: pictures a class, in the mean,
+    from which there is that classifier and the network is tuned; 0: never.
+    """
+
+    strengths: Sequence[float]
+    alike: float
+    folds: int
+    copies: int
+    enough: int
+    tuned_from: float
+    heads: HeadSettings
+    tuning: Tuning
+
+
+def fit(
+    pictures: np.ndarray,
+    labels: Sequence[str],
+    encoder: ImageEncoder,
+    settings: Settings,
+    seed: int,
+    say: Callable[[str], None] = lambda text: None,
+) -> Recognition:
+    """The recogniser of pictures (n, size, size, 3) uint8 with their labels (n,).
+
+    encoder: of several layers. What is chosen (strength, temperature, weights) is chosen on rows held out with
+    everything that looks like them.
+    """
+    classes = sorted(set(labels))
+    place = {name: at for at, name in enumerate(classes)}
+    truth = np.array([place[label] for label in labels], np.int64)
+    shares = np.bincount(truth, minlength=len(classes)) / len(truth)
+    sight = Sight(encoder, ("colours",), mirrored=True)
+    vectors = sight.see(pictures)
+    groups = families(vectors, settings.alike)
+    folds = folds_of(groups, settings.folds, seed)
+    say(f"{len(labels)} pictures of {len(classes)} classes in {len(np.unique(groups))} families")
+    many = settings.tuned_from and len(labels) >= settings.tuned_from * len(classes)
+    if not many or folds.max() == 0 or len(classes) < 2:
+        experts = [_from_few(sight, pictures, vectors, truth, len(classes), folds, settings, seed)]
+    else:
+        # The last fold is that of the smallest families.
+        out = folds == folds.max()
+        experts = _from_many(
+            sight, pictures, vectors, truth, len(classes), out, settings, seed, say
+        )
+    return Recognition(classes, tuple(experts), shares.astype(np.float32))
+
+
+def _from_few(
+    sight: Sight,
+    pictures: np.ndarray,
+    vectors: np.ndarray,
+    truth: np.ndarray,
+    classes: int,
+    folds: np.ndarray,
+    settings: Settings,
+    seed: int,
+) -> Expert:
+    """A linear probe that learns from changed copies, too."""
+    copies = min(settings.copies, -(-settings.enough // len(truth)) - 1)
+    kin = [
+        sight.see(augmented(pictures, settings.tuning.smallest, seed + at)) for at in range(copies)
+    ]
+    seen = np.concatenate(kin) if kin else None
+    probe, _ = fit_linear(vectors, truth, classes, folds, settings.strengths, seen)
+    return Expert(sight, probe)
+
+
+def _from_many(
+    sight: Sight,
+    pictures: np.ndarray,
+    vectors: np.ndarray,
+    truth: np.ndarray,
+    classes: int,
+    out: np.ndarray,
+    settings: Settings,
+    seed: int,
+    say: Callable[[str], None],
+) -> list[Expert]:
+    """A linear probe, a classifier with a hidden layer and a tuned network, weighed on the rows that are `out` (n,)."""
+    found: list[tuple[str, Expert, np.ndarray]] = []
+    if vectors.size * classes <= PROBED:
+        probe, held = fit_linear(
+            vectors, truth, classes, np.where(out, 0, -1), settings.strengths, skipped=-1
+        )
+        found.append(("the probe", Expert(sight, probe), held[out] / probe.temperature))
+    train, valid = (
+        Examples(vectors, np.flatnonzero(rows), truth[rows][:, None]) for rows in (~out, out)
+    )
+    heads, _ = train_heads(train, valid, [classes], settings.heads, seed)
+    found.append(("the classifier", Expert(sight, heads[0]), heads[0].logits(vectors[out])))
+    if sight.encoder.learned and settings.tuning.passes:
+        learned, head = tune(
+            pictures, vectors, truth, classes, out, sight.encoder, settings, seed, say
+        )
+        eye = Sight(learned, (), mirrored=True)
+        seen = eye.see(pictures[out])
+        head = head.warmed(head.logits(seen), truth[out])
+        found.append(("the tuned network", Expert(eye, head), head.logits(seen)))
+    weights = pool_weights([log_softmax(logits) for _, _, logits in found], truth[out])
+    for (name, _, logits), weight in zip(found, weights, strict=True):
+        right = float((logits.argmax(1) == truth[out]).mean())
+        say(f"{name}: {right:.3f} of {int(out.sum())} held-out pictures, weight {weight:.2f}")
+    return [
+        replace(expert, weight=weight)
+        for (_, expert, _), weight in zip(found, weights, strict=True)
+        if weight > 0
+    ]
+
+
+def tune(
+    pictures: np.ndarray,
+    vectors: np.ndarray,
+    truth: np.ndarray,
+    classes: int,
+    out: np.ndarray,
+    encoder: ImageEncoder,
+    settings: Settings,
+    seed: int,
+    say: Callable[[str], None],
+) -> tuple[ImageEncoder, Linear]:
+    """The network tuned on the rows that are not `out` (n,), and its classifier."""
+    rows = np.flatnonzero(~out)
+    top = vectors[:, encoder.parts[-1]]
+    probe, _ = fit_linear(
+        top[rows], truth[rows], classes, np.zeros(len(rows), np.int64), settings.strengths[:1]
+    )
+    (learned, heads) = tuned_encoder(
+        encoder,
+        [probe],
+        pictures,
+        rows,
+        truth[:, None],
+        settings.tuning,
+        seed,
+        spoken(say),
+    )
+    return learned, heads[0]

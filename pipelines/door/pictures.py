@@ -1,0 +1,162 @@
+"""Pictures that a file lists by id and path: read and decoded block by block, in bounded memory."""
+
+import stat
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from models.encoders.image import Undecodable, decode
+from pipelines.door import files
+
+MAX_BYTES = 64 * 1024 * 1024
+"""A larger file is not read."""
+BLOCK = 64
+TOLD = 20
+"""So many bad pictures are told one by one; the rest are counted."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The rows of one file. paths: absolute, whether or not something is there."""
+
+    source: Path
+    table: pa.Table
+    ids: list[str]
+    paths: list[Path]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def column(self, name: str) -> list[str]:
+        """The column's cells as texts; an empty text where the cell or the column is not there."""
+        if name not in self.table.column_names:
+            return [""] * len(self)
+        return [cell or "" for cell in self.table[name].to_pylist()]
+
+
+def listed(path: Path, required: Mapping[str, pa.DataType] = {}) -> Listing:
+    """The file's pictures. Paths are relative to the file's folder, or absolute. Raises `BadData`."""
+    table = files.read(path, {"id": pa.string(), "path": pa.string(), **required})
+    folder = path.resolve().parent
+    paths = [folder / cell for cell in table["path"].to_pylist()]
+    return Listing(path, table, table["id"].to_pylist(), paths)
+
+
+def content(path: Path) -> bytes:
+    """The file's bytes. Raises `Undecodable` for what is no plain file, or is too large."""
+    try:
+        state = path.stat()
+        if not stat.S_ISREG(state.st_mode):
+            raise Undecodable("no plain file")
+        if state.st_size > MAX_BYTES:
+            raise Undecodable(f"{state.st_size:,} bytes, more than {MAX_BYTES:,}")
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        if isinstance(error, Undecodable):
+            raise
+        raise Undecodable(str(error)) from None
+
+
+def blocks(
+    listing: Listing, size: int, say: Callable[[str], None], block: int = BLOCK
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Pictures as (b, size, size, 3) uint8 and which of them could be read (b,), in the listing's order.
+
+    What can't be read is black, and told by `say`. The next block is decoded while one is worked on.
+    """
+    told = Told(listing, say)
+
+    def load(start: int) -> tuple[np.ndarray, np.ndarray]:
+        paths = listing.paths[start : start + block]
+        found = np.zeros((len(paths), size, size, 3), np.uint8)
+        good = np.ones(len(paths), bool)
+        for at, path in enumerate(paths):
+            try:
+                found[at] = decode(content(path), size)
+            except Undecodable as error:
+                good[at] = False
+                told.add(start + at, str(error))
+        return found, good
+
+    starts = range(0, len(listing), block)
+    with ThreadPoolExecutor(1) as ahead:
+        coming = ahead.submit(load, 0) if len(starts) else None
+        for start in starts:
+            ready = coming.result()
+            if start + block < len(listing):
+                coming = ahead.submit(load, start + block)
+            yield ready
+    told.close()
+
+
+class Told:
+    """Tells what could not be read: the first few with their cause, then the number."""
+
+    def __init__(self, listing: Listing, say: Callable[[str], None]) -> None:
+        self.listing, self.say, self.count = listing, say, 0
+
+    def add(self, row: int, cause: str) -> None:
+        self.count += 1
+        if self.count <= TOLD:
+            name = f"{self.listing.source}, row {row + 1}, id {self.listing.ids[row]}"
+            self.say(f"{name}: the picture can't be read ({cause})")
+
+    def close(self) -> None:
+        if self.count > TOLD:
+            self.say(f"{self.listing.source}: {self.count:,} pictures can't be read in all")
+
+
+def gathered(
+    listing: Listing, size: int, say: Callable[[str], None], folder: Path
+) -> tuple[np.ndarray, np.ndarray]:
+    """All pictures as (n, size, size, 3) uint8 in a file of `folder`, mapped into memory, and which are good (n,)."""
+    count = len(listing)
+    shape = (max(count, 1), size, size, 3)
+    kept = np.memmap(folder / f"{listing.source.stem}-{size}.uint8", np.uint8, "w+", shape=shape)
+    good = np.zeros(count, bool)
+    at = 0
+    for found, fine in blocks(listing, size, say):
+        kept[at : at + len(found)] = found
+        good[at : at + len(found)] = fine
+        at += len(found)
+    return kept[:count], good
+
+
+def pairs(rows: Sequence[Sequence[tuple[str, float]]]) -> pa.Array:
+    """Lists of [text, number], as JSON lines show them; the numbers rounded to six places."""
+    flat = [pair for row in rows for pair in row]
+    count = len(flat)
+    kinds = pa.array([0, 1] * count, pa.int8())
+    places = pa.array([at for at in range(count) for _ in range(2)], pa.int32())
+    texts = pa.array([text for text, _ in flat], pa.string())
+    numbers = pa.array([round(float(number), 6) for _, number in flat], pa.float64())
+    mixed = pa.UnionArray.from_dense(kinds, places, [texts, numbers])
+    each = pa.ListArray.from_arrays(pa.array(range(0, 2 * count + 1, 2), pa.int32()), mixed)
+    ends = [0]
+    for row in rows:
+        ends.append(ends[-1] + len(row))
+    return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), each)
+
+
+def fitting_size(listing: Listing, sizes: Sequence[int]) -> int:
+    """The first of `sizes`, which ascend, that is not smaller than the pictures usually are; else the last."""
+    side = usual_side(listing)
+    return next((size for size in sizes if size >= side), sizes[-1])
+
+
+def usual_side(listing: Listing, sample: int = 64) -> int:
+    """The median of the longer sides of evenly chosen pictures, in pixels; 0 where none can be opened."""
+    from models.encoders.image import dimensions
+
+    sides = []
+    for row in np.unique(np.linspace(0, max(len(listing) - 1, 0), sample).astype(int)):
+        if row < len(listing):
+            try:
+                sides.append(max(dimensions(content(listing.paths[row]))))
+            except Undecodable:
+                continue
+    return int(np.median(sides)) if sides else 0

@@ -1,0 +1,80 @@
+"""Settings that the verbs on pictures share."""
+
+from typing import TYPE_CHECKING, TypeVar
+
+from pipelines.door.verb import Asked
+from pipelines.harness import Params
+
+if TYPE_CHECKING:
+    from models.encoders.image import ImageEncoder
+    from models.vision.finetuning_settings import Tuning
+    from models.vision.head_training import Settings as HeadSettings
+
+P = TypeVar("P", bound=Params)
+
+
+class SightParams(Params):
+    """encoder, layers: see `pipelines.encoders`. sizes: sides in pixels to choose from, ascending."""
+
+    encoder: str
+    layers: list[int]
+    sizes: list[int]
+
+    def image_encoder(self, size: int, asked: Asked) -> "ImageEncoder":
+        """The encoder for pictures of `size` pixels a side."""
+        from pipelines.door import encoders
+        from pipelines.encoders import image_encoder
+
+        folder = encoders.folder("image", asked) if self.encoder == "package" else None
+        return image_encoder(self.encoder, folder, size, self.layers)
+
+
+class LearningParams(SightParams):
+    """hidden to mixup: see `head_training.Settings`. Those that follow: see `finetuning_settings.Tuning`."""
+
+    hidden: int
+    epochs: int
+    head_batch: int
+    head_rate: float
+    head_decay: float
+    head_dropout: float
+    mixup: float
+    passes: int
+    rounds: int
+    batch: int
+    rate: float
+    layer_decay: float
+    decay: float
+    dropout: float
+    smoothing: float
+    frozen: int
+    smallest: float
+    mixing: float
+    average: float
+
+    def heads(self) -> "HeadSettings":
+        """Of classifiers over frozen features."""
+        from models.vision.head_training import Settings
+
+        return Settings(
+            self.hidden,
+            self.epochs,
+            self.head_batch,
+            self.head_rate,
+            self.head_decay,
+            self.head_dropout,
+            self.mixup,
+        )
+
+    def tuning(self) -> "Tuning":
+        """Of the whole network."""
+        from models.vision.finetuning_settings import Tuning
+
+        return Tuning(**self.model_dump(include=set(Tuning.__dataclass_fields__)))
+
+
+def params_of(asked: Asked, name: str, kind: type[P]) -> P:
+    """The section `name` of `params.yaml` for the asked profile."""
+    from pipelines.harness.params import read_params, section
+
+    return section({**read_params(asked.root), "profile": asked.profile}, name, kind)

@@ -1,0 +1,258 @@
+"""`answer`: questions about items answered by a part of one of their reviews, or not at all."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from pipelines.door.verb import Asked, File, Verb
+from pipelines.harness import BadData, Params
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from models.language.answers import Answers, Review
+    from models.language.quoting import Quoter
+
+SECTION = "door-answer"
+NONE = {"package": -5.0, "overlap": 0.2}
+"""What the cross-encoder says, untrained, of a sentence that just answers: below it there is no answer."""
+
+
+class DoorAnswerParams(Params):
+    """max_tokens, candidates, encoder, reranker: as of the answers stage, for what is answered without training.
+
+    fewest: marked questions from which on a reader is trained. depth: layers of what
+    it starts from, by the language; all 0: none is trained. frozen, limit, epochs, batch, rate: see `ReaderSettings`.
+    held, reviews_read: see `Settings` of `quoting_training`.
+    """
+
+    encoder: str
+    reranker: str
+    max_tokens: int
+    candidates: int
+    fewest: int
+    depth: dict[str, int]
+    frozen: int
+    limit: int
+    epochs: int
+    batch: int
+    rate: float
+    held: float
+    reviews_read: int
+
+
+@dataclass(frozen=True)
+class Answerer:
+    """The fitted model, and the type of the reviews' ids."""
+
+    model: "Answers | Quoter"
+    review_type: pa.DataType
+
+
+def fit(asked: Asked) -> Answerer:
+    import torch
+
+    from models.language.quoting_training import merged
+    from pipelines.harness.params import read_params, section
+
+    torch.set_num_threads(asked.threads)
+    document = {**read_params(asked.root), "profile": asked.profile}
+    params = section(document, SECTION, DoorAnswerParams)
+    library, review_type = read_reviews(asked)
+    asked.say(f"{sum(map(len, library.values()))} reviews of {len(library)} items")
+    questions = []
+    if "train" in asked.files:
+        table = read_questions(asked, "train")
+        marked = marks(asked, table, library)
+        kept = [row for row, mark in enumerate(marked) if mark is not None]
+        table = table.iloc[kept]
+        questions = merged(
+            table["item"].tolist(), table["question"].tolist(), [marked[row] for row in kept]
+        )
+    answered = sum(bool(one.spans) for one in questions)
+    if (
+        any(params.depth.values())
+        and len(questions) >= params.fewest
+        and answered >= params.fewest // 4
+    ):
+        return Answerer(trained(asked, params, library, questions), review_type)
+    if questions:
+        asked.say(f"{len(questions)} questions are marked: too few for training a reader")
+    return Answerer(untrained(asked, params, library), review_type)
+
+
+def trained(asked: Asked, params: DoorAnswerParams, library: Any, questions: list[Any]) -> "Quoter":
+    from models.language.quoting_training import Settings
+    from models.language.quoting_training import fit as fit_quoter
+    from models.language.reader_training import Settings as ReaderSettings
+    from pipelines.capabilities.answers import f1
+    from pipelines.door.encoders import folder
+    from pipelines.weights import packed_encoder
+
+    texts = [one.question for one in questions]
+    name = "reranker" if mostly_ascii(texts) else "multilingual"
+    encoder = packed_encoder(name, folder(name, asked), params.depth[name], params.limit)
+    reader = ReaderSettings(params.frozen, params.epochs, params.batch, params.rate, params.limit)
+    settings = Settings(reader, params.held, params.reviews_read)
+    return fit_quoter(library, questions, encoder, settings, f1, asked.seed, asked.say)
+
+
+def mostly_ascii(texts: list[str]) -> bool:
+    """Whether questions are in plain Latin letters."""
+    whole = "".join(texts)
+    return sum(sign.isascii() for sign in whole) >= 0.95 * len(whole)
+
+
+def untrained(asked: Asked, params: DoorAnswerParams, library: Any) -> "Answers":
+    """Sentences found by words and meaning, weighed by the packaged cross-encoder as it is."""
+    from models.language.answers import Answers, Scorer
+    from pipelines.door.encoders import folder
+    from pipelines.encoders import reranker, text_encoder
+
+    packaged = {
+        name: folder(name, asked) if made == "package" else None
+        for name, made in (("text", params.encoder), ("reranker", params.reranker))
+    }
+    model = Answers.untrained(
+        library,
+        text_encoder(params.encoder, packaged["text"]),
+        reranker(params.reranker, packaged["reranker"], params.max_tokens),
+        params.candidates,
+    )
+    model.scorer = Scorer.plain(NONE[params.reranker])
+    return model
+
+
+def read_reviews(asked: Asked) -> tuple[dict[str, list["Review"]], pa.DataType]:
+    """Item to its reviews, and the type of their ids. Raises `BadData` where an id comes with two texts."""
+    from models.language.answers import Review
+    from pipelines.door import files
+
+    path = asked.files["reviews"]
+    table = files.read(path, {}, {"text": pa.string()})
+    need(path, table, ("review_id", "item", "text"))
+    library: dict[str, list[Review]] = {}
+    seen: set[tuple[str, str]] = set()
+    names = [str(name) for name in table["review_id"].to_pylist()]
+    items = [str(item) for item in table["item"].to_pylist()]
+    for name, item, text in zip(names, items, table["text"].fill_null("").to_pylist(), strict=True):
+        if (item, name) not in seen:
+            seen.add((item, name))
+            library.setdefault(item, []).append(Review(name, text))
+    return library, table.schema.field("review_id").type
+
+
+def read_questions(asked: Asked, flag: str) -> "pd.DataFrame":
+    """id, question, item, and of marked ones answer, review_id, start, end."""
+    import pandas as pd
+
+    from pipelines.door import files
+
+    path = asked.files[flag]
+    optional = {
+        "question": pa.string(),
+        "answer": pa.string(),
+        "start": pa.int64(),
+        "end": pa.int64(),
+    }
+    table = files.read(path, {}, optional)
+    need(path, table, ("id", "question"))
+    columns = {"id": table["id"], "question": table["question"].fill_null("")}
+    found = pd.DataFrame({name: column.to_pylist() for name, column in columns.items()})
+    for name in ("item", "review_id", "answer"):
+        values = table[name].to_pylist() if name in table.column_names else [None] * len(found)
+        found[name] = ["" if value is None else str(value) for value in values]
+    for name in ("start", "end"):
+        values = table[name].to_pylist() if name in table.column_names else [None] * len(found)
+        found[name] = [-1 if value is None else value for value in values]
+    found.attrs["id"] = table.schema.field("id").type
+    return found
+
+
+def need(path: Any, table: pa.Table, names: tuple[str, ...]) -> None:
+    """Raise `BadData` for a column that is not there, or an id that is empty."""
+    for name in names:
+        if name not in table.column_names:
+            raise BadData(
+                f"{path}: column {name!r} is missing; the file has: {', '.join(table.column_names)}"
+            )
+        if name in ("id", "review_id") and table[name].null_count:
+            row = table[name].to_pylist().index(None) + 1
+            raise BadData(f"{path}, column {name}, row {row}: there is no value; fill it in")
+
+
+def marks(asked: Asked, questions: "pd.DataFrame", library: dict[str, list["Review"]]) -> list[Any]:
+    """Where the answers are marked; None for a mark that is no part of a review of the item, which is told."""
+    from models.language.answers_training import Marked
+
+    texts = {
+        (item, review.review_id): review.text
+        for item, reviews in library.items()
+        for review in reviews
+    }
+    found: list[Marked | None] = []
+    for line in questions.itertuples():
+        if not line.answer and not line.review_id:
+            found.append(Marked(None, 0, 0))
+            continue
+        text = texts.get((line.item, line.review_id), "")
+        start, end = line.start, line.end
+        if line.answer and text[max(start, 0) : max(end, 0)] != line.answer:
+            start = text.find(line.answer)
+            end = start + len(line.answer)
+        marked = Marked(line.review_id, start, end)
+        found.append(marked if 0 <= start < end <= len(text) else None)
+    strange = [row for row, mark in enumerate(found, start=1) if mark is None]
+    if strange:
+        asked.say(
+            f"{asked.files['train']}: the answers of {len(strange)} rows are no part of a review of their item, the "
+            f"first in row {strange[0]} (count characters from 0, the end not included); they are left out"
+        )
+    if len(strange) == len(found):
+        raise BadData(f"{asked.files['train']}: no row's answer is part of a review of its item")
+    return found
+
+
+def predict(answerer: Answerer, asked: Asked) -> Iterator[pa.RecordBatch]:
+    import pandas as pd
+
+    questions = read_questions(asked, "test")
+    if not len(questions):
+        return
+    frame = pd.DataFrame({"item_id": questions["item"], "question": questions["question"]})
+    found = answerer.model.predict(frame)
+    told = answerer.review_type
+
+    def ids(names: list[str]) -> list[Any]:
+        return [name if pa.types.is_string(told) else int(name) if name else None for name in names]
+
+    yield pa.record_batch(
+        {
+            "id": pa.array(questions["id"].tolist(), questions.attrs["id"]),
+            "answer": pa.array(found["answer"].tolist(), pa.string()),
+            "review_id": pa.array(ids(found["review_id"].tolist()), told),
+            "start": pa.array(found["start"].clip(lower=0).tolist(), pa.int64()),
+            "end": pa.array(found["end"].clip(lower=0).tolist(), pa.int64()),
+            "conf": pa.array(found["confidence"].round(6).tolist(), pa.float64()),
+            "reviews": pa.array([ids(names) for names in found["reviews"]], pa.list_(told)),
+        }
+    )
+
+
+VERB = Verb(
+    summary="Answer questions about items by quoting their reviews, or say that they hold no answer.",
+    files=(
+        File("reviews", "review_id, item, text"),
+        File("test", "id, question, item"),
+        File(
+            "train",
+            "id, question, item, answer, review_id, start, end (characters of the review's text; all empty: no answer)",
+            required=False,
+        ),
+    ),
+    writes="id, answer (a part of the review's text; empty: none), review_id, start, end, conf, reviews (best first)",
+    fit=fit,
+    predict=predict,
+)

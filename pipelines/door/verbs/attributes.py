@@ -1,0 +1,122 @@
+"""`attributes`: fields of products from picture and title, learned from a catalogue that knows some."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from pipelines.door.seeing import LearningParams, params_of
+from pipelines.door.verb import Asked, File, Option, Verb
+from pipelines.harness import BadConfig, BadData
+
+if TYPE_CHECKING:
+    from models.vision.attributes import Attributes
+
+SECTION = "door-attributes"
+
+
+class DoorAttributesParams(LearningParams):
+    """text: see `pipelines.encoders`. Others: see `models.vision.attributes_training.Settings`."""
+
+    text: str
+    alike: float
+    grams: int
+    tuned_from: int
+
+
+def fit(asked: Asked) -> "Attributes":
+    import numpy as np
+
+    from models.vision.attributes_training import Rows, Settings
+    from models.vision.attributes_training import fit as fit_attributes
+    from pipelines.door import encoders, pictures
+    from pipelines.encoders import text_encoder
+
+    params = params_of(asked, SECTION, DoorAttributesParams)
+    listing = pictures.listed(asked.files["train"])
+    values = {name: listing.column(name) for name in fields_of(asked, listing)}
+    if not any(cell for cells in values.values() for cell in cells):
+        raise BadData(f"{listing.source}: no cell of {', '.join(values)} is filled")
+    size = pictures.fitting_size(listing, params.sizes)
+    image = params.image_encoder(size, asked)
+    text = text_encoder(
+        params.text, encoders.folder("text", asked) if params.text == "package" else None
+    )
+    settings = Settings(
+        params.heads(), params.alike, params.grams, params.tuned_from, params.tuning()
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        seen, good = pictures.gathered(listing, image.size, asked.say, Path(scratch))
+        rows = Rows(
+            listing.column("title"),
+            seen if good.all() else seen[good],
+            np.flatnonzero(good),
+            values,
+        )
+        if not len(rows.pictured) and not any(rows.titles):
+            raise BadData(f"{listing.source}: no row has a picture that can be read, or a title")
+        return fit_attributes(rows, image, text, settings, asked.seed, asked.say)
+
+
+def fields_of(asked: Asked, listing: "object") -> list[str]:
+    """The asked columns. Raises `BadConfig` for none or one twice, `BadData` for one that the file lacks."""
+    fields = [name.strip() for name in asked.options["fields"].split(",") if name.strip()]
+    if not fields or len(set(fields)) != len(fields):
+        raise BadConfig(f"--fields {asked.options['fields']!r}: name each column once, such as a,b")
+    for name in fields:
+        if name not in listing.table.column_names:
+            known = ", ".join(listing.table.column_names)
+            raise BadData(f"{listing.source}: column {name!r} is missing; the file has: {known}")
+    return fields
+
+
+def predict(model: "Attributes", asked: Asked) -> Iterator[pa.RecordBatch]:
+    import numpy as np
+    import pandas as pd
+
+    from pipelines.door import pictures
+
+    listing = pictures.listed(asked.files["test"])
+    titles = listing.column("title")
+    at = 0
+    for seen, good in pictures.blocks(listing, model.size or 32, asked.say):
+        frame = pd.DataFrame({"title": titles[at : at + len(seen)]})
+        pictured = np.flatnonzero(good) if model.size else np.zeros(0, np.int64)
+        found = model.of_parts(frame, seen[pictured], pictured)
+        best = {name: shares.argmax(1) for name, (shares, _) in found.items()}
+        columns: dict[str, list[pa.Array]] = {"pred": [], "conf": []}
+        for name, (shares, _) in found.items():
+            known = model.classes[name]
+            columns["pred"].append(
+                pa.array([known[one] if known else None for one in best[name]], pa.string())
+            )
+            columns["conf"].append(
+                pa.array(shares.max(1).round(6) if known else np.zeros(len(seen)), pa.float64())
+            )
+        names = list(found)
+        yield pa.record_batch(
+            {
+                "id": pa.array(listing.ids[at : at + len(seen)], pa.string()),
+                "pred": pa.StructArray.from_arrays(columns["pred"], names),
+                "conf": pa.StructArray.from_arrays(columns["conf"], names),
+            }
+        )
+        at += len(seen)
+
+
+VERB = Verb(
+    summary="Fill in fields of products from picture and title, by products whose fields a file shows.",
+    files=(
+        File(
+            "train",
+            "id, path (relative to the file's folder, or absolute), [title], a column a field; cells may be empty",
+        ),
+        File("test", "id, path, [title]"),
+    ),
+    writes="id, pred {field: value}, conf {field: its probability}",
+    fit=fit,
+    predict=predict,
+    options=(Option("fields", "the columns of train to learn, such as a,b,c"),),
+)

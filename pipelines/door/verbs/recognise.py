@@ -1,0 +1,107 @@
+"""`recognise`: the class of each picture, learned from labelled ones."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from pipelines.door.seeing import LearningParams, params_of
+from pipelines.door.verb import Asked, File, Option, Verb
+from pipelines.harness import BadData
+
+if TYPE_CHECKING:
+    from models.vision.recognition import Recognition
+
+SECTION = "door-recognise"
+
+
+class DoorRecogniseParams(LearningParams):
+    """top: labels that are listed. Others: see `models.vision.recognition_training.Settings`."""
+
+    top: int
+    strengths: list[float]
+    alike: float
+    folds: int
+    copies: int
+    enough: int
+    tuned_from: float
+
+
+def fit(asked: Asked) -> "Recognition":
+    import numpy as np
+
+    from models.vision.recognition_training import Settings
+    from models.vision.recognition_training import fit as fit_recognition
+    from pipelines.door import pictures
+
+    params = params_of(asked, SECTION, DoorRecogniseParams)
+    field = asked.options["field"]
+    listing = pictures.listed(asked.files["train"], {field: pa.string()})
+    size = pictures.fitting_size(listing, params.sizes)
+    encoder = params.image_encoder(size, asked)
+    with tempfile.TemporaryDirectory() as scratch:
+        seen, good = pictures.gathered(listing, encoder.size, asked.say, Path(scratch))
+        labels = np.asarray(listing.column(field), dtype=object)
+        kept = np.flatnonzero(good & (labels != ""))
+        if not len(kept):
+            raise BadData(
+                f"{listing.source}: no row has both a picture that can be read and a value in {field!r}"
+            )
+        asked.say(f"looking at pictures of {encoder.size} pixels a side")
+        settings = Settings(
+            params.strengths,
+            params.alike,
+            params.folds,
+            params.copies,
+            params.enough,
+            params.tuned_from,
+            params.heads(),
+            params.tuning(),
+        )
+        return fit_recognition(
+            seen if len(kept) == len(seen) else seen[kept],
+            labels[kept].tolist(),
+            encoder,
+            settings,
+            asked.seed,
+            asked.say,
+        )
+
+
+def predict(model: "Recognition", asked: Asked) -> Iterator[pa.RecordBatch]:
+    import numpy as np
+
+    from pipelines.door import pictures
+
+    top = params_of(asked, SECTION, DoorRecogniseParams).top
+    listing = pictures.listed(asked.files["test"])
+    at = 0
+    for seen, good in pictures.blocks(listing, model.size, asked.say):
+        found = np.tile(model.prior, (len(seen), 1))
+        if good.any():
+            found[good] = model.of_arrays(seen[good])
+        ranked = model.ranked(found, top)
+        yield pa.record_batch(
+            {
+                "id": pa.array(listing.ids[at : at + len(seen)], pa.string()),
+                "pred": [row[0][0] for row in ranked],
+                "conf": [round(row[0][1], 6) for row in ranked],
+                "topk": pictures.pairs(ranked),
+            }
+        )
+        at += len(seen)
+
+
+VERB = Verb(
+    summary="Recognise what pictures show, by labels that a file shows.",
+    files=(
+        File("train", "id, path (relative to the file's folder, or absolute), the label's column"),
+        File("test", "id, path"),
+    ),
+    writes="id, pred (the label), conf (its probability), topk ([[label, probability], …] best first)",
+    fit=fit,
+    predict=predict,
+    options=(Option("field", "the column of train that holds the label"),),
+)

@@ -1,0 +1,118 @@
+"""`recommend`: lists of items for every user of a log of events."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from pipelines.door.verb import Asked, File, Option, Verb
+from pipelines.harness import BadConfig
+
+if TYPE_CHECKING:
+    from models.recommenders.base import Recommender
+    from models.recommenders.events import Events
+
+EVENTS = (
+    "user, item (texts or whole numbers), ts (a time, a date, or seconds since 1970) or pos (the order of each user's "
+    "events alone); [event (view, cart, purchase, ...), value, price]. With both ts and pos, pos orders what ts ties"
+)
+PURCHASE = "purchase"
+
+
+@dataclass(frozen=True)
+class Lister:
+    """A fitted recommender, for whom it lists, and how ids are written."""
+
+    model: "Recommender"
+    listed: "Events"
+    allowed: Any
+    user_type: pa.DataType
+    item_type: pa.DataType
+
+
+def fit(asked: Asked) -> Lister:
+    from models.recommenders.auto import fit_auto
+    from models.recommenders.registry import RECOMMENDERS
+    from pipelines.door.shop import read_shop, settings
+
+    name = asked.options["recommender"]
+    if name != "auto" and name not in RECOMMENDERS:
+        raise BadConfig(f"--recommender {name}: known are auto, {', '.join(RECOMMENDERS)}")
+    if asked.options["k"] < 1:
+        raise BadConfig(f"--k {asked.options['k']}: a list has at least one item")
+    shop = read_shop(asked)
+    model = fit_auto(
+        shop.events,
+        shop.catalogue,
+        shop.protocol,
+        settings(asked),
+        again=asked.options["allow-seen"],
+        allowed=shop.allowed,
+        names=None if name == "auto" else [name],
+        seed=asked.seed,
+        threads=asked.threads,
+        say=asked.say,
+    )
+    return Lister(model, shop.listed, shop.allowed, shop.user_type, shop.item_type)
+
+
+def predict(lister: Lister, asked: Asked) -> Iterator[pa.RecordBatch]:
+    import numpy as np
+
+    from models.recommenders.base import blocks, recommend
+
+    k = asked.options["k"]
+    items = pa.array(lister.model.items, pa.string())
+    users = pa.array(lister.listed.users, pa.string())
+    histories = lister.listed.histories
+    for block in blocks(len(histories), histories.items):
+        lists, values = recommend(
+            lister.model,
+            histories.take(block),
+            k,
+            lister.allowed,
+            again=asked.options["allow-seen"],
+        )
+        row, place = np.nonzero(lists >= 0)
+        yield pa.record_batch(
+            {
+                "user": users.take(pa.array(block[row])).cast(lister.user_type),
+                "item": items.take(pa.array(lists[row, place])).cast(lister.item_type),
+                "rank": pa.array(place + 1, pa.int32()),
+                "score": pa.array(values[row, place], pa.float32()),
+            }
+        )
+
+
+VERB = Verb(
+    summary="List items for every user of train, valid and fold-in (those of fold-in too who have no event of a known item).",
+    files=(
+        File("train", EVENTS),
+        File(
+            "valid",
+            "as train: later events. `auto` chooses on them, then learns from them; lists are for what follows them",
+            required=False,
+        ),
+        File("items", "item and any columns: texts, numbers, lists", required=False),
+        File("users", "user and any columns", required=False),
+        File(
+            "fold-in",
+            "as train: events of users who are not in train; they are listed from these events without training",
+            required=False,
+        ),
+        File(
+            "candidates",
+            "item: the only items that may be listed; they may be such that were never sold",
+            required=False,
+        ),
+    ),
+    writes="user, item, rank (from 1), score; users in the order of their ids",
+    fit=fit,
+    predict=predict,
+    options=(
+        Option("allow-seen", "list what a user had before, too", bool, False),
+        Option("recommender", "auto, or one by name", str, "auto"),
+        Option("k", "items on a list", int, 20),
+    ),
+)

@@ -1,0 +1,122 @@
+"""`search`: the pictures of a gallery that look most like each asked one."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from pipelines.door.seeing import SightParams, params_of
+from pipelines.door.verb import Asked, File, Option, Verb
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from models.vision.lookalikes import Lookalikes
+
+SECTION = "door-search"
+
+
+class DoorSearchParams(SightParams):
+    """See `models.vision.lookalikes.Settings`."""
+
+    width: int
+    shrink: float
+    colours: float
+    own: float
+    neighbours: int
+    power: float
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """What can be found: ids and paths of the pictures that could be read, in the file's order."""
+
+    lookalikes: "Lookalikes"
+    ids: list[str]
+    paths: list[Path]
+
+
+def fit(asked: Asked) -> Gallery:
+    import numpy as np
+
+    from models.vision.lookalikes import Lookalikes, Settings
+    from models.vision.sight import Sight
+    from pipelines.door import pictures
+
+    params = params_of(asked, SECTION, DoorSearchParams)
+    listing = pictures.listed(asked.files["gallery"])
+    size = pictures.fitting_size(listing, params.sizes)
+    sight = Sight(params.image_encoder(size, asked), ("colours",), mirrored=True)
+    vectors, good = seen(listing, sight, asked)
+    asked.say(f"{int(good.sum())} pictures can be found")
+    chosen = params.model_dump(include=set(Settings.__dataclass_fields__))
+    kept = np.flatnonzero(good)
+    return Gallery(
+        Lookalikes.of(vectors[kept], sight, Settings(**chosen), asked.seed),
+        [listing.ids[at] for at in kept],
+        [listing.paths[at] for at in kept],
+    )
+
+
+def seen(listing: object, sight: object, asked: Asked) -> tuple["np.ndarray", "np.ndarray"]:
+    """What `sight` gives of all pictures (n, d) float16, and which could be read (n,)."""
+    import numpy as np
+
+    from pipelines.door import pictures
+
+    parts, fine = [], []
+    for block, good in pictures.blocks(listing, sight.size, asked.say):
+        parts.append(sight.see(block).astype(np.float16))
+        fine.append(good)
+    if not parts:
+        return sight.see(np.zeros((0, sight.size, sight.size, 3), np.uint8)), np.zeros(0, bool)
+    return np.concatenate(parts), np.concatenate(fine)
+
+
+def predict(gallery: Gallery, asked: Asked) -> Iterator[pa.RecordBatch]:
+    import numpy as np
+
+    from pipelines.door import pictures
+
+    listing = pictures.listed(asked.files["queries"])
+    count = asked.options["k"]
+    here = {
+        (one, path): at
+        for at, (one, path) in enumerate(zip(gallery.ids, gallery.paths, strict=True))
+    }
+    at = 0
+    for block, good in pictures.blocks(listing, gallery.lookalikes.sight.size, asked.say):
+        rows = np.flatnonzero(good)
+        # One more than asked: a picture of the gallery is not its own look-alike.
+        places, scores = gallery.lookalikes.nearest(block[rows], count + 1)
+        found: list[list[tuple[str, float]]] = [[] for _ in range(len(block))]
+        for row, near, score in zip(rows, places, scores, strict=True):
+            own = here.get((listing.ids[at + row], listing.paths[at + row]), -1)
+            named = [
+                (gallery.ids[place], float(value))
+                for place, value in zip(near, score, strict=True)
+                if place != own
+            ]
+            found[row] = named[:count]
+        yield pa.record_batch(
+            {
+                "id": pa.array(listing.ids[at : at + len(block)], pa.string()),
+                "neighbours": pictures.pairs(found),
+            }
+        )
+        at += len(block)
+
+
+VERB = Verb(
+    summary="Find the pictures of a gallery that look most like each asked one.",
+    files=(
+        File("gallery", "id, path (relative to the file's folder, or absolute)"),
+        File("queries", "id, path"),
+    ),
+    writes="id, neighbours ([[id, score], …] best first; a gallery picture is not its own)",
+    fit=fit,
+    predict=predict,
+    options=(Option("k", "neighbours of each", int, 50),),
+)

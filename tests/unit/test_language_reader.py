@@ -1,0 +1,121 @@
+"""The reader of questions with passages, and answers quoted by it."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from models.bundle import load, save
+from models.language.answers import Review
+from models.language.answers_training import Marked
+from models.language.polarity import Linear
+from models.language.quoting import FEATURES, Quoter, hits
+from models.language.quoting_training import Settings, best_threshold, fit, merged
+from models.language.reader import SpanReader, best_span
+from models.language.reader_training import Settings as ReaderSettings
+from models.language.reader_training import target
+from models.language.skimmer import Skimmer
+from models.language.skimmer_training import Settings as SkimSettings
+from models.language.skimmer_training import train as train_skimmer
+from pipelines.capabilities.answers import f1
+from tests.unit.test_language_encoders import toy_transformer
+
+LIBRARY = {
+    f"item {at}": [
+        Review(f"r{at}", "it is a radio. the radio is good."),
+        Review(f"s{at}", "很 bad"),
+    ]
+    for at in range(6)
+}
+
+
+@pytest.fixture(scope="module")
+def reader() -> SpanReader:
+    return SpanReader.fresh(toy_transformer(), 24)
+
+
+def quoter(reader: SpanReader, threshold: float = 0.0) -> Quoter:
+    weigh = Linear(np.eye(len(FEATURES), 1), np.zeros(1))
+    return Quoter(LIBRARY, reader, weigh, threshold, 8, {("item 1", "known"): ("s1", 2, 5)})
+
+
+def test_a_passage_keeps_its_places_and_what_is_wanted(reader: SpanReader) -> None:
+    text = "bad. " * 30 + "the good radio."
+    passage = reader.passage("radio", text, wanted=[(154, 158)])
+    assert len(passage.ids) <= 24
+    left, right = passage.places[passage.first : -1].T
+    said = [text[a:b] for a, b in zip(left, right, strict=True)]
+    assert "good" in said and "radio" in said
+    marked = target(passage, [(154, 158)])
+    assert marked.sum(1).tolist() == [1, 1] and text[left[0] : right[0]].strip()
+
+
+def test_a_span_never_runs_backwards_nor_out_of_the_text(reader: SpanReader) -> None:
+    passage = reader.passage("radio", "good bad radio")
+    size = len(passage.ids)
+    starts, ends = np.zeros(size), np.zeros(size)
+    starts[passage.first + 2], ends[passage.first] = 5, 4
+    (start, end), _ = best_span(starts, ends, passage)
+    assert 0 <= start < end <= 14
+    assert best_span(starts, ends, reader.passage("radio", ""))[0] == (0, 0)
+
+
+def test_answers_are_quotes_and_every_review_is_ranked(reader: SpanReader, tmp_path) -> None:
+    frame = pd.DataFrame(
+        {
+            "item_id": ["item 0", "item 1", "nothing", "item 2"],
+            "question": ["is the radio good", "Known", "is it good", " "],
+        },
+        index=[3, 5, 7, 9],
+    )
+    made = quoter(reader)
+    found = made.predict(frame)
+    texts = {review.review_id: review.text for of in LIBRARY.values() for review in of}
+    for line in found.itertuples():
+        assert line.answer == texts.get(line.review_id, "")[max(line.start, 0) : max(line.end, 0)]
+    assert sorted(found["reviews"][3]) == ["r0", "s0"] and found["answer"][3]
+    assert found.loc[5, ["answer", "review_id"]].tolist() == ["bad", "s1"]
+    assert found["answer"][7] == "" == found["answer"][9]
+    assert (quoter(reader, threshold=1.1).predict(frame)["answer"] != "").sum() == 1
+    save(made.to_bundle(), tmp_path / "bundle")
+    again = Quoter.from_bundle(load(tmp_path / "bundle")).predict(frame)
+    assert again["answer"].tolist() == found["answer"].tolist()
+
+
+def test_marks_of_several_people_are_one_question() -> None:
+    marks = [Marked(None, 0, 0), Marked("r", 2, 5), Marked("r", 1, 3)]
+    (one,) = merged(["i"] * 3, ["q"] * 3, marks)
+    assert dict(one.spans) == {"r": ((1, 3), (2, 5))}
+
+
+def test_fitting_gives_a_model_that_answers() -> None:
+    asked = merged(
+        [item for item in LIBRARY for _ in range(2)],
+        ["is the radio good", "is it 很"] * 6,
+        [mark for at in range(6) for mark in (Marked(f"r{at}", 15, 33), Marked(None, 0, 0))],
+    )
+    settings = Settings(ReaderSettings(1, 1, 4, 1e-3, 24), held=0.4, reviews_read=2)
+    made = fit(LIBRARY, asked, toy_transformer(), settings, f1, seed=1)
+    frame = pd.DataFrame({"item_id": ["item 3"], "question": ["is the radio good"]})
+    assert made.predict(frame)["answer"][0] == "the radio is good."
+
+
+def test_the_threshold_weighs_answered_and_unanswered_the_same() -> None:
+    chances = np.array([0.9, 0.8, 0.3, 0.2])
+    truth = np.array([1, 1, 0, 0])
+    assert 0.3 < best_threshold(chances, np.array([1.0, 1.0, 0.0, 0.0]), truth) <= 0.8
+
+
+def test_telling_words_are_counted_in_any_script() -> None:
+    assert hits("电池好吗", "电池很耐用")[0] == 0.5 and hits("How is it?", "any")[:2] == (0.5, 0.5)
+
+
+def test_the_skimmer_learns_and_survives_its_bundle(tmp_path) -> None:
+    texts = ["good radio", "bad radio"] * 30 + [""]
+    truth = np.array([1, 0] * 30 + [0])
+    settings = SkimSettings(epochs=6, batch=8, rate=0.02, limit=8, inner=8, filters=8)
+    made = train_skimmer(texts, truth, 2, toy_transformer(), settings, seed=2)
+    said = made.logits(["a good one", "a bad one", ""])
+    assert said[0, 0] > 0 > said[1, 0] and np.isfinite(said).all()
+    save(made.to_bundle(), tmp_path / "bundle")
+    again = Skimmer.from_bundle(load(tmp_path / "bundle")).logits(["a good one", "a bad one", ""])
+    assert np.allclose(said, again, atol=0.02)

@@ -1,0 +1,219 @@
+"""Item kernels, factors and the ranker against slow counts; what content and order tell."""
+
+import numpy as np
+import pytest
+
+from models import metrics
+from models.recommenders import kernels, ranker
+from models.recommenders.attributes import AttributeNeighbours
+from models.recommenders.catalogue import Catalogue
+from models.recommenders.events import Events, hash_order
+from models.recommenders.kernels import Ease, Fading, ImplicitFactors
+from models.recommenders.sequential import sequences
+
+N = 12
+
+
+def events(seed: int = 0, users: int = 9, count: int = 90) -> Events:
+    rng = np.random.default_rng(seed)
+    names = hash_order([f"item {at}" for at in range(N)])
+    user, item = rng.integers(0, users, count), rng.integers(0, N, count)
+    return Events.from_arrays(
+        [f"user {at}" for at in range(users)], names, user, item, rng.uniform(0, 50, count)
+    )
+
+
+def owned(found: Events) -> np.ndarray:
+    matrix = np.zeros((len(found.users), N))
+    matrix[found.user, found.item] = 1.0
+    return matrix
+
+
+def test_cosine_equals_a_slow_one() -> None:
+    found = events()
+    model = kernels.cosine(found, N, Fading(), 0.0, 1)
+    rows = owned(found)
+    rows = rows / np.sqrt(np.maximum(rows.sum(1, keepdims=True), 1))
+    length = np.maximum(np.linalg.norm(rows, axis=0), 1e-9)
+    slow = (rows / length).T @ (rows / length)
+    np.fill_diagonal(slow, 0)
+    np.testing.assert_allclose(model.matrix.toarray(), slow, atol=1e-5)
+
+
+def test_walks_equal_slow_ones() -> None:
+    found = events(1)
+    beta = 0.4
+    model = kernels.walks(found, N, Fading(), beta, 1)
+    rows = owned(found)
+    degree, size = np.maximum(rows.sum(0), 1), np.maximum(rows.sum(1, keepdims=True), 1)
+    slow = (rows / degree).T @ (rows / size) / degree**beta
+    np.fill_diagonal(slow, 0)
+    np.testing.assert_allclose(model.matrix.toarray(), slow, atol=1e-5)
+
+
+def test_next_item_counts_equal_slow_ones() -> None:
+    found = events(2)
+    model = kernels.transitions(found, kernels.followers(found, 2.0), Fading(), 0.5, 0.25)
+    slow, counts = np.zeros((N, N)), np.bincount(found.item, minlength=N)
+    for user in range(len(found.users)):
+        mine = found.item[found.user == user]
+        for at, before in enumerate(mine):
+            for step, after in enumerate(mine[at + 1 : at + 1 + kernels.STEPS]):
+                slow[before, after] += 2.0 ** (-step / 2.0) * (before != after)
+    slow = slow / counts[:, None] ** 0.5 / counts[None, :] ** 0.25
+    np.testing.assert_allclose(model.matrix.toarray(), slow, rtol=1e-4)
+
+
+def test_ease_equals_its_closed_form() -> None:
+    found = events(3)
+    rows = owned(found)
+    gram = rows.T @ rows + 2.0 * rows.sum(0).mean() * np.eye(N)
+    inverse = np.linalg.inv(gram)
+    slow = inverse / -np.diag(inverse)
+    np.fill_diagonal(slow, 0)
+    model = Ease.fit(found, 2.0, N, Fading())
+    np.testing.assert_allclose(model.weights, slow, atol=1e-4)
+    np.testing.assert_allclose(model.scores(found.histories), rows @ slow, atol=1e-4)
+
+
+def test_a_folded_in_user_has_the_factors_that_implicit_gives() -> None:
+    from implicit.als import AlternatingLeastSquares
+
+    found = events(4)
+    model = ImplicitFactors.fit(found, 4, 0.1, 5.0, 30, Fading(), seed=1, threads=1)
+    peer = AlternatingLeastSquares(factors=4, regularization=0.1, alpha=5.0)
+    peer.item_factors = model.vectors
+    rows = kernels.weighted(found.histories, np.ones(len(found.histories.item)))
+    slow = peer.recalculate_user(np.arange(len(found.users)), rows)
+    np.testing.assert_allclose(model.user_vectors(found.histories), slow, rtol=1e-2, atol=1e-3)
+
+
+def test_sequences_are_the_last_items_in_order() -> None:
+    found = events(5)
+    places, lengths = sequences(found.histories, 4)
+    for user in range(len(found.users)):
+        mine = found.item[found.user == user][::-1].tolist()
+        last = list(dict.fromkeys(mine))[:4][::-1]
+        assert places[user, : lengths[user]].tolist() == last
+
+
+def test_content_serves_items_that_were_never_sold() -> None:
+    """The user had red things; a red item that nobody bought comes before a blue one."""
+    catalogue = Catalogue.from_columns({"colour": ["red", "red", "blue", "blue", "red"]}, 5)
+    history = Events.from_arrays(
+        ["u"], list("abcde"), np.zeros(2, int), np.array([0, 1]), np.ones(2)
+    )
+    scores = AttributeNeighbours(list("abcde"), catalogue.tokens, np.ones(5), Fading()).scores(
+        history.histories
+    )
+    assert scores[0, 4] > scores[0, 2]
+
+
+@pytest.mark.parametrize(
+    ("values", "codes", "tokens"),
+    [
+        (["a", "b", "a", None], 1, True),
+        ([1, 2, 1, None], 1, True),
+        ([0.5, float("nan"), 2.25, 1.75], 1, True),
+        ([[1, 2], [2], None, [1]], 0, True),
+        ([[0.1, 0.2], [0.3, 0.1], None, [1.0, 0.0]], 0, True),
+        ([True, False, None, True], 1, True),
+        ([None, None, None, None], 0, False),
+    ],
+    ids=["texts", "whole numbers", "numbers", "lists", "vectors", "truth", "nothing"],
+)
+def test_columns_of_any_make_are_understood(values: list, codes: int, tokens: bool) -> None:
+    found = Catalogue.from_columns({"column": values}, 4)
+    assert found.codes.shape == (4, codes)
+    assert found.known is tokens
+    length = np.sqrt(np.asarray(found.tokens.multiply(found.tokens).sum(1)).ravel())
+    assert ((abs(length - 1) < 1e-5) | (length == 0)).all()
+
+
+def candidates(seed: int, users: int = 60, each: int = 30) -> ranker.Rows:
+    """The second of three members is right more often than the others."""
+    rng = np.random.default_rng(seed)
+    scores = rng.random((users * each, 3)).astype(np.float32)
+    label = rng.random(users * each) < 0.2 * scores[:, 1] ** 4
+    indptr = np.arange(users + 1) * each
+    wanted = np.minimum(np.add.reduceat(label, indptr[:-1]), ranker.DEPTH)
+    ideal = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(2, ranker.DEPTH + 2)))])
+    rows = ranker.Rows(
+        indptr,
+        np.tile(np.arange(each), users),
+        ranker.opinions(scores, indptr),
+        np.zeros((users * each, 1), np.float32),
+        label,
+        ideal[wanted],
+    )
+    return rows.take(np.flatnonzero(rows.best > 0))
+
+
+def test_gains_equal_the_metric() -> None:
+    rows = candidates(1)
+    values = np.random.default_rng(2).random(len(rows.item))
+    lists, truth, indptr = [], [], [0]
+    for user in range(len(rows)):
+        mine = slice(rows.indptr[user], rows.indptr[user + 1])
+        lists.append(rows.item[mine][np.argsort(-values[mine])][: ranker.DEPTH])
+        truth += rows.item[mine][rows.label[mine]].tolist()
+        indptr.append(len(truth))
+    slow = metrics.ndcg(np.array(lists), np.array(indptr), np.array(truth))
+    np.testing.assert_allclose(ranker.gained(values, rows), slow, atol=1e-12)
+
+
+def test_the_ranker_is_not_worse_than_the_best_member() -> None:
+    rows, fresh = candidates(3, users=120), candidates(4, users=120)
+    found, quality = ranker.chosen(rows, ["a", "b", "c"], 0, seed=1, threads=1)
+    ours = ranker.gained(found.values(fresh), fresh).mean()
+    best = ranker.gained(fresh.opinions[:, 1], fresh).mean()
+    assert ours > best - 0.03
+    assert quality["b"].mean() > quality["a"].mean()
+
+
+def test_opinions_share_ranks_among_equals() -> None:
+    scores = np.array([[2.0], [1.0], [1.0], [0.0]], dtype=np.float32)
+    found = ranker.opinions(scores, np.array([0, 4]))
+    assert found[:, 1].tolist() == [
+        -0.0,
+        -np.log1p(np.float32(1)),
+        -np.log1p(np.float32(1)),
+        -np.log1p(np.float32(3)),
+    ]
+
+
+def test_list_metrics_equal_slow_ones() -> None:
+    rng = np.random.default_rng(6)
+    lists = np.stack([rng.permutation(9)[:5] for _ in range(7)])
+    lists[0, 3:] = -1
+    truth = [np.sort(rng.permutation(9)[: rng.integers(1, 5)]) for _ in range(7)]
+    indptr, flat = (
+        np.concatenate([[0], np.cumsum([len(one) for one in truth])]),
+        np.concatenate(truth),
+    )
+    vectors, buyers = rng.normal(size=(9, 3)), rng.integers(0, 9, 9)
+    bits = -np.log2(np.maximum(buyers, 1) / buyers.max())
+    found = {
+        name: getattr(metrics, name)(lists, indptr, flat)
+        for name in ("hit_rate", "reciprocal_rank", "average_precision", "recall")
+    }
+    for user, mine in enumerate(lists):
+        mine = mine[mine >= 0]
+        right = [place for place, item in enumerate(mine) if item in truth[user]]
+        assert found["hit_rate"][user] == bool(right)
+        assert found["reciprocal_rank"][user] == (1 / (right[0] + 1) if right else 0)
+        precision = sum((at + 1) / (place + 1) for at, place in enumerate(right))
+        assert found["average_precision"][user] == pytest.approx(
+            precision / min(len(truth[user]), 5), abs=1e-12
+        )
+        assert found["recall"][user] == pytest.approx(len(right) / len(truth[user]), abs=1e-12)
+        unit = vectors[mine] / np.linalg.norm(vectors[mine], axis=1, keepdims=True)
+        pairs = [unit[i] @ unit[j] for i in range(len(mine)) for j in range(len(mine)) if i != j]
+        assert metrics.diversity(lists, vectors)[user] == pytest.approx(
+            1 - np.mean(pairs), abs=1e-9
+        )
+        assert metrics.novelty(lists, buyers)[user] == pytest.approx(bits[mine].mean(), abs=1e-9)
+    assert metrics.coverage(lists, 20) == len(set(lists[lists >= 0])) / 20
+    counts = np.bincount(lists[lists >= 0], minlength=9)
+    apart = sum(abs(a - b) for a in counts for b in counts)
+    assert metrics.gini(lists, 9) == pytest.approx(apart / (2 * 9 * counts.sum()), abs=1e-12)

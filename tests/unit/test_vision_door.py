@@ -1,0 +1,175 @@
+"""The door's verbs on pictures: every asked id once, in order, whatever the files hold."""
+
+import csv
+import io
+import json
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipelines.benchmark import run
+from pipelines.harness import BadData
+from tests.conftest import REPOSITORY
+
+SHADES = {"red": (200, 30, 30), "green": (30, 180, 40), "blue": (30, 40, 200)}
+
+
+def picture(shade: str, seed: int, mode: str = "RGB") -> Image.Image:
+    draw = np.random.default_rng(seed)
+    cells = np.full((24, 32, 3), 255.0)
+    cells[4:20, 6:26] = SHADES[shade]
+    cells += draw.normal(0, 12, cells.shape)
+    return Image.fromarray(cells.clip(0, 255).astype(np.uint8)).convert(mode)
+
+
+def bomb() -> bytes:
+    """A PNG that says it has 40,000 x 40,000 pixels."""
+    head = struct.pack(">IIBBBBB", 40_000, 40_000, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + b"IHDR" + head
+    return b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I", zlib.crc32(b"IHDR" + head))
+
+
+def bad_files(folder: Path) -> dict[str, str]:
+    """Name to the name of a file that is no picture we read."""
+    whole = io.BytesIO()
+    picture("red", 1).save(whole, "JPEG")
+    contents = {
+        "empty.jpg": b"",
+        "cut.jpg": whole.getvalue()[:200],
+        "words.jpg": b"not a picture at all",
+        "bomb.png": bomb(),
+        "page.svg": b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+    }
+    for name, data in contents.items():
+        (folder / name).write_bytes(data)
+    (folder / "folder.jpg").mkdir()
+    return {name: name for name in (*contents, "folder.jpg", "absent.jpg")}
+
+
+def odd_files(folder: Path) -> dict[str, str]:
+    """Id to the name of a file that is a picture, of an unusual make."""
+    picture("red", 2, "CMYK").save(folder / "cmyk.jpg")
+    picture("green", 3, "RGBA").save(folder / "alpha.png")
+    Image.fromarray(np.full((9, 9), 40_000, np.uint16)).save(folder / "deep.png")
+    Image.new("RGB", (1, 1), "blue").save(folder / "one.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture("blue", 4).save(folder / "turned.jpg", exif=exif)
+    frames = [picture("red", at) for at in range(3)]
+    frames[0].save(folder / "moving.webp", save_all=True, append_images=frames[1:])
+    picture("green", 5).save(folder / "红 苹果.jpg")
+    names = (
+        "cmyk.jpg",
+        "alpha.png",
+        "deep.png",
+        "one.png",
+        "turned.jpg",
+        "moving.webp",
+        "红 苹果.jpg",
+    )
+    return {name: name for name in names}
+
+
+def table(path: Path, columns: list[str], rows: list[list[str]]) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([columns, *rows])
+    return path
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """Twelve pictures a shade, a bad one among them, and files to ask."""
+    rows = []
+    for at in range(36):
+        shade = list(SHADES)[at % 3]
+        name = f"{at:03d}.png"
+        picture(shade, 100 + at).save(tmp_path / name)
+        title = f"{shade} mug no. {at}" if at % 4 else ""
+        rows.append(
+            [f"00{at}", name, title, shade, "" if at % 5 == 0 else "mug" if at % 2 else "cup"]
+        )
+    rows.append(["bad", "cut.jpg", "red mug", "red", "mug"])
+    table(tmp_path / "train.csv", ["id", "path", "title", "shade", "kind"], rows)
+    asked = [
+        [one, name, ""] for one, name in {**odd_files(tmp_path), **bad_files(tmp_path)}.items()
+    ]
+    asked += [["twin", str(tmp_path / "001.png"), "green mug"]]
+    table(tmp_path / "test.csv", ["id", "path", "title"], asked)
+    return tmp_path
+
+
+def answers(shop: Path, verb: str, *words: str) -> tuple[list[dict], dict[str, float]]:
+    out = shop / f"{verb}.jsonl"
+    call = [verb, *words, "--out", str(out), "--profile", "tiny", "--threads", "1"]
+    figures = run(call, REPOSITORY)
+    return [json.loads(line) for line in out.read_text("utf-8").splitlines()], figures
+
+
+def ids(shop: Path) -> list[str]:
+    with (shop / "test.csv").open(encoding="utf-8") as file:
+        return [row["id"] for row in csv.DictReader(file)]
+
+
+def test_recognise_answers_every_id_once(shop, capsys):
+    files = ["--train", str(shop / "train.csv"), "--test", str(shop / "test.csv")]
+    found, figures = answers(shop, "recognise", *files, "--field", "shade")
+    assert [row["id"] for row in found] == ids(shop)
+    assert figures["rows"] == len(found)
+    by = {row["id"]: row for row in found}
+    assert by["twin"]["pred"] == "green"
+    assert by["alpha.png"]["conf"] != by["empty.jpg"]["conf"]
+    assert by["红 苹果.jpg"]["conf"] != by["empty.jpg"]["conf"]
+    for row in found:
+        assert row["topk"][0] == [row["pred"], pytest.approx(row["conf"], abs=1e-5)]
+        assert sum(share for _, share in row["topk"]) == pytest.approx(1.0, abs=1e-4)
+    # What can't be read gets the shares of train.
+    assert by["bomb.png"]["topk"] == by["empty.jpg"]["topk"] == by["absent.jpg"]["topk"]
+    told = capsys.readouterr().err
+    for name in ("empty.jpg", "cut.jpg", "words.jpg", "bomb.png", "folder.jpg", "absent.jpg"):
+        assert f"id {name}: the picture can't be read" in told
+
+
+def test_attributes_answer_from_what_is_there(shop):
+    files = ["--train", str(shop / "train.csv"), "--test", str(shop / "test.csv")]
+    found, _ = answers(shop, "attributes", *files, "--fields", "shade,kind")
+    assert [row["id"] for row in found] == ids(shop)
+    by = {row["id"]: row for row in found}
+    assert by["twin"]["pred"]["shade"] == "green"
+    for row in found:
+        assert set(row["pred"]) == set(row["conf"]) == {"shade", "kind"}
+        assert all(0 < share <= 1 for share in row["conf"].values())
+
+
+def test_search_finds_what_looks_alike_and_never_itself(shop):
+    files = ["--gallery", str(shop / "train.csv"), "--queries", str(shop / "train.csv")]
+    found, _ = answers(shop, "search", *files, "--k", "5")
+    assert len(found) == 37
+    shades = {f"00{at}": at % 3 for at in range(36)}
+    for row in found[:-1]:
+        near = [one for one, _ in row["neighbours"]]
+        assert len(near) == 5 and row["id"] not in near
+        assert shades[near[0]] == shades[row["id"]]
+        scores = [score for _, score in row["neighbours"]]
+        assert scores == sorted(scores, reverse=True)
+    assert found[-1]["neighbours"] == []
+
+
+def test_a_file_without_a_usable_row_is_told(shop):
+    table(shop / "none.csv", ["id", "path", "shade"], [["1", "empty.jpg", "red"]])
+    with pytest.raises(BadData, match="no row has both a picture that can be read"):
+        answers(
+            shop,
+            "recognise",
+            *(
+                "--train",
+                str(shop / "none.csv"),
+                "--test",
+                str(shop / "test.csv"),
+                "--field",
+                "shade",
+            ),
+        )

@@ -1,0 +1,225 @@
+"""What recognition, attributes and look-alikes are made of: colours, families, classifiers, whitening, tuning."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.bundle import load, save
+from models.encoders.image import ImageEncoder, backbone
+from models.encoders.text import TextEncoder
+from models.vision.attributes import Attributes
+from models.vision.colours import HISTOGRAM, colour_features
+from models.vision.families import families, joined
+from models.vision.finetuning_settings import Tuning
+from models.vision.head_training import Settings as HeadSettings
+from models.vision.linear import fit_linear, folds_of
+from models.vision.lookalikes import Whitening, nearest, towards_neighbours
+from models.vision.packs import Line, in_order
+
+
+def on_white(colour: tuple[int, int, int], side: int = 32) -> np.ndarray:
+    cells = np.full((side, side, 3), 255, np.uint8)
+    cells[8:24, 8:24] = colour
+    return cells
+
+
+def test_colours_are_those_of_the_object_not_of_the_ground():
+    whole = np.full((32, 32, 3), (200, 20, 20), np.uint8)
+    found = colour_features(np.stack([on_white((200, 20, 20)), whole, on_white((20, 20, 200))]))
+    alike = found[:, :HISTOGRAM] @ found[:, :HISTOGRAM].T
+    assert alike[0, 1] > 0.95
+    assert alike[0, 2] < 0.2
+    np.testing.assert_allclose(np.diag(alike), 1.0, rtol=1e-4)
+
+
+def test_colours_of_a_ring_and_of_nothing_are_finite():
+    ring = on_white((10, 120, 10))
+    ring[10:22, 10:22] = 255
+    assert np.isfinite(colour_features(np.stack([ring, np.full_like(ring, 255)]))).all()
+
+
+def test_families_hold_near_twins_together_in_chains():
+    draw = np.random.default_rng(0)
+    vectors = draw.normal(size=(60, 40)).astype(np.float32)
+    vectors[1] = vectors[0] + 0.01
+    vectors[2] = vectors[1] + 0.01
+    found = families(vectors, 0.9)
+    assert found[0] == found[1] == found[2]
+    assert len(np.unique(found)) == 58
+    assert families(vectors[:0], 0.9).shape == (0,)
+
+
+def test_alike_by_any_measure_is_alike():
+    found = joined([np.array([0, 0, 1, 2]), np.array([5, 6, 6, 7])])
+    assert found[0] == found[1] == found[2] != found[3]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(0, 8), min_size=1, max_size=60), st.integers(1, 6))
+def test_folds_keep_groups_together(groups, count):
+    groups = np.array(groups)
+    folds = folds_of(groups, count, 1)
+    assert all(len(np.unique(folds[groups == one])) == 1 for one in groups)
+    assert folds.max() < min(count, len(np.unique(groups)))
+
+
+def test_a_linear_classifier_learns_and_is_calibrated_on_held_out_rows():
+    draw = np.random.default_rng(2)
+    truth = draw.integers(0, 3, 600)
+    vectors = (2.0 * np.eye(3)[truth] + draw.normal(size=(600, 3))).astype(np.float32)
+    folds = np.arange(600) % 3
+    made, held = fit_linear(vectors[:400], truth[:400], 3, folds[:400], [1.0, 10.0, 100.0])
+    assert held.shape == (400, 3)
+    logits = made.logits(vectors[400:])
+    shares = np.exp(logits - logits.max(1, keepdims=True))
+    shares /= shares.sum(1, keepdims=True)
+    right = shares.argmax(1) == truth[400:]
+    assert right.mean() > 0.75
+    assert abs(shares.max(1).mean() - right.mean()) < 0.08
+
+
+def test_whitening_evens_out_the_directions():
+    draw = np.random.default_rng(3)
+    vectors = (draw.normal(size=(500, 6)) * [9, 5, 3, 1, 0.5, 0.1]).astype(np.float32)
+    made = Whitening.of(vectors, 4, 0.0, 0)
+    turned = (vectors - made.mean) @ made.turn
+    np.testing.assert_allclose(turned.std(0), 1.0, atol=0.05)
+    np.testing.assert_allclose(np.linalg.norm(made(vectors), axis=1), 1.0, atol=1e-5)
+
+
+def test_nearest_is_exact():
+    draw = np.random.default_rng(4)
+    gallery = draw.normal(size=(70, 8)).astype(np.float32)
+    gallery /= np.linalg.norm(gallery, axis=1, keepdims=True)
+    ((places, scores),) = list(nearest(gallery[:9], gallery, 6))
+    expected = np.argsort(-(gallery[:9] @ gallery.T), axis=1)[:, :6]
+    np.testing.assert_array_equal(places, expected)
+    assert (np.diff(scores) <= 0).all() and (places[:, 0] == np.arange(9)).all()
+    drawn = towards_neighbours(gallery, gallery, 3, 2.0)
+    np.testing.assert_allclose(np.linalg.norm(drawn, axis=1), 1.0, atol=1e-5)
+
+
+def test_lines_are_read_from_top_to_bottom_and_left_to_right():
+    lines = [Line("d", 60, 41, 12, 1), Line("b", 50, 3, 10, 1), Line("c", 5, 40, 12, 1)]
+    lines.append(Line("a", 5, 0, 10, 1))
+    assert "".join(line.text for line in in_order(lines)) == "abcd"
+    assert in_order([]) == []
+
+
+def small_encoder() -> ImageEncoder:
+    torch.manual_seed(0)
+    network = backbone("test_efficientnet", 32, None)
+    weights = {name: value.numpy() for name, value in network.state_dict().items()}
+    return ImageEncoder.timm(
+        "test_efficientnet", weights, 32, (0.5,) * 3, (0.5,) * 3, layers=[1, 3]
+    )
+
+
+def test_parts_of_a_vector_are_where_the_encoder_says():
+    encoder = small_encoder()
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
+    vectors = encoder.encode_arrays(pictures)
+    parts = encoder.parts
+    assert len(parts) == 3 and parts[-1].stop == vectors.shape[1]
+    alone = ImageEncoder.timm("test_efficientnet", encoder.weights, 32, (0.5,) * 3, (0.5,) * 3)
+    np.testing.assert_allclose(vectors[:, parts[-1]], alone.encode_arrays(pictures), atol=2e-3)
+
+
+def small_tuning(passes: int) -> Tuning:
+    return Tuning(
+        passes=passes,
+        rounds=4,
+        batch=8,
+        rate=0.003,
+        layer_decay=0.9,
+        decay=0.0,
+        dropout=0.0,
+        smoothing=0.0,
+        frozen=1,
+        smallest=0.8,
+        mixing=0.3,
+        average=0.2,
+    )
+
+
+def shaded(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Dark pictures; every other one has a bright middle."""
+    truth = np.arange(count) % 2
+    pictures = np.random.default_rng(1).integers(0, 90, (count, 32, 32, 3)).astype(np.uint8)
+    pictures[truth == 1, 8:24, 8:24] += 150
+    return pictures, truth
+
+
+def test_tuning_learns_and_repeats():
+    from models.vision.finetuning import tuned_encoder
+
+    pictures, truth = shaded(24)
+    encoder = small_encoder()
+    vectors = encoder.encode_arrays(pictures)[:, encoder.parts[-1]]
+    probe, _ = fit_linear(vectors, truth, 2, np.zeros(24, np.int64), [1.0])
+    labels = np.stack([truth, np.where(truth == 0, -1, 0)], axis=1)
+    found = [
+        tuned_encoder(encoder, [probe, probe], pictures, np.arange(20), labels, small_tuning(96), 5)
+        for _ in range(2)
+    ]
+    (first, heads), (second, _) = found
+    assert first.identity == second.identity != encoder.identity
+    assert heads[0].logits(first.encode_arrays(pictures)).shape == (24, 2)
+
+
+HEADS = HeadSettings(16, 6, 8, 0.01, 0.0, 0.0, 0.0)
+
+
+def test_attributes_of_a_tuned_network_answer_the_same_from_their_bundle(tmp_path):
+    from models.vision.attributes_training import Rows, Settings, fit
+
+    pictures, truth = shaded(30)
+    values = {
+        "shade": ["bright" if one else "dark" for one in truth],
+        "kind": ["" if at % 3 == 0 else "mug" if at % 2 else "cup" for at in range(30)],
+        "maker": ["Acme"] * 30,
+    }
+    titles = [f"{'mug' if at % 2 else 'cup'} {chr(97 + at)}" if at < 20 else "" for at in range(30)]
+    settings = Settings(HEADS, 0.999, 32, 1, small_tuning(60))
+    rows = Rows(titles, pictures[4:], np.arange(4, 30), values)
+    model = fit(rows, small_encoder(), TextEncoder.hashing(16), settings, 0)
+    assert [view.sources for view in model.views] == [
+        ("picture",),
+        ("title",),
+        ("title", "picture"),
+        ("picture",),
+    ]
+    frame = pd.DataFrame({"title": titles[8:24]})
+    save(model.to_bundle(), tmp_path / "bundle")
+    again = Attributes.from_bundle(load(tmp_path / "bundle"))
+    pictured = np.arange(10)
+    for name, (shares, spoke) in model.of_parts(frame, pictures[8:18], pictured).items():
+        other, _ = again.of_parts(frame, pictures[8:18], pictured)[name]
+        np.testing.assert_allclose(shares, other, atol=1e-2)
+        np.testing.assert_allclose(shares.sum(1), 1.0, atol=1e-5)
+        assert spoke[:12].all() == (name != "maker")
+    assert set(model.classes) == set(values)
+
+
+def test_recognition_of_many_pictures_weighs_what_it_tried():
+    from models.vision.recognition_training import Settings, fit
+
+    pictures, truth = shaded(40)
+    settings = Settings([1.0, 10.0], 0.999, 4, 2, 60, 8.0, HEADS, small_tuning(60))
+    told: list[str] = []
+    names = [f"class {one}" for one in truth]
+    model = fit(pictures, names, small_encoder(), settings, 0, told.append)
+    found = model.of_arrays(pictures)
+    assert (found.argmax(1) == truth).mean() > 0.9
+    assert any("the tuned network: " in line for line in told)
+    few = fit(pictures[:6], names[:6], small_encoder(), settings, 0)
+    assert len(few.experts) == 1 and few.of_arrays(pictures[6:10]).shape == (4, 2)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_few_rows_still_have_a_whitening(count):
+    vectors = np.random.default_rng(0).normal(size=(count, 5)).astype(np.float32)
+    assert Whitening.of(vectors, 3, 1.0, 0)(vectors).shape[0] == count
