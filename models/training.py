@@ -3,9 +3,10 @@
 import copy
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
@@ -82,6 +83,53 @@ def fit(
     for parameter in module.parameters():
         parameter.requires_grad_(False)
     return watch.curves
+
+
+def two_paced(
+    known: Iterable[torch.nn.Parameter],
+    new: Iterable[torch.nn.Parameter],
+    rates: tuple[float, float],
+    steps: int,
+) -> dict[str, Any]:
+    """An optimiser for weights that knew something before (at rates[0]) and new ones (at rates[1]), as Lightning has it.
+
+    The rates rise over a tenth of the `steps` and fall over the others.
+    """
+    optimizer = torch.optim.AdamW(
+        [{"params": list(known), "lr": rates[0]}, {"params": list(new), "lr": rates[1]}],
+        weight_decay=0.01,
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, list(rates), total_steps=steps, pct_start=0.1
+    )
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def batches_by_length(
+    lengths: np.ndarray, batch: int, chunk: int, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """Places of an epoch's batches, of rows of about one length, in an order drawn by `rng`.
+
+    lengths (n,). Rows are sorted by length within `chunk` batches, so that little is padded.
+    """
+    order, parts = rng.permutation(len(lengths)), []
+    for at in range(0, len(order), batch * chunk):
+        rows = order[at : at + batch * chunk]
+        rows = rows[np.argsort(lengths[rows], kind="stable")]
+        parts += [rows[start : start + batch] for start in range(0, len(rows), batch)]
+    return [parts[at] for at in rng.permutation(len(parts))]
+
+
+def spoken(say: Callable[[str], None]) -> Callable[[float, str], None]:
+    """A report of shares done that says one line for each tenth."""
+    last = [-1]
+
+    def report(done: float, what: str) -> None:
+        if int(done * 10) > last[0]:
+            last[0] = int(done * 10)
+            say(f"{what}: {done:.0%} of the tuning done")
+
+    return report
 
 
 def state_arrays(module: torch.nn.Module) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from models.language.reader import Net, Passage, SpanReader, stacked
-from models.training import fit
+from models.training import batches_by_length, fit, two_paced
 
 SPAN_WEIGHT = 0.5
 CHUNK = 8
@@ -61,14 +61,8 @@ class Fitting(pl.LightningModule):
         old = [value for value in self.net.bert.encoder.parameters() if value.requires_grad]
         old += [*self.net.pooler.parameters(), *self.net.relevance.parameters()]
         new = list(self.net.span.parameters())
-        rates = [self.settings.rate, 10 * self.settings.rate]
-        optimizer = torch.optim.AdamW(
-            [{"params": old, "lr": rates[0]}, {"params": new, "lr": rates[1]}], weight_decay=0.01
-        )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, rates, total_steps=self.steps, pct_start=0.1
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        rates = (self.settings.rate, 10 * self.settings.rate)
+        return two_paced(old, new, rates, self.steps)
 
 
 class Batches(IterableDataset):
@@ -85,16 +79,7 @@ class Batches(IterableDataset):
         return -(-len(self.passages) // self.batch)
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, ...]]:
-        order = self.rng.permutation(len(self.passages))
-        size, parts = self.batch * CHUNK, []
-        for at in range(0, len(order), size):
-            chunk = order[at : at + size]
-            chunk = chunk[np.argsort(self.lengths[chunk], kind="stable")]
-            parts += [
-                chunk[start : start + self.batch] for start in range(0, len(chunk), self.batch)
-            ]
-        for at in self.rng.permutation(len(parts)):
-            rows = parts[at]
+        for rows in batches_by_length(self.lengths, self.batch, CHUNK, self.rng):
             tokens, segments, mask = stacked([self.passages[row] for row in rows])
             targets = torch.zeros((2, *tokens.shape))
             for place, row in enumerate(rows):

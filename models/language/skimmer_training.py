@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from models.encoders.text import TextEncoder
 from models.language.skimmer import Net, Skimmer, padded, pieces, tokenizer_of
-from models.training import fit
+from models.training import batches_by_length, fit, two_paced
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,8 @@ class Fitting(pl.LightningModule):
         new = [
             value for name, value in self.net.named_parameters() if not name.startswith("pieces.")
         ]
-        rates = [self.settings.rate / 5, self.settings.rate]
-        optimizer = torch.optim.AdamW(
-            [{"params": known, "lr": rates[0]}, {"params": new, "lr": rates[1]}], weight_decay=0.01
-        )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, rates, total_steps=self.steps, pct_start=0.1
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        rates = (self.settings.rate / 5, self.settings.rate)
+        return two_paced(known, new, rates, self.steps)
 
 
 class Batches(IterableDataset):
@@ -75,20 +69,8 @@ class Batches(IterableDataset):
         return -(-len(self.rows) // self.batch)
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        order = self.rng.permutation(len(self.rows))
-        size = self.batch * CHUNK
-        parts = []
-        for at in range(0, len(order), size):
-            chunk = order[at : at + size]
-            chunk = chunk[np.argsort(self.lengths[chunk], kind="stable")]
-            parts += [
-                chunk[start : start + self.batch] for start in range(0, len(chunk), self.batch)
-            ]
-        for at in self.rng.permutation(len(parts)):
-            yield (
-                padded([self.rows[row] for row in parts[at]]),
-                torch.from_numpy(self.truth[parts[at]]),
-            )
+        for part in batches_by_length(self.lengths, self.batch, CHUNK, self.rng):
+            yield padded([self.rows[row] for row in part]), torch.from_numpy(self.truth[part])
 
 
 def train(

@@ -8,6 +8,7 @@ import numpy as np
 
 from models.encoders.image import ImageEncoder
 from models.encoders.text import TextEncoder
+from models.training import spoken
 from models.vision.attributes import (
     PICTURE,
     SITUATIONS,
@@ -24,7 +25,6 @@ from models.vision.head import log_softmax
 from models.vision.head_training import Examples, train_heads
 from models.vision.head_training import Settings as HeadSettings
 from models.vision.linear import fit_linear, folds_of
-from models.vision.progress import spoken
 from models.vision.sight import Sight
 
 PROBE = 10.0

@@ -15,8 +15,9 @@ from models.vision.head import Head, calibrated
 from models.vision.loss import masked_loss
 
 WARM_UP = 0.1
-LEAST_STEPS = 24
 """Share of the steps in which the rate rises."""
+LEAST_STEPS = 24
+"""Steps of the shortest schedule."""
 
 
 @dataclass(frozen=True)

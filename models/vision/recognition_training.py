@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from models.encoders.image import ImageEncoder
+from models.training import spoken
 from models.vision.attributes import pool_weights
 from models.vision.augmenting import augmented
 from models.vision.families import families
@@ -15,7 +16,6 @@ from models.vision.head import log_softmax
 from models.vision.head_training import Examples, train_heads
 from models.vision.head_training import Settings as HeadSettings
 from models.vision.linear import Linear, fit_linear, folds_of
-from models.vision.progress import spoken
 from models.vision.recognition import Expert, Recognition
 from models.vision.sight import Sight
 

@@ -1,6 +1,6 @@
 """Settings that the verbs on pictures share."""
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from pipelines.door.verb import Asked
 from pipelines.harness import Params
@@ -9,8 +9,6 @@ if TYPE_CHECKING:
     from models.encoders.image import ImageEncoder
     from models.vision.finetuning_settings import Tuning
     from models.vision.head_training import Settings as HeadSettings
-
-P = TypeVar("P", bound=Params)
 
 
 class SightParams(Params):
@@ -71,10 +69,3 @@ class LearningParams(SightParams):
         from models.vision.finetuning_settings import Tuning
 
         return Tuning(**self.model_dump(include=set(Tuning.__dataclass_fields__)))
-
-
-def params_of(asked: Asked, name: str, kind: type[P]) -> P:
-    """The section `name` of `params.yaml` for the asked profile."""
-    from pipelines.harness.params import read_params, section
-
-    return section({**read_params(asked.root), "profile": asked.profile}, name, kind)

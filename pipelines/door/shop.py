@@ -16,7 +16,6 @@ from models.recommenders.registry import Settings
 from pipelines.door import files
 from pipelines.door.verb import Asked
 from pipelines.harness import BadData
-from pipelines.harness.params import read_params, section
 from pipelines.recommender import RecommenderParams
 
 USER, ITEM, TIME, PLACE = "user", "item", "ts", "pos"
@@ -241,8 +240,7 @@ def _kind(path: Path, name: str) -> pa.DataType:
 
 def settings(asked: Asked) -> Settings:
     """The sizes that `params.yaml` gives for the asked profile."""
-    document = {**read_params(asked.root), "profile": asked.profile}
-    found = section(document, "recommender", RecommenderParams)
+    found = asked.params("recommender", RecommenderParams)
     sequence = {**found.sequence, "epochs": found.sequence_epochs}
     return Settings(
         **found.model_dump(exclude={"steps", "sequence", "sequence_epochs"}), sequence=sequence

@@ -3,9 +3,13 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
+
+from pipelines.harness.params import Params, read_params, section
+
+P = TypeVar("P", bound=Params)
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,10 @@ class Asked:
     seed: int
     threads: int
     say: Callable[[str], None]
+
+    def params(self, name: str, kind: type[P]) -> P:
+        """The section `name` of `params.yaml` for the asked profile. Raises `BadConfig` as `section` does."""
+        return section({**read_params(self.root), "profile": self.profile}, name, kind)
 
 
 @dataclass(frozen=True)

@@ -3,25 +3,20 @@
 import hashlib
 import os
 import signal
-import threading
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.conftest import Project
+from tests.waiting import poll
 
 DEADLINE = 180.0
 
 
-def wait_for(condition, what: str) -> None:
-    """Poll until `condition()` holds; fail after the deadline."""
-    until = time.monotonic() + DEADLINE
-    event = threading.Event()
-    while not condition():
-        assert time.monotonic() < until, f"not within {DEADLINE} s: {what}"
-        event.wait(0.05)
+def wait_for(condition: Callable[[], object], what: str) -> None:
+    poll(condition, what, DEADLINE, pause=0.05)
 
 
 def stage_processes(root: Path) -> list[psutil.Process]:

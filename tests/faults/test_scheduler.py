@@ -3,9 +3,6 @@
 import os
 import shutil
 import signal
-import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -14,20 +11,12 @@ import pytest
 from pipelines.harness.state import State
 from pipelines.services import airflow, processes, stack
 from tests.conftest import REPOSITORY, Project
+from tests.waiting import poll
 
 # In one worker with the other tests that start Airflow.
 pytestmark = pytest.mark.xdist_group("airflow")
 
-SECONDS = 240.0
 HARNESS = ("__init__.py", "harness", "run.py", "cache.py", "guarded.py")
-
-
-def poll(condition: Callable[[], bool], what: str) -> None:
-    until = time.monotonic() + SECONDS
-    pause = threading.Event()
-    while not condition():
-        assert time.monotonic() < until, f"not within {SECONDS} s: {what}"
-        pause.wait(0.5)
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ tiny, the outputs are held against those of `dvc repro` in another folder.
 import os
 import re
 import shutil
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +17,7 @@ from pipelines.harness.graph import Graph, read_graph
 from pipelines.services import airflow, processes, stack
 from pipelines.services.airflow import Api
 from tests.pipeline.shop import Shop, differing, make_shop
+from tests.waiting import poll
 
 # In one worker with the other tests that start Airflow.
 pytestmark = pytest.mark.xdist_group("airflow")
@@ -45,11 +45,13 @@ class Finished:
 
     def follow(self, dag: str, run: str) -> None:
         """Wait for a run's end and keep what Airflow tells about it."""
-        until = time.monotonic() + RUN_SECONDS
-        while (found := self.api.run(dag, run))["state"] not in ("success", "failed"):
-            assert time.monotonic() < until, f"{dag} did not end: {self.api.tasks(dag, run)}"
-            time.sleep(POLL_SECONDS)
-        self.runs[dag] = found
+        poll(
+            lambda: self.api.run(dag, run)["state"] in ("success", "failed"),
+            lambda: f"the end of {dag}: {self.api.tasks(dag, run)}",
+            RUN_SECONDS,
+            POLL_SECONDS,
+        )
+        self.runs[dag] = self.api.run(dag, run)
         self.tasks[dag] = self.api.tasks(dag, run)
         listed = self.api.request("GET", f"/dags/{dag}/tasks")["tasks"]
         self.drawn[dag] = {task["task_id"]: task["downstream_task_ids"] for task in listed}
@@ -73,19 +75,20 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
     try:
         started = airflow.start(shop.state, "test")
         api = Api(started[0].port)
-        until = time.monotonic() + FOLLOW_SECONDS
-        while not {first, *later} <= api.dags():
-            assert time.monotonic() < until, api.import_errors()
-            time.sleep(POLL_SECONDS)
+        poll(
+            lambda: {first, *later} <= api.dags(),
+            lambda: f"the DAGs: {api.import_errors()}",
+            FOLLOW_SECONDS,
+            POLL_SECONDS,
+        )
         found = Finished(shop, graph, api)
         conf = {"profile": PROFILE, "promotion": "automatic", "force": False}
         found.follow(first, api.trigger(first, conf))
         assert found.runs[first]["state"] == "success", found.failures()
         for dag in later:
-            until = time.monotonic() + FOLLOW_SECONDS
-            while not (runs := api.runs(dag)):
-                assert time.monotonic() < until, f"no run of {dag} followed"
-                time.sleep(POLL_SECONDS)
+            runs = poll(
+                lambda dag=dag: api.runs(dag), f"a run of {dag}", FOLLOW_SECONDS, POLL_SECONDS
+            )
             found.follow(dag, runs[0]["dag_run_id"])
         yield found
     finally:

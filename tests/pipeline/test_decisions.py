@@ -1,11 +1,8 @@
 """A person decides in the real Airflow: a challenger is asked about and approved, then taken back."""
 
 import shutil
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -18,22 +15,12 @@ from pipelines.services import airflow, processes, stack
 from pipelines.services.airflow import Api
 from tests.conftest import REPOSITORY
 from tests.pipeline.standin.project import ROWS, Project
+from tests.waiting import poll
 
 # In one worker with the other tests that start Airflow.
 pytestmark = pytest.mark.xdist_group("airflow")
 
-SECONDS = 240.0
 NAME = "sentiment"
-
-
-def poll(condition: Callable[[], Any], what: str) -> Any:
-    """What `condition()` returns once that is true; fails after the deadline."""
-    until = time.monotonic() + SECONDS
-    pause = threading.Event()
-    while not (found := condition()):
-        assert time.monotonic() < until, f"not within {SECONDS} s: {what}"
-        pause.wait(0.5)
-    return found
 
 
 @pytest.fixture

@@ -52,14 +52,10 @@ class Answerer:
 
 
 def fit(asked: Asked) -> Answerer:
-    import torch
 
     from models.language.quoting_training import merged
-    from pipelines.harness.params import read_params, section
 
-    torch.set_num_threads(asked.threads)
-    document = {**read_params(asked.root), "profile": asked.profile}
-    params = section(document, SECTION, DoorAnswerParams)
+    params = asked.params(SECTION, DoorAnswerParams)
     library, review_type = read_reviews(asked)
     asked.say(f"{sum(map(len, library.values()))} reviews of {len(library)} items")
     questions = []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from pipelines.door.seeing import LearningParams, params_of
+from pipelines.door.seeing import LearningParams
 from pipelines.door.verb import Asked, File, Option, Verb
 from pipelines.harness import BadConfig, BadData
 
@@ -34,7 +34,7 @@ def fit(asked: Asked) -> "Attributes":
     from pipelines.door import encoders, pictures
     from pipelines.encoders import text_encoder
 
-    params = params_of(asked, SECTION, DoorAttributesParams)
+    params = asked.params(SECTION, DoorAttributesParams)
     listing = pictures.listed(asked.files["train"])
     values = {name: listing.column(name) for name in fields_of(asked, listing)}
     if not any(cell for cells in values.values() for cell in cells):

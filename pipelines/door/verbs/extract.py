@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from pipelines.door.seeing import params_of
 from pipelines.door.verb import Asked, File, Verb
 from pipelines.harness import BadData, Params
 
@@ -34,11 +33,11 @@ def fit(asked: Asked) -> "Extraction":
     from models.language.extraction import States
     from models.language.extraction_training import Settings
     from models.language.extraction_training import fit as fit_extraction
-    from models.vision.progress import spoken
+    from models.training import spoken
     from pipelines.door import encoders
     from pipelines.encoders import text_encoder
 
-    params = params_of(asked, SECTION, DoorExtractParams)
+    params = asked.params(SECTION, DoorExtractParams)
     ids, titles, values = read_rows(asked, "train", True)
     if not any(found for found in values):
         raise BadData(f"{asked.files['train']}, column values: no title has a value")

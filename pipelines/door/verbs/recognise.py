@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from pipelines.door.seeing import LearningParams, params_of
+from pipelines.door.seeing import LearningParams
 from pipelines.door.verb import Asked, File, Option, Verb
 from pipelines.harness import BadData
 
@@ -36,7 +36,7 @@ def fit(asked: Asked) -> "Recognition":
     from models.vision.recognition_training import fit as fit_recognition
     from pipelines.door import pictures
 
-    params = params_of(asked, SECTION, DoorRecogniseParams)
+    params = asked.params(SECTION, DoorRecogniseParams)
     field = asked.options["field"]
     listing = pictures.listed(asked.files["train"], {field: pa.string()})
     size = pictures.fitting_size(listing, params.sizes)
@@ -75,7 +75,7 @@ def predict(model: "Recognition", asked: Asked) -> Iterator[pa.RecordBatch]:
 
     from pipelines.door import pictures
 
-    top = params_of(asked, SECTION, DoorRecogniseParams).top
+    top = asked.params(SECTION, DoorRecogniseParams).top
     listing = pictures.listed(asked.files["test"])
     at = 0
     for seen, good in pictures.blocks(listing, model.size, asked.say):

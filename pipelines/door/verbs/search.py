@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from pipelines.door.seeing import SightParams, params_of
+from pipelines.door.seeing import SightParams
 from pipelines.door.verb import Asked, File, Option, Verb
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def fit(asked: Asked) -> Gallery:
     from models.vision.sight import Sight
     from pipelines.door import pictures
 
-    params = params_of(asked, SECTION, DoorSearchParams)
+    params = asked.params(SECTION, DoorSearchParams)
     listing = pictures.listed(asked.files["gallery"])
     size = pictures.fitting_size(listing, params.sizes)
     sight = Sight(params.image_encoder(size, asked), ("colours",), mirrored=True)

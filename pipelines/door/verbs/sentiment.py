@@ -65,18 +65,14 @@ class Judge:
 
 def fit(asked: Asked) -> Judge:
     import numpy as np
-    import torch
 
     from models.language.lexicon import Lexicon
     from models.language.polarity import passages
     from models.language.polarity_training import fit as fit_polarity
     from models.language.sentiment import Sentiment
     from pipelines import lexicons
-    from pipelines.harness.params import read_params, section
 
-    torch.set_num_threads(asked.threads)
-    document = {**read_params(asked.root), "profile": asked.profile}
-    params = section(document, SECTION, DoorSentimentParams)
+    params = asked.params(SECTION, DoorSentimentParams)
     table, types = read_rows(asked, "train", labelled=True)
     if not len(table):
         raise BadData(f"{asked.files['train']}: there is no row to learn from")
