@@ -47,9 +47,7 @@ def pages(root: Path, api: Api, mlflow: str, report: str) -> dict[str, str]:
     return {
         "airflow-graph": f"{api.address}/dags/{first}/runs/{run}",
         "airflow-grid": f"{api.address}/dags/{first}",
-        "airflow-assets": f"{api.address}/assets",
         "mlflow-models": f"{mlflow}/#/models",
-        "mlflow-runs": f"{mlflow}/#/experiments/1/runs",
         "report": f"{report}/report/report.html",
     }
 
@@ -63,11 +61,12 @@ def take(addresses: dict[str, str], folder: Path) -> None:
         browser = playwright.chromium.launch(
             executable_path=browser_path(), args=["--no-sandbox", "--disable-dev-shm-usage"]
         )
-        context = browser.new_context(viewport=SIZE, color_scheme="light")
-        context.add_init_script(
-            "".join(f"localStorage.setItem('{key}', '{value}');" for key, value in SEEN.items())
-        )
         for name, address in addresses.items():
+            # A context of its own: Airflow remembers whether the graph or the grid was looked at last.
+            context = browser.new_context(viewport=SIZE, color_scheme="light")
+            context.add_init_script(
+                "".join(f"localStorage.setItem('{key}', '{value}');" for key, value in SEEN.items())
+            )
             page = context.new_page()
             page.goto(address, wait_until="load", timeout=WAIT)
             page.wait_for_selector("body *", state="attached", timeout=WAIT)
@@ -76,7 +75,7 @@ def take(addresses: dict[str, str], folder: Path) -> None:
             path = folder / f"{name}.png"
             page.screenshot(path=path)
             print(path)
-            page.close()
+            context.close()
         browser.close()
 
 
@@ -85,8 +84,7 @@ def prepare(page: Any, name: str) -> None:
     if name.startswith("airflow-g"):
         expand = page.get_by_test_id("expand-all-button").first
         expand.wait_for(timeout=WAIT)
-        if expand.is_enabled():  # the second page remembers it
-            expand.click(timeout=WAIT)
+        expand.click(timeout=WAIT)
     if name == "airflow-graph":
         page.keyboard.press("g")
     if name.startswith("mlflow"):
