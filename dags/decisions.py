@@ -19,7 +19,7 @@ from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOpe
 from airflow.sdk import DAG, Param, TriggerRule, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from dags.stages import ROOT, asset, following, promotions
+from dags.stages import DEFAULTS, ROOT, asset, following, promotions
 from pipelines.harness.graph import Graph, read_graph
 from pipelines.harness.state import State
 from pipelines.journal import Journal
@@ -109,6 +109,7 @@ def make_promote(graph: Graph) -> DAG:
         schedule=[asset(node) for node in nodes.values()],
         catchup=False,
         max_active_runs=1,
+        default_args=DEFAULTS,
         is_paused_upon_creation=False,
         params={"capability": choice([ALL, *nodes], ALL)},
         tags=["vitrine"],
@@ -131,6 +132,7 @@ def make_rollback(graph: Graph) -> DAG:
         doc_md=__doc__,
         schedule=None,
         max_active_runs=1,
+        default_args=DEFAULTS,
         is_paused_upon_creation=False,
         params={"capability": choice(list(nodes), next(iter(nodes))), "because": because()},
         tags=["vitrine"],

@@ -1,15 +1,24 @@
 """What the DAGs share: a task that runs one stage, and names as Airflow allows them."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from airflow.sdk import Asset, BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException
 
+from dags.incidents import Incidents
 from pipelines.harness.errors import BadConfig, BadData
 from pipelines.harness.graph import Graph, Node
 
 ROOT = Path(__file__).resolve().parent.parent
+DEFAULTS = {
+    "on_failure_callback": [Incidents(ROOT)],
+    "retry_delay": timedelta(seconds=5),
+    "retry_exponential_backoff": True,
+    "max_retry_delay": timedelta(minutes=5),
+}
+"""Of every task: who is told of a failure, and how long it waits before it is tried again (twice as long each time)."""
 
 
 class Stage(BaseOperator):
@@ -52,6 +61,15 @@ class Stage(BaseOperator):
 def task_id(stage: str) -> str:
     """A stage's name as Airflow allows it."""
     return stage.replace("@", "-")
+
+
+def placed(node: Node) -> dict[str, Any]:
+    """How a stage's task runs, as its `meta` says: tries, seconds, and the pool that it takes a slot of."""
+    return {
+        "retries": node.meta["retries"],
+        "execution_timeout": timedelta(seconds=node.meta["timeout"]),
+        "pool": node.meta.get("pool", "default_pool"),
+    }
 
 
 def asset(node: Node) -> Asset:

@@ -13,16 +13,13 @@ keeps those that stand there.
 A failed task says what, where and how to mend it at the end of its log. Clear it, and the run goes on from there.
 """
 
-from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import DAG, Param, TaskGroup
 
-from dags.stages import ROOT, Stage, asset, task_id
+from dags.stages import DEFAULTS, ROOT, Stage, asset, placed, task_id
 from pipelines.harness.graph import Graph, Node, read_graph
 from pipelines.harness.params import PROMOTIONS, read_params
-
-RETRY_DELAY = timedelta(seconds=5)
 
 
 def documentation(node: Node) -> str:
@@ -83,6 +80,7 @@ def make_dag(name: str, graph: Graph, params: dict[str, Any]) -> DAG:
         schedule=awaited or None,
         catchup=False,
         max_active_runs=1,
+        default_args=DEFAULTS,
         is_paused_upon_creation=False,
         params=form(params),
         tags=["vitrine"],
@@ -94,9 +92,7 @@ def make_dag(name: str, graph: Graph, params: dict[str, Any]) -> DAG:
                 task_id=task_id(stage),
                 stage=stage,
                 task_group=groups[node.meta["group"]],
-                retries=node.meta["retries"],
-                retry_delay=RETRY_DELAY,
-                execution_timeout=timedelta(seconds=node.meta["timeout"]),
+                **placed(node),
                 doc_md=documentation(node),
                 outlets=[asset(node)] if "asset" in node.meta else [],
             )

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from pipelines.harness.errors import MissingResource
+from pipelines.harness.params import read_params
 from pipelines.harness.state import State
 from pipelines.services import processes
 from pipelines.services.processes import LOOPBACK, Running, Service
@@ -26,6 +27,10 @@ NAMES = ("airflow-api", "airflow-scheduler", "airflow-processor", "airflow-trigg
 PORT = 8080
 START_SECONDS = 180.0
 MIGRATE_SECONDS = 300.0
+CONNECTIONS = "AIRFLOW_CONN_VITRINE_"
+"""Beginning of the names of variables by which connections of ours are given."""
+HEAVY = "heavy"
+"""The pool of stages that keep their cores busy, `meta.pool` in dvc.yaml."""
 UNFINISHED = ("queued", "running")
 
 
@@ -65,7 +70,11 @@ def settings(state: State, port: int) -> dict[str, str]:
         "NO_PROXY": f"{LOOPBACK},localhost",
         "no_proxy": f"{LOOPBACK},localhost",
     }
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW")}
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith("AIRFLOW") or key.startswith(CONNECTIONS)
+    }
     for name in ("NO_PROXY", "no_proxy"):
         own[name] = ",".join(filter(None, [own[name], kept.get(name)]))
     return {**kept, **own}
@@ -74,6 +83,11 @@ def settings(state: State, port: int) -> dict[str, str]:
 def parallelism() -> int:
     """How many stages run side by side: one a core, from 2 to 4."""
     return max(2, min(4, len(os.sched_getaffinity(0))))
+
+
+def heavy_slots(threads: int) -> int:
+    """How many stages of `threads` threads each run at once without two of them sharing a core; at least one."""
+    return max(1, len(os.sched_getaffinity(0)) // max(1, threads))
 
 
 def _keys(home: Path) -> dict[str, str]:
@@ -158,6 +172,7 @@ def start(state: State, owner: str) -> list[Running]:
         return all((told.get(part) or {}).get("status") == "healthy" for part in parts)
 
     processes.wait_until(state, found, ready, START_SECONDS)
+    Api(port).set_pool(HEAVY, heavy_slots(read_params(state.root)["threads"]))
     return found
 
 
@@ -184,6 +199,16 @@ class Api:
                     raise
                 self._token = None
         raise MissingResource(f"Airflow at {self.address} takes no token that it gave")
+
+    def set_pool(self, name: str, slots: int) -> None:
+        """See to it that a pool exists with this many slots."""
+        about = {"name": name, "slots": slots, "description": "stages that keep a core busy"}
+        try:
+            self.request("POST", "/pools", about)
+        except Refused as error:
+            if error.status != 409:
+                raise
+            self.request("PATCH", f"/pools/{quote(name)}", {**about, "include_deferred": False})
 
     def dags(self) -> set[str]:
         """Names of the DAGs that Airflow knows."""

@@ -27,6 +27,9 @@ for dag in {id(value): value for value in space.values() if isinstance(value, DA
                 "stage": getattr(task, "stage", None),
                 "below": sorted(task.downstream_task_ids),
                 "retries": task.retries,
+                "pool": task.pool,
+                "waits_longer": bool(task.retry_exponential_backoff),
+                "told": [type(one).__name__ for one in task.on_failure_callback],
                 "timeout": task.execution_timeout.total_seconds() if task.execution_timeout else None,
                 "doc": task.doc_md,
                 "outlets": [asset.name for asset in task.outlets],
@@ -119,7 +122,22 @@ def test_meta_says_dag_group_retries_and_timeout(tasks: dict, graph: Graph) -> N
         task = tasks[stage]
         found = {key: task[key] for key in ("dag", "group", "retries", "timeout")}
         assert found == {key: node.meta[key] for key in found}
+        assert task["pool"] == node.meta.get("pool", "default_pool")
         assert node.desc in task["doc"] and node.cmd in task["doc"]
+
+
+def test_a_failure_of_any_task_is_told_and_tried_again_ever_later(
+    parsed: dict, decisions: dict
+) -> None:
+    for dag in (*parsed["dags"].values(), *decisions["dags"].values()):
+        for task in dag["tasks"].values():
+            assert task["told"] == ["Incidents"] and task["waits_longer"]
+
+
+def test_stages_of_hours_share_the_pool(graph: Graph) -> None:
+    pools = {name: node.meta.get("pool") for name, node in graph.nodes.items()}
+    long = {name for name, node in graph.nodes.items() if node.meta["timeout"] >= 3600}
+    assert long and {pools[name] for name in long} == {"heavy"}
 
 
 def test_few_groups_and_fields_each_described(parsed: dict) -> None:
