@@ -16,6 +16,8 @@ A stage is a function of a `Run` and its typed parameters::
 It runs as `python -m pipelines.split [INSTANCE]`, from `dvc repro` or by hand. The harness gives it the merged
 parameters, seeds and thread counts, a lock, an MLflow run, progress, and a folder to build in that takes its
 final name only when all declared outputs are there. Failures end with an exit status for each class.
+
+What a shop does not have switches off the stages that need it, and no other: see `pipelines.harness.absent`.
 """
 
 import contextlib
@@ -38,6 +40,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+from pipelines.harness.absent import OFF, Absent, absence, write_placeholder
 from pipelines.harness.errors import BadConfig, Bug, MissingResource, VitrineError
 from pipelines.harness.graph import Graph, Node, read_graph
 from pipelines.harness.params import Params, read_params, section
@@ -45,6 +48,7 @@ from pipelines.harness.state import State
 from pipelines.harness.tracking import Tracker
 
 T = TypeVar("T")
+METRICS = "metrics.json"
 DIGITS = 6
 PLAIN_LINE_SECONDS = 10.0
 PR_SET_PDEATHSIG = 1
@@ -93,6 +97,10 @@ class Run:
     rows_out: int = 0
     headline: Headline | None = None
     measures: dict[str, float] = field(default_factory=dict)
+    absences: dict[str, str] = field(default_factory=dict)
+    """Own outs that are placeholders, with the reason."""
+    without: dict[str, str] = field(default_factory=dict)
+    """Optional inputs that were asked for and are absent, with the reason."""
     _said: float = 0.0
 
     @property
@@ -102,15 +110,32 @@ class Run:
     def input(self, path: str) -> Path:
         """A file or folder under `data/` that another stage made.
 
-        Raises `Bug` where `dvc.yaml` does not name it in this stage's deps, `MissingResource` where it is absent.
+        Raises `Bug` where `dvc.yaml` does not name it in this stage's deps, `MissingResource` where nothing is there,
+        `Absent` where the shop does not have it: not to be caught, the stage is off then.
         """
         relative = f"data/{path}"
         if not self.node.reads(relative):
             raise Bug(f"{self.name} reads {relative}, which its deps in dvc.yaml do not name")
         full = self.root / relative
+        for place in (full, *full.parents):
+            if place == self.root / "data":
+                break
+            why = absence(place)
+            if why:
+                raise Absent(why)
         if not full.exists():
             raise MissingResource(f"{full} is missing: run `dvc repro {self.name}`")
         return full
+
+    def optional(self, path: str) -> Path | None:
+        """`input(path)` of a stage that can do without: None, said and noted, where the shop does not have it."""
+        try:
+            return self.input(path)
+        except Absent as reason:
+            if path not in self.without:
+                self.without[path] = str(reason)
+                self.say(f"goes on without {path}: {reason}")
+            return None
 
     def source_file(self, path: str) -> Path:
         """A file of the repository (not made by a stage) that the deps in `dvc.yaml` name."""
@@ -123,6 +148,20 @@ class Run:
         full = self.partial / path
         full.parent.mkdir(parents=True, exist_ok=True)
         return full
+
+    def absent(self, path: str, why: str) -> None:
+        """Declare that the out `path` (as in `output`) is nothing the shop has: a placeholder stands for it.
+
+        Stages that read it are off; this one is too where it is so of all its outs.
+        """
+        write_placeholder(self.partial / path, why)
+        self.absences[path] = why
+
+    @property
+    def declared(self) -> set[str]:
+        """The outs that `dvc.yaml` names, as in `output`; the file of figures is the harness' own."""
+        prefix = f"data/{self.name.replace('@', '/')}/"
+        return {out.removeprefix(prefix) for out in self.node.outs} - {METRICS}
 
     def say(self, text: str) -> None:
         """One line on the log."""
@@ -252,10 +291,13 @@ class Stage:
                 partial=partial,
             )
             run.advance(0.0, "started")
-            self.function(run, params)
+            try:
+                self.function(run, params)
+            except Absent as reason:
+                switch_off(run, str(reason))
             if sys.stderr.isatty():
                 print(file=sys.stderr)
-            _write_json(partial / "metrics.json", figures(run))
+            _write_json(partial / METRICS, figures(run))
             check_outputs(run)
             check_modules(run)
             swap(partial, target)
@@ -263,7 +305,6 @@ class Stage:
             record = {
                 **figures(run),
                 "stage": name,
-                "status": "done",
                 "profile": run.profile,
                 "started": started,
                 "seconds": round(seconds, 3),
@@ -362,8 +403,20 @@ def inputs_hash(root: Path, node: Node) -> str:
     return digest.hexdigest()[:16]
 
 
+def switch_off(run: Run, why: str) -> None:
+    """Put a placeholder in the place of every out; nothing that was written before is kept."""
+    shutil.rmtree(run.partial)
+    run.partial.mkdir()
+    run.rows_in = run.rows_out = 0
+    run.headline = None
+    run.measures.clear()
+    for out in sorted(run.declared):
+        run.absent(out, why)
+
+
 def figures(run: Run) -> dict[str, Any]:
-    """What `metrics.json` holds: figures of quality and rows, no time and no memory."""
+    """What `metrics.json` holds: figures of quality and rows, what was absent; no time and no memory."""
+    off = bool(run.absences) and run.declared <= set(run.absences)
     headline = None
     if run.headline:
         headline = {
@@ -375,13 +428,17 @@ def figures(run: Run) -> dict[str, Any]:
         "rows_out": run.rows_out,
         "headline": headline,
         "measures": run.measures,
+        "status": OFF if off else "done",
+        "why": "; ".join(dict.fromkeys(run.absences.values())) if off else None,
+        "absent": {} if off else run.absences,
+        "without": {} if off else run.without,
     }
 
 
 def check_outputs(run: Run) -> None:
     """Raise `Bug` where the outputs written are not those that `dvc.yaml` declares."""
     prefix = "data/" + run.name.replace("@", "/") + "/"
-    declared = {out.removeprefix(prefix) for out in run.node.outs}
+    declared = run.declared | {METRICS}
     strangers = [out for out in run.node.outs if not out.startswith(prefix)]
     if strangers:
         raise Bug(f"dvc.yaml: outs of {run.name} must lie in {prefix}: {', '.join(strangers)}")
@@ -450,6 +507,8 @@ def disk_full(root: Path, name: str, error: OSError) -> str:
 
 def closing_table(record: dict[str, Any]) -> str:
     """The lines that a stage ends with."""
+    if record["status"] == OFF:
+        return f"{record['stage']}: off: {record['why']}"
     lines = [
         f"{record['stage']}: done",
         f"  rows in      {record['rows_in']:>12,}",
@@ -466,6 +525,8 @@ def closing_table(record: dict[str, Any]) -> str:
             f"  {head['baseline']:<12} {head['baseline_value']:>12.4f} "
             f"difference [{head['gain_low']:+.4f}, {head['gain_high']:+.4f}]"
         )
+    lines += [f"  off          {out}: {why}" for out, why in sorted(record["absent"].items())]
+    lines += [f"  without      {path}: {why}" for path, why in sorted(record["without"].items())]
     return "\n".join(lines)
 
 

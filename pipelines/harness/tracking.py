@@ -155,7 +155,11 @@ class Tracker:
         values = {
             key: record[key] for key in ("rows_in", "rows_out", "seconds", "peak_memory_mb")
         } | record["measures"]
-        tags = []
+        tags = [RunTag("status", record["status"])]
+        if record["why"]:
+            tags.append(RunTag("why", record["why"]))
+        for kind in ("absent", "without"):
+            tags += [RunTag(f"{kind}/{name}", why) for name, why in record[kind].items()]
         head = record["headline"]
         if head:
             values |= {
@@ -166,7 +170,7 @@ class Tracker:
                 "gain_low": head["gain_low"],
                 "gain_high": head["gain_high"],
             }
-            tags = [RunTag("quality", head["metric"]), RunTag("baseline", head["baseline"])]
+            tags += [RunTag("quality", head["metric"]), RunTag("baseline", head["baseline"])]
         metrics = [Metric(_plain(key), float(value), now, 0) for key, value in values.items()]
         for at in range(0, len(metrics), 900):
             self.client.log_batch(self.run_id, metrics=metrics[at : at + 900], tags=tags)
