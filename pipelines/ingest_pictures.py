@@ -1,7 +1,7 @@
 """Turn product pictures and their labels into the canonical table of images."""
 
 from pipelines.harness import Params, Run, stage
-from pipelines.sources import source, write
+from pipelines.sources import given, write
 
 
 class IngestPicturesParams(Params):
@@ -13,7 +13,7 @@ class IngestPicturesParams(Params):
 
 @stage
 def ingest_pictures(run: Run, params: IngestPicturesParams) -> None:
-    with source("pictures", params.source)(run, images=params.images) as found:
+    with given(run, "pictures", params.source, images=params.images) as found:
         write(run, found, {"images": ["image_key"]})
 
 

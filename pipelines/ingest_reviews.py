@@ -1,7 +1,7 @@
 """Turn English reviews, and questions marked over them, into canonical tables."""
 
 from pipelines.harness import Params, Run, stage
-from pipelines.sources import source, write
+from pipelines.sources import given, write
 
 
 class IngestReviewsParams(Params):
@@ -12,7 +12,7 @@ class IngestReviewsParams(Params):
 
 @stage
 def ingest_reviews(run: Run, params: IngestReviewsParams) -> None:
-    with source("reviews", params.source)(run) as found:
+    with given(run, "reviews", params.source) as found:
         write(run, found, {"reviews": ["review_id"], "questions": ["question_id"]})
 
 

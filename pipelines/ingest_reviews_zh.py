@@ -1,7 +1,7 @@
 """Turn Chinese reviews into the canonical table."""
 
 from pipelines.harness import Params, Run, stage
-from pipelines.sources import source, write
+from pipelines.sources import given, write
 
 
 class IngestReviewsZhParams(Params):
@@ -13,7 +13,7 @@ class IngestReviewsZhParams(Params):
 
 @stage
 def ingest_reviews_zh(run: Run, params: IngestReviewsZhParams) -> None:
-    with source("reviews-zh", params.source)(run, reviews=params.reviews) as found:
+    with given(run, "reviews-zh", params.source, reviews=params.reviews) as found:
         write(run, found, {"reviews": ["review_id"]})
 
 

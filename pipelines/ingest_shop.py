@@ -1,7 +1,7 @@
 """Turn the shop's purchases, products and customers into canonical tables."""
 
 from pipelines.harness import Params, Run, stage
-from pipelines.sources import source, write
+from pipelines.sources import given, write
 
 
 class IngestShopParams(Params):
@@ -14,9 +14,8 @@ class IngestShopParams(Params):
 
 @stage
 def ingest_shop(run: Run, params: IngestShopParams) -> None:
-    with source("shop", params.source)(
-        run, users=params.users, memory_gb=params.memory_gb
-    ) as found:
+    how = {"users": params.users, "memory_gb": params.memory_gb}
+    with given(run, "shop", params.source, **how) as found:
         order = {
             "interactions": ["user_id", "timestamp", "item_id", "order_id", "value", "price"],
             "products": ["item_id"],

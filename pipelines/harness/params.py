@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pipelines.harness.errors import BadConfig
 
 PROMOTIONS = ("automatic", "ask", "never")
-TOP_LEVEL = {"profile", "promotion", "seed", "threads", "profiles"}
+TOP_LEVEL = {"profile", "promotion", "seed", "threads", "shop", "profiles"}
 
 
 class Params(BaseModel):

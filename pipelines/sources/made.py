@@ -58,6 +58,14 @@ def shop(run: Run, users: int, memory_gb: float) -> Iterator[Found]:
     yield Found({"interactions": events, "products": catalogue, "users": customers}, **ORIGIN)
 
 
+@contextlib.contextmanager
+def anonymous_shop(run: Run, users: int, memory_gb: float) -> Iterator[Found]:
+    """The shop as `shop` makes it, which knows of its customers no more than their ids: it has no users."""
+    with shop(run, users, memory_gb) as found:
+        tables = {name: table for name, table in found.tables.items() if name != "users"}
+        yield Found(tables, found.source, found.licence)
+
+
 def _catalogue(rng: np.random.Generator) -> pa.Table:
     rows = [
         (category, word, style)

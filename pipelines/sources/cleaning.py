@@ -1,0 +1,53 @@
+"""What is no interaction though it stands among events: repeated lines, refunds, programs that click."""
+
+import ibis
+from ibis import _
+
+from pipelines.tables import Interactions
+
+
+def gather(events: ibis.Table) -> ibis.Table:
+    """Events that are equal but for their quantity, as one: of purchases the quantities (1 where none) are added.
+
+    Of other events that are equal in all columns one stays.
+    """
+    columns = events.columns
+    value = Interactions.VALUE
+    purchases = events.filter(_[Interactions.EVENT] == "purchase")
+    if value not in columns:
+        purchases = purchases.mutate(**{value: ibis.null("float64")})
+    keys = [name for name in columns if name != value]
+    summed = purchases.group_by(keys).agg(**{value: _[value].fill_null(1.0).sum()})
+    others = events.filter((_[Interactions.EVENT] != "purchase").fill_null(True)).distinct()
+    if value not in columns:
+        others = others.mutate(**{value: ibis.null("float64")})
+    names = list(dict.fromkeys([*columns, value]))
+    return ibis.union(summed.select(names), others.select(names))
+
+
+def without_refunds(events: ibis.Table) -> ibis.Table:
+    """Refunds (purchases of a negative quantity) left out, and with them the purchases that they take back in full.
+
+    A refund belongs to the purchases of the same user, item and order; where orders are not told it takes none back.
+    """
+    refund = (events[Interactions.EVENT] == "purchase") & (events[Interactions.VALUE] < 0)
+    refund = refund.fill_null(False)
+    kept = events.filter(~refund)
+    if Interactions.ORDER not in events.columns:
+        return kept
+    keys = [Interactions.USER, Interactions.ITEM, Interactions.ORDER]
+    sold = events.filter((_[Interactions.EVENT] == "purchase") & _[Interactions.ORDER].notnull())
+    totals = sold.group_by(keys).agg(
+        _total=_[Interactions.VALUE].sum(), _low=_[Interactions.VALUE].min()
+    )
+    returned = totals.filter((_["_low"] < 0) & (_["_total"] <= 0))
+    others = kept.semi_join(returned, keys).filter(_[Interactions.EVENT] != "purchase")
+    return ibis.union(kept.anti_join(returned, keys), others)
+
+
+def programs(events: ibis.Table, most: int) -> ibis.Table:
+    """The users (column `user_id`) with more than `most` views and carts within one minute of the clock."""
+    clicks = events.filter(_[Interactions.EVENT].isin(["view", "cart"]))
+    minute = clicks[Interactions.TIME].truncate("m")
+    counted = clicks.group_by([clicks[Interactions.USER], minute.name("minute")]).agg(n=_.count())
+    return counted.filter(_.n > most).select(Interactions.USER).distinct()
