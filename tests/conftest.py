@@ -3,10 +3,13 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.warm import WarmPython
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -105,18 +108,23 @@ class Project:
     """A small project of two stages in a folder of its own, run in processes of their own."""
 
     root: Path
+    warm: Path
 
-    def environment(self, **more: str) -> dict[str, str]:
+    def environment(self, warm: bool = True, **more: str) -> dict[str, str]:
+        """Of a process in the project; `python` is the warm one where not said otherwise."""
         kept = {key: value for key, value in os.environ.items() if not key.startswith("DVC_")}
-        path = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
+        first = [str(self.warm)] if warm else []
+        path = os.pathsep.join([*first, str(Path(sys.executable).parent), kept["PATH"]])
         pythonpath = f"{self.root}{os.pathsep}{REPOSITORY}"
         return {**kept, "PATH": path, "PYTHONPATH": pythonpath, **more}
 
-    def run(self, *words: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *words: str, timeout: float = 120, warm: bool = True
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             words,
             cwd=self.root,
-            env=self.environment(),
+            env=self.environment(warm),
             capture_output=True,
             text=True,
             timeout=timeout,
@@ -124,10 +132,11 @@ class Project:
         )
 
     def start(self, *words: str) -> subprocess.Popen[str]:
+        """A process that is to be killed: a cold one."""
         return subprocess.Popen(
             words,
             cwd=self.root,
-            env=self.environment(),
+            env=self.environment(warm=False),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -138,6 +147,13 @@ class Project:
         text = path.read_text()
         assert old in text
         path.write_text(text.replace(old, new))
+
+
+@pytest.fixture(scope="session")
+def warm_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder whose `python` begins with the slow packages loaded: to be put first on a PATH."""
+    with WarmPython(tmp_path_factory.mktemp("warm") / "bin") as made:
+        yield made.folder
 
 
 @pytest.fixture(scope="session")
@@ -152,7 +168,7 @@ def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def toy_project(tmp_path: Path, migrated_database: Path) -> Project:
+def toy_project(tmp_path: Path, migrated_database: Path, warm_python: Path) -> Project:
     root = tmp_path / "shop"
     root.mkdir()
     for name, text in {
@@ -166,7 +182,7 @@ def toy_project(tmp_path: Path, migrated_database: Path) -> Project:
     database = root / ".vitrine" / "mlflow" / "mlflow.db"
     database.parent.mkdir(parents=True)
     database.write_bytes(migrated_database.read_bytes())
-    project = Project(root)
+    project = Project(root, warm_python)
     for words in (("git", "init", "-q"), ("dvc", "init", "-q")):
         done = project.run(*words)
         assert done.returncode == 0, done.stderr

@@ -13,15 +13,15 @@ NOTE = "outputs.json"
 
 
 @pytest.fixture(scope="session")
-def tiny_shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+def tiny_shop(tmp_path_factory: pytest.TempPathFactory, warm_python: Path) -> Shop:
     """A copy of the project after its first `dvc repro` with the profile `tiny`; one for all workers."""
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "repro"
     folder.mkdir(exist_ok=True)
     with FileLock(folder / "lock"):
         if (folder / NOTE).exists():
-            return Shop(folder / "shop")
-        shop = make_shop(folder / "shop", "tiny")
+            return Shop(folder / "shop", warm_python)
+        shop = make_shop(folder / "shop", "tiny", warm_python)
         shop.repro()
         (folder / NOTE).write_text(json.dumps(shop.outputs()))
     return shop

@@ -18,9 +18,10 @@ SECONDS = 3600.0
 
 @dataclass
 class Shop:
-    """The copy at `root`."""
+    """The copy at `root`. warm: the folder of a `python` that its processes are run by, where there is one."""
 
     root: Path
+    warm: Path | None = None
 
     @property
     def state(self) -> State:
@@ -28,22 +29,27 @@ class Shop:
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """`python -m …` in the copy, with stdout and stderr as one text."""
-        kept = {
-            key: value
-            for key, value in os.environ.items()
-            if not key.startswith(("DVC_", "MLFLOW_", "AIRFLOW", "VITRINE_", "PYTHONPATH"))
-        }
-        path = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
         return subprocess.run(
-            [sys.executable, "-m", *words],
+            ["python", "-m", *words],
             cwd=self.root,
-            env={**kept, "PATH": path, "PYTHONUNBUFFERED": "1"},
+            env=self.environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             timeout=SECONDS,
             check=False,
         )
+
+    def environment(self) -> dict[str, str]:
+        """This one's, without what tells tools of another run."""
+        kept = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("DVC_", "MLFLOW_", "AIRFLOW", "VITRINE_", "PYTHONPATH"))
+        }
+        first = [str(self.warm)] if self.warm else []
+        path = os.pathsep.join([*first, str(Path(sys.executable).parent), kept["PATH"]])
+        return {**kept, "PATH": path, "PYTHONUNBUFFERED": "1"}
 
     def repro(self) -> str:
         """What `dvc repro` prints; it must end well."""
@@ -69,7 +75,7 @@ class Shop:
         return json.loads((self.state.records / f"{stage}.json").read_text("utf-8"))
 
 
-def make_shop(root: Path, profile: str) -> Shop:
+def make_shop(root: Path, profile: str, warm: Path | None = None) -> Shop:
     """Copy what git has or would have; downloads are shared with the project, outputs are not."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
@@ -85,7 +91,7 @@ def make_shop(root: Path, profile: str) -> Shop:
             shutil.copyfile(source, target)
     (root / "dvc.lock").unlink(missing_ok=True)
     subprocess.run(["git", "init", "-q"], cwd=root, check=True)
-    shop = Shop(root)
+    shop = Shop(root, warm)
     downloads = State(REPOSITORY).downloads
     downloads.mkdir(parents=True, exist_ok=True)
     shop.state.home.mkdir()

@@ -1,6 +1,7 @@
 """A person decides in the real Airflow: a challenger is asked about and approved, then taken back."""
 
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -24,9 +25,9 @@ NAME = "sentiment"
 
 
 @pytest.fixture
-def project(tmp_path: Path, migrated_database: Path) -> Iterator[Project]:
+def project(tmp_path: Path, migrated_database: Path, warm_python: Path) -> Iterator[Project]:
     """A champion of .7 and a challenger of .9 that waits for a person; whatever was started is stopped."""
-    made = Project(tmp_path / "shop")
+    made = Project(tmp_path / "shop", warm_python)
     state = State(made.root)
     state.mlflow.mkdir(parents=True)
     shutil.copy(migrated_database, state.mlflow / "mlflow.db")
@@ -34,9 +35,7 @@ def project(tmp_path: Path, migrated_database: Path) -> Iterator[Project]:
         REPOSITORY / "dags", made.root / "dags", ignore=shutil.ignore_patterns("__pycache__")
     )
     for words in (("git", "init", "-q"), ("dvc", "init", "-q")):
-        made.python(
-            "-c", "import subprocess, sys; subprocess.run(sys.argv[1:], check=True)", *words
-        )
+        subprocess.run(words, cwd=made.root, check=True)
     for share, mode in ((0.7, "automatic"), (0.9, "ask")):
         made.choose(promotion=mode)
         made.train(np.random.default_rng(7).random(ROWS) < share)

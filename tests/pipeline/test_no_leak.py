@@ -22,7 +22,7 @@ def test_edited_and_added_test_rows_change_no_fitted_artefact(
     tiny_shop: Shop, tmp_path: Path
 ) -> None:
     shutil.copytree(tiny_shop.root, tmp_path / "shop", symlinks=True)
-    shop = Shop(tmp_path / "shop")
+    shop = Shop(tmp_path / "shop", tiny_shop.warm)
     before = {name: value for name, value in shop.outputs().items() if name.startswith(FITTED)}
     for path in sorted((shop.root / "data" / "split").glob("*/test.parquet")):
         rows = pq.read_table(path)

@@ -21,8 +21,8 @@ from tests.pipeline.standin.project import ROWS, Project
 
 
 @pytest.fixture
-def project(tmp_path: Path, migrated_database: Path) -> Project:
-    made = Project(tmp_path / "shop")
+def project(tmp_path: Path, migrated_database: Path, warm_python: Path) -> Project:
+    made = Project(tmp_path / "shop", warm_python)
     database = State(made.root).mlflow / "mlflow.db"
     database.parent.mkdir(parents=True)
     shutil.copy(migrated_database, database)
@@ -170,13 +170,13 @@ def test_champions_change_hands_and_come_back(project: Project) -> None:
     assert (found[CHAMPION].manifest, found[CHALLENGER].manifest) == (better, worse)
     assert json.loads(project.receipt())["champion"] == better
 
-    words = ("-m", "pipelines.verdict", "rollback", "sentiment", "--who", "anna")
+    words = ("pipelines.verdict", "rollback", "sentiment", "--who", "anna")
     assert "champion again" in project.python(*words).stdout
     assert stand(project)[CHAMPION].manifest == first
     lines = Journal(State(project.root)).entries()
     assert [line["outcome"] for line in lines] == ["promoted", "promoted", "refused", "rolled back"]
     assert lines[-1]["who"] == "anna"
-    assert "chain holds" in project.python("-m", "pipelines.journal", "verify").stdout
+    assert "chain holds" in project.python("pipelines.journal", "verify").stdout
     standing = Registry(State(project.root)).champions()
     assert [(one.name, one.versions) for one in standing] == [("vitrine.sentiment", 3)]
 
@@ -185,12 +185,12 @@ def test_a_person_is_asked(project: Project) -> None:
     project.choose(promotion="ask")
     manifest = run(project, 0.9)
     assert json.loads(project.receipt())["champion"] is None
-    assert "sentiment" in project.python("-m", "pipelines.verdict", "waiting").stdout
-    project.python("-m", "pipelines.verdict", "approve", "sentiment", "--who", "anna")
+    assert "sentiment" in project.python("pipelines.verdict", "waiting").stdout
+    project.python("pipelines.verdict", "approve", "sentiment", "--who", "anna")
     assert stand(project)[CHAMPION].manifest == manifest
     project.stage("promote")
     assert json.loads(project.receipt())["champion"] == manifest
-    done = project.python("-m", "pipelines.verdict", "approve", "sentiment", check=False)
+    done = project.python("pipelines.verdict", "approve", "sentiment", check=False)
     assert done.returncode == 69 and "challenger" in done.stderr
 
 

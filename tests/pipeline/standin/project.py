@@ -4,12 +4,13 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from models.bundle import Bundle, save
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[2]
@@ -17,10 +18,10 @@ ROWS = 300
 
 
 class Project:
-    """A copy of the code under `root`, whose capability `sentiment` is the stand-in."""
+    """A copy of the code under `root`, whose capability `sentiment` is the stand-in, run by the `python` in `warm`."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, warm: Path) -> None:
+        self.root, self.warm = root, warm
         root.mkdir(parents=True, exist_ok=True)
         for name in ("pipelines", "models"):
             shutil.copytree(
@@ -59,22 +60,19 @@ class Project:
         """Put a bundle in place that answers the rows `right` (n,) rightly; returns its manifest hash."""
         folder = self.root / "data" / "sentiment" / "bundle"
         shutil.rmtree(folder, ignore_errors=True)
-        code = (
-            "import sys, json, numpy as np\n"
-            "from pathlib import Path\n"
-            "from models.bundle import save\n"
-            "from models.language.sentiment import Sentiment\n"
-            "right = np.array(json.loads(sys.argv[1]), dtype=np.int8)\n"
-            "print(save(Sentiment(right).to_bundle(), Path('data/sentiment/bundle')))\n"
-        )
-        return self.python("-c", code, json.dumps(right.astype(int).tolist())).stdout.strip()
+        return save(Bundle("sentiment", tensors={"good": right.astype(np.int8)}), folder)
 
     def python(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run this interpreter in the project."""
+        """`python -m words…` in the project."""
         kept = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW")}
         kept["PYTHONDONTWRITEBYTECODE"] = "1"
         done = subprocess.run(
-            [sys.executable, *words], cwd=self.root, env=kept, capture_output=True, text=True
+            [self.warm / "python", "-m", *words],
+            cwd=self.root,
+            env=kept,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if check and done.returncode:
             raise AssertionError(f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}")
@@ -82,7 +80,7 @@ class Project:
 
     def stage(self, name: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a stage of the stand-in."""
-        return self.python("-m", f"pipelines.{name}", "sentiment", check=check)
+        return self.python(f"pipelines.{name}", "sentiment", check=check)
 
     def receipt(self) -> bytes:
         return (self.root / "data" / "promote" / "sentiment" / "receipt.json").read_bytes()
