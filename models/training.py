@@ -65,6 +65,7 @@ def fit(
         # The loaders here are arrays in memory: worker processes would only cost time.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
+        warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
         trainer = pl.Trainer(
             max_epochs=epochs,
             callbacks=callbacks,

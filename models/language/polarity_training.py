@@ -253,24 +253,19 @@ def fit_head(vectors: np.ndarray, truth: np.ndarray, classes: int, strength: flo
 
 def fit_linear(given: np.ndarray, truth: np.ndarray, classes: int, strength: float) -> Linear:
     """Logistic regression; a class without a row has the least chance."""
-    from sklearn.linear_model import LogisticRegression
+    from models.language.logistic_training import regress
 
+    present, codes = np.unique(truth, return_inverse=True)
+    if classes == 2 and len(present) == 2:
+        return Linear(*regress(given, codes, 1, strength))
     outputs = 1 if classes == 2 else classes
-    present = np.unique(truth)
     weights, bias = np.zeros((given.shape[1], outputs)), np.full(outputs, -10.0)
-    if len(present) < 2:
-        bias[:] = np.where(np.arange(outputs) == present[0], 10.0, -10.0)
-        if outputs == 1:
-            bias[:] = 10.0 if present[0] == 1 else -10.0
-        return Linear(weights, bias)
-    model = LogisticRegression(C=strength, max_iter=1000, tol=1e-4).fit(given, truth)
     if outputs == 1:
-        return Linear(model.coef_.T, model.intercept_)
-    if len(present) == 2:
-        weights[:, present[1]], bias[present] = model.coef_[0], 0.0
-        bias[present[1]] = model.intercept_[0]
-        return Linear(weights, bias)
-    weights[:, present], bias[present] = model.coef_.T, model.intercept_
+        bias[:] = 10.0 if present[0] == 1 else -10.0
+    elif len(present) == 1:
+        bias[present] = 10.0
+    else:
+        weights[:, present], bias[present] = regress(given, codes, len(present), strength)
     return Linear(weights, bias)
 
 

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression
 
 from models.encoders.reranker import Reranker
 from models.encoders.text import TextEncoder
@@ -14,6 +16,7 @@ from models.language.answers_training import (
     fit_scorer,
     right_candidates,
 )
+from models.language.logistic_training import regress
 
 FEW = Settings(epochs=40, rate=0.2, decay=0.0, folds=2)
 
@@ -52,3 +55,16 @@ def test_the_scorer_learns_to_answer_and_not_to() -> None:
     logits = cross_fitted(found, right, FEW, seed=1)
     assert logits.shape == right.shape
     assert np.array_equal(logits, cross_fitted(found, right, FEW, seed=1))
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_regression_finds_the_optimum_that_scikit_learn_finds(outputs: int) -> None:
+    rng = np.random.default_rng(3)
+    classes = max(outputs, 2)
+    given = rng.normal(size=(300, 12))
+    truth = (given @ rng.normal(size=(12, classes)) + 2 * rng.normal(size=(300, classes))).argmax(1)
+    weights, bias = regress(given, truth, outputs, strength=0.5)
+    theirs = LogisticRegression(C=0.5, max_iter=1000, tol=1e-8).fit(given, truth)
+    np.testing.assert_allclose(weights.T, theirs.coef_, atol=1e-4)
+    shift = bias - theirs.intercept_
+    np.testing.assert_allclose(shift, shift.mean(), atol=1e-4)
