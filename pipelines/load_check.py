@@ -2,6 +2,7 @@
 
 Run by file name in an isolated interpreter (`python -I`), so that neither the checkout nor the environment's
 variables help: `load_check.py TRACKING_URI MODEL_URI EXAMPLE_FOLDER`. It ends with status 0, or tells what differs.
+MODEL_URI is where the version's artifacts lie: opening the database to look that up again would take seconds.
 """
 
 import math

@@ -246,7 +246,8 @@ class Registry:
         what it said.
         """
         script = Path(__file__).with_name("load_check.py")
-        place = f"models:/{version.name}/{version.number}"
+        with self._reach():
+            place = self._location(version)
         with tempfile.TemporaryDirectory() as elsewhere:
             try:
                 done = subprocess.run(
@@ -295,11 +296,16 @@ class Registry:
                 raise Unreadable(f"{what} holds bundle {found[:12]}, not {version.manifest[:12]}")
             yield folder
 
-    def _place(self, version: Version, stack: contextlib.ExitStack) -> Path:
-        """A folder of this machine that holds the version's bundle."""
+    def _location(self, version: Version) -> str:
+        """The address of the folder that MLflow keeps a version in."""
         uri = self.api.get_model_version_download_uri(version.name, version.number)
         if uri.startswith("models:/"):
             uri = self.api.get_logged_model(uri.removeprefix("models:/")).artifact_location
+        return uri
+
+    def _place(self, version: Version, stack: contextlib.ExitStack) -> Path:
+        """A folder of this machine that holds the version's bundle."""
+        uri = self._location(version)
         parts = urlparse(uri)
         if parts.scheme in ("", "file"):
             home = Path(url2pathname(parts.path))
