@@ -12,19 +12,21 @@ TURN = 0.15
 """Pictures are turned by up to this many radians."""
 
 
-def augment(pictures: torch.Tensor, smallest: float, draw: torch.Generator) -> torch.Tensor:
+def augment(
+    pictures: torch.Tensor, smallest: float, draw: torch.Generator, side: int | None = None
+) -> torch.Tensor:
     """Pictures (b, 3, s, s) in -1 to 1: cropped, stretched, turned and mirrored, their light and colours changed.
 
-    Crop and aspect as Szegedy et al. (2015), Going deeper with convolutions.
+    side: in pixels, of what comes back; None: s. smallest: share of the area that a crop keeps at least. Crop and aspect as Szegedy et al. (2015), Going deeper with convolutions.
     """
-    count = len(pictures)
+    count, across = len(pictures), side or pictures.shape[-1]
 
     def uniform(low: float, high: float, *shape: int) -> torch.Tensor:
         return low + (high - low) * torch.rand(*(shape or (count,)), generator=draw)
 
-    side = uniform(smallest, 1.15).sqrt()
+    length = uniform(smallest, 1.15).sqrt()
     stretch = uniform(-0.2, 0.2).exp()
-    wide, high = side * stretch, side / stretch
+    wide, high = length * stretch, length / stretch
     free_x, free_y = (1 - wide).clamp(min=0), (1 - high).clamp(min=0)
     angle = uniform(-TURN, TURN)
     mirror = torch.where(torch.rand(count, generator=draw) < MIRRORED, -1.0, 1.0)
@@ -39,7 +41,7 @@ def augment(pictures: torch.Tensor, smallest: float, draw: torch.Generator) -> t
         ],
         1,
     )
-    grid = functional.affine_grid(place, list(pictures.shape), align_corners=False)
+    grid = functional.affine_grid(place, [count, 3, across, across], align_corners=False)
     seen = functional.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
     light = uniform(0.75, 1.25)[:, None, None, None]
     contrast = uniform(0.75, 1.25)[:, None, None, None]

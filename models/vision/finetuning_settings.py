@@ -2,18 +2,27 @@
 
 from dataclasses import dataclass
 
+STEP = 16
+"""Sides of pictures in training are a multiple of so many pixels: half a cell of a usual network's last map."""
+
 
 @dataclass(frozen=True)
 class Tuning:
-    """passes: pictures seen in training, repeats counted; rounds: of the whole training set, at most.
+    """budget: millions of pixels that training looks at, repeats counted; rounds: of the whole training set, at most.
 
+    small, large: side of the pictures in training as a share of the encoder's, at first and at last. It grows, so that
+    early rounds are cheap; crops show things larger than they are, so that the largest is best a little below 1.
+    Sources: Tan and Le (2021), EfficientNetV2 (progressive learning); Touvron et al. (2019), Fixing the train-test
+    resolution discrepancy.
     rate: of the top; each block below learns at `layer_decay` times that of the one above. frozen: blocks at the
     bottom that do not learn. smallest: share of a picture's area that a crop keeps at least. mixing: share of the
     batches whose pictures are pasted into one another. average: share of the steps that the moving average reaches back.
     """
 
-    passes: int
+    budget: float
     rounds: int
+    small: float
+    large: float
     batch: int
     rate: float
     layer_decay: float
@@ -24,3 +33,21 @@ class Tuning:
     smallest: float
     mixing: float
     average: float
+
+    def side(self, size: int, done: float) -> int:
+        """Pixels a side that are trained on when a share `done` of the steps is over. size: the encoder's.
+
+        A multiple of `STEP`, and never more than `size`.
+
+        >>> tuning = Tuning(1.0, 1, 0.6, 0.9, 1, 0.1, 1.0, 0.0, 0.0, 0.0, 0, 1.0, 0.0, 0.1)
+        >>> [tuning.side(160, done) for done in (0.0, 0.5, 1.0)]
+        [96, 128, 144]
+        """
+        wanted = size * (self.small + (self.large - self.small) * done)
+        return min(max(round(wanted / STEP), 1) * STEP, size)
+
+    def epochs(self, size: int, rows: int) -> int:
+        """Rounds over so many rows that the budget allows, one at least."""
+        sides = [self.side(size, step / 99) for step in range(100)]
+        looked_at = rows * sum(side**2 for side in sides) / len(sides)
+        return int(min(max(self.budget * 1e6 // max(looked_at, 1), 1), self.rounds))

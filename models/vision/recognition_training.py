@@ -19,6 +19,8 @@ from models.vision.linear import Linear, fit_linear, folds_of
 from models.vision.recognition import Expert, Recognition
 from models.vision.sight import Sight
 
+HELD_OUT = 10
+"""One of so many parts of the rows is held out where a network is tuned."""
 PROBED = 3_000_000_000
 """Numbers of the vectors times classes up to which a probe is fitted."""
 
@@ -62,9 +64,9 @@ def fit(
     sight = Sight(encoder, ("colours",), mirrored=True)
     vectors = sight.see(pictures)
     groups = families(vectors, settings.alike)
-    folds = folds_of(groups, settings.folds, seed)
-    say(f"{len(labels)} pictures of {len(classes)} classes in {len(np.unique(groups))} families")
     many = settings.tuned_from and len(labels) >= settings.tuned_from * len(classes)
+    folds = folds_of(groups, HELD_OUT if many else settings.folds, seed)
+    say(f"{len(labels)} pictures of {len(classes)} classes in {len(np.unique(groups))} families")
     if not many or folds.max() == 0 or len(classes) < 2:
         experts = [_from_few(sight, pictures, vectors, truth, len(classes), folds, settings, seed)]
     else:
@@ -119,7 +121,7 @@ def _from_many(
     )
     heads, _ = train_heads(train, valid, [classes], settings.heads, seed)
     found.append(("the classifier", Expert(sight, heads[0]), heads[0].logits(vectors[out])))
-    if sight.encoder.learned and settings.tuning.passes:
+    if sight.encoder.learned and settings.tuning.budget:
         learned, head = tune(
             pictures, vectors, truth, classes, out, sight.encoder, settings, seed, say
         )

@@ -142,9 +142,9 @@ def pairs(rows: Sequence[Sequence[tuple[str, float]]]) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), each)
 
 
-def fitting_size(listing: Listing, sizes: Sequence[int]) -> int:
-    """The first of `sizes`, which ascend, that is not smaller than the pictures usually are; else the last."""
-    side = usual_side(listing)
+def fitting_size(listing: Listing, sizes: Sequence[int], enlarged: float) -> int:
+    """The first of `sizes`, which ascend, that is not smaller than `enlarged` times the usual picture; else the last."""
+    side = enlarged * usual_side(listing)
     return next((size for size in sizes if size >= side), sizes[-1])
 
 

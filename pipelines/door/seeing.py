@@ -12,11 +12,15 @@ if TYPE_CHECKING:
 
 
 class SightParams(Params):
-    """encoder, layers: see `pipelines.encoders`. sizes: sides in pixels to choose from, ascending."""
+    """encoder, layers: see `pipelines.encoders`. sizes: sides in pixels to choose from, ascending.
+
+    enlarged: how much larger than the pictures are they are looked at; networks were taught on large ones.
+    """
 
     encoder: str
     layers: list[int]
     sizes: list[int]
+    enlarged: float
 
     def image_encoder(self, size: int, asked: Asked) -> "ImageEncoder":
         """The encoder for pictures of `size` pixels a side."""
@@ -37,8 +41,10 @@ class LearningParams(SightParams):
     head_decay: float
     head_dropout: float
     mixup: float
-    passes: int
+    budget: float
     rounds: int
+    small: float
+    large: float
     batch: int
     rate: float
     layer_decay: float

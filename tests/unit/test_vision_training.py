@@ -128,10 +128,12 @@ def test_parts_of_a_vector_are_where_the_encoder_says():
     np.testing.assert_allclose(vectors[:, parts[-1]], alone.encode_arrays(pictures), atol=2e-3)
 
 
-def small_tuning(passes: int) -> Tuning:
+def small_tuning(budget: float) -> Tuning:
     return Tuning(
-        passes=passes,
+        budget=budget,
         rounds=4,
+        small=0.6,
+        large=0.8,
         batch=8,
         rate=0.003,
         layer_decay=0.9,
@@ -162,7 +164,9 @@ def test_tuning_learns_and_repeats():
     probe, _ = fit_linear(vectors, truth, 2, np.zeros(24, np.int64), [1.0])
     labels = np.stack([truth, np.where(truth == 0, -1, 0)], axis=1)
     found = [
-        tuned_encoder(encoder, [probe, probe], pictures, np.arange(20), labels, small_tuning(96), 5)
+        tuned_encoder(
+            encoder, [probe, probe], pictures, np.arange(20), labels, small_tuning(0.1), 5
+        )
         for _ in range(2)
     ]
     (first, heads), (second, _) = found
@@ -183,7 +187,7 @@ def test_attributes_of_a_tuned_network_answer_the_same_from_their_bundle(tmp_pat
         "maker": ["Acme"] * 30,
     }
     titles = [f"{'mug' if at % 2 else 'cup'} {chr(97 + at)}" if at < 20 else "" for at in range(30)]
-    settings = Settings(HEADS, 0.999, 32, 1, small_tuning(60))
+    settings = Settings(HEADS, 0.999, 32, 1, small_tuning(0.06))
     rows = Rows(titles, pictures[4:], np.arange(4, 30), values)
     model = fit(rows, small_encoder(), TextEncoder.hashing(16), settings, 0)
     assert [view.sources for view in model.views] == [
@@ -208,7 +212,7 @@ def test_recognition_of_many_pictures_weighs_what_it_tried():
     from models.vision.recognition_training import Settings, fit
 
     pictures, truth = shaded(40)
-    settings = Settings([1.0, 10.0], 0.999, 4, 2, 60, 8.0, HEADS, small_tuning(60))
+    settings = Settings([1.0, 10.0], 0.999, 4, 2, 60, 8.0, HEADS, small_tuning(0.06))
     told: list[str] = []
     names = [f"class {one}" for one in truth]
     model = fit(pictures, names, small_encoder(), settings, 0, told.append)

@@ -39,7 +39,7 @@ def fit(asked: Asked) -> "Attributes":
     values = {name: listing.column(name) for name in fields_of(asked, listing)}
     if not any(cell for cells in values.values() for cell in cells):
         raise BadData(f"{listing.source}: no cell of {', '.join(values)} is filled")
-    size = pictures.fitting_size(listing, params.sizes)
+    size = pictures.fitting_size(listing, params.sizes, params.enlarged)
     image = params.image_encoder(size, asked)
     text = text_encoder(
         params.text, encoders.folder("text", asked) if params.text == "package" else None

@@ -39,7 +39,7 @@ def fit(asked: Asked) -> "Recognition":
     params = asked.params(SECTION, DoorRecogniseParams)
     field = asked.options["field"]
     listing = pictures.listed(asked.files["train"], {field: pa.string()})
-    size = pictures.fitting_size(listing, params.sizes)
+    size = pictures.fitting_size(listing, params.sizes, params.enlarged)
     encoder = params.image_encoder(size, asked)
     with tempfile.TemporaryDirectory() as scratch:
         seen, good = pictures.gathered(listing, encoder.size, asked.say, Path(scratch))

@@ -47,7 +47,7 @@ def fit(asked: Asked) -> Gallery:
 
     params = asked.params(SECTION, DoorSearchParams)
     listing = pictures.listed(asked.files["gallery"])
-    size = pictures.fitting_size(listing, params.sizes)
+    size = pictures.fitting_size(listing, params.sizes, params.enlarged)
     sight = Sight(params.image_encoder(size, asked), ("colours",), mirrored=True)
     vectors, good = seen(listing, sight, asked)
     asked.say(f"{int(good.sum())} pictures can be found")
