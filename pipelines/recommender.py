@@ -36,10 +36,12 @@ class RecommenderParams(Params):
 
 @stage
 def recommender(run: Run, params: RecommenderParams) -> None:
-    members = {name: load_model(run.input(f"{name}/bundle")) for name in sorted(MEMBERS)}
+    split = run.input("split/recommending")
+    bundles = {name: run.optional(f"{name}/bundle") for name in sorted(MEMBERS)}
+    members = {name: load_model(bundle) for name, bundle in bundles.items() if bundle}
     with tempfile.TemporaryDirectory() as scratch:
         rows = Path(scratch) / "rows"
-        judge.freeze(run.input("split/recommending"), "valid", rows)
+        judge.freeze(split, "valid", rows)
         quality = shares(run, members, rows, params.steps)
         best = max(sorted(quality, reverse=True), key=lambda weights: quality[weights])
         chosen = {name: share for name, share in best if share}

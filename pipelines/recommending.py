@@ -115,14 +115,18 @@ def fit_towers(
 
 
 def item_content(run: Run) -> Content:
-    """Text and picture vectors, shortened, and hashed attribute values of all items, in `hash_order`."""
+    """Text and picture vectors, shortened, and hashed attribute values of all items, in `hash_order`.
+
+    Without pictures where the shop has none; raises `Absent` where it has no products.
+    """
     products = pq.read_table(run.input(f"{TASK}/products.parquet")).to_pandas()
     items = hash_order(products[Products.ITEM].tolist())
     products = products.set_index(Products.ITEM).reindex(items)
     dense = [_dense(run.input("text-features/products.parquet"), Products.ITEM, pd.Series(items))]
     if Products.IMAGE in products and products[Products.IMAGE].notna().any():
-        path = run.input("image-features/images.parquet")
-        dense.append(_dense(path, Images.IMAGE, products[Products.IMAGE]))
+        path = run.optional("image-features/images.parquet")
+        if path:
+            dense.append(_dense(path, Images.IMAGE, products[Products.IMAGE]))
     columns = [
         name
         for name in products.columns

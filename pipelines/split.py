@@ -15,11 +15,18 @@ evaluation part holds one of them. Thus nothing that is added or changed in test
 | answers | questions | question's words | item and question's words |
 
 The reviews that answers are read from tell by `part` which part may read them first.
+
+A task is absent where the shop lacks one of its tables (`NEEDED`), or the labels in them that a model would learn.
+Where it has events alone, the items and users that they name are its catalogue and its users; products without a
+table of pictures keep their titles.
 """
 
 import datetime
+import functools
 import json
+import shutil
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ibis
@@ -27,14 +34,24 @@ from ibis import _
 
 from pipelines import engine
 from pipelines.harness import BadConfig, BadData, Params, Run, stage
-from pipelines.tables import LANGUAGES, Images, Interactions, Products, Questions, Reviews
+from pipelines.tables import LANGUAGES, Images, Interactions, Products, Questions, Reviews, Users
 
 PARTS = ("train", "valid", "test")
 TASKS = ("recognition", "attributes", "sentiment", "answers")
 """Those that are cut by families where their rows have no time."""
-FAMILY, CONTENT, TWIN, DRAW, PART, MOMENT = (
+NEEDED = {
+    "recommending": ("interactions",),
+    "recognition": ("images",),
+    "attributes": ("products",),
+    "sentiment": ("reviews",),
+    "answers": ("questions", "reviews"),
+}
+"""Task to the tables without which it is absent."""
+TABLE_NAMES = ("products", "users", "interactions", "images", "reviews", "questions")
+FAMILY, CONTENT, DIGEST, TWIN, DRAW, PART, MOMENT = (
     "_family",
     "_content",
+    "_digest",
     "_twin",
     "_draw",
     "_part",
@@ -55,7 +72,7 @@ class SplitParams(Params):
     shares: dict[str, list[float]]
     """For each task whose rows have no time: the shares of the families that go to valid and to test."""
     attributes: list[str]
-    """Columns of products that the attributes model fills in."""
+    """Columns of products that the attributes model fills in; those that the table does not have are left out."""
     picture_attribute: str
     """The attribute that an image's label gives."""
     max_eval_rows: int
@@ -76,27 +93,37 @@ class Cut:
 def split(run: Run, params: SplitParams) -> None:
     """Write one folder a task under `data/split/`."""
     check(params)
+    paths = open_tables(run)
+    if run.off:
+        return
     with engine.engine(run.threads, params.memory_gb, run.state.home / "spill" / run.name) as con:
-        paths = {
-            name: run.input(f"validate-{name}/table.parquet")
-            for name in ("products", "users", "interactions", "images", "reviews", "questions")
-        }
         tables = {name: con.read_parquet(str(path)) for name, path in paths.items()}
-        notes = {name: engine.provenance([path]) for name, path in paths.items()}
         cut = find_cut(tables, params)
         run.rows_in = sum(engine.count(table) for table in tables.values())
-        job = Job(run, params, con, cut)
-        job.recommending(tables, notes)
-        run.advance(0.3, "recommending")
-        pictures = job.pictures(tables["images"])
-        job.recognition(pictures, tables["images"], notes["images"])
-        run.advance(0.5, "recognition")
-        both = engine.provenance([paths["products"], paths["images"]])
-        job.attributes(tables["products"], pictures, tables["images"], both)
-        run.advance(0.7, "attributes")
-        job.sentiment(tables["reviews"], notes["reviews"])
-        run.advance(0.9, "sentiment")
-        job.answers(tables["questions"], tables["reviews"], notes)
+        job = Job(run, params, con, cut, tables, paths)
+        steps = {
+            "recommending": job.recommending,
+            "recognition": job.recognition,
+            "attributes": job.attributes,
+            "sentiment": job.sentiment,
+            "answers": job.answers,
+        }
+        for at, (task, step) in enumerate(steps.items()):
+            run.advance(at / len(steps), task)
+            if task not in run.absences:
+                step()
+
+
+def open_tables(run: Run) -> dict[str, Path]:
+    """The tables that the shop has, by name; tasks that need one of the others are declared absent."""
+    found = {name: run.optional(f"validate-{name}/table.parquet") for name in TABLE_NAMES}
+    for task, needed in NEEDED.items():
+        lacking = [
+            run.without[f"validate-{name}/table.parquet"] for name in needed if not found[name]
+        ]
+        if lacking:
+            run.absent(task, "; ".join(dict.fromkeys(lacking)))
+    return {name: path for name, path in found.items() if path}
 
 
 def check(params: SplitParams) -> None:
@@ -153,12 +180,18 @@ def text_or_null(table: ibis.Table, column: str) -> ibis.Value:
 
 @dataclass(frozen=True)
 class Job:
-    """One cut of all tables: the functions below write the folders of the tasks."""
+    """One cut of all tables that there are: the steps write the folders of the tasks."""
 
     run: Run
     params: SplitParams
     con: Any
     cut: Cut
+    tables: dict[str, ibis.Table]
+    paths: dict[str, Path]
+
+    def note(self, *names: str) -> dict[bytes, bytes]:
+        """Where the rows of these tables come from, of those that there are."""
+        return engine.provenance(self.paths[name] for name in names if name in self.paths)
 
     def draw(self, family: ibis.Value) -> ibis.Value:
         """A number in [0, 1) for each family, as hexadecimal text, from the seed and the family's name."""
@@ -218,9 +251,10 @@ class Job:
         parts: dict[str, ibis.Table],
         order: list[str],
         note: dict[bytes, bytes],
+        empty: str,
         pictures: ibis.Table | None = None,
     ) -> None:
-        """Write the parts of a task, with the bytes of their pictures."""
+        """Write the parts of a task, with the bytes of their pictures; where none has a row, `empty` tells why."""
         sizes = {}
         for part, rows in parts.items():
             if pictures is not None:
@@ -234,21 +268,29 @@ class Job:
                 note,
                 engine.BATCH_ROWS if pictures is None else PICTURE_ROWS,
             )
-            self.run.measure(f"{task}_{part}", sizes[part])
+        if not any(sizes.values()):
+            shutil.rmtree(self.run.output(f"{task}/train.parquet").parent)
+            self.run.absent(task, empty)
+            return
+        for part, rows in sizes.items():
+            self.run.measure(f"{task}_{part}", rows)
         self.run.rows_out += sum(sizes.values())
         self.run.say(f"{task}: " + ", ".join(f"{part} {rows:,}" for part, rows in sizes.items()))
-        empty = [part for part, rows in sizes.items() if not rows]
-        if empty and any(sizes.values()):
+        lacking = [part for part, rows in sizes.items() if not rows]
+        if lacking:
             raise BadData(
-                f"{task}: no rows in {' and '.join(empty)} ({sum(sizes.values()):,} in the others). The cut is "
+                f"{task}: no rows in {' and '.join(lacking)} ({sum(sizes.values()):,} in the others). The cut is "
                 f"at {self.cut.valid_from} and {self.cut.test_from} for rows with a time, else by shares: "
                 "change split.valid_days, split.test_days, split.test_from or split.shares in params.yaml, "
                 "or bring more rows"
             )
 
-    def recommending(self, tables: dict[str, ibis.Table], notes: dict[str, dict]) -> None:
-        """Events by time, with the whole catalogue and all users, and `cut.json`."""
-        events = tables["interactions"]
+    def recommending(self) -> None:
+        """Events by time, with the whole catalogue and all users, and `cut.json`.
+
+        What has no table of its own is what the events name: items, titled by their ids, and users.
+        """
+        events, note = self.tables["interactions"], self.note("interactions")
         order = [Interactions.USER, Interactions.TIME, Interactions.ITEM]
         order += [name for name in events.columns if name not in order]
         moment = events[Interactions.TIME]
@@ -264,10 +306,20 @@ class Job:
                 "valid": events.filter((moment >= valid_from) & (moment < test_from)),
                 "test": events.filter(moment >= test_from),
             }
-        self.save("recommending", parts, order, notes["interactions"])
-        for name, key in (("products", Products.ITEM), ("users", "user_id")):
+        self.save("recommending", parts, order, note, "there is no event")
+        if "recommending" in self.run.absences:
+            return
+        items = events.select(Products.ITEM).distinct()
+        named = {
+            "products": items.mutate(**{Products.TITLE: items[Products.ITEM]}),
+            "users": events.select(Users.USER).distinct(),
+        }
+        for name, key in (("products", Products.ITEM), ("users", Users.USER)):
             engine.write(
-                tables[name], self.run.output(f"recommending/{name}.parquet"), [key], notes[name]
+                self.tables.get(name, named[name]),
+                self.run.output(f"recommending/{name}.parquet"),
+                [key],
+                self.note(name if name in self.tables else "interactions"),
             )
         moments = {
             name: moment.isoformat() if moment else None for name, moment in vars(self.cut).items()
@@ -276,8 +328,10 @@ class Job:
             json.dumps(moments, indent=1) + "\n", encoding="utf-8"
         )
 
-    def pictures(self, images: ibis.Table) -> ibis.Table:
+    @functools.cached_property
+    def pictures(self) -> ibis.Table:
         """Keys, labels and digests of all pictures; the bytes are read once."""
+        images = self.tables["images"]
         return engine.keep(
             self.con,
             "split_pictures",
@@ -288,71 +342,76 @@ class Job:
             ),
         )
 
-    def recognition(self, pictures: ibis.Table, images: ibis.Table, note: dict) -> None:
+    def recognition(self) -> None:
         """Labelled pictures by their bytes."""
-        labelled = pictures.filter(_.label.notnull()).select(
+        labelled = self.pictures.filter(_.label.notnull()).select(
             Images.IMAGE, Images.LABEL, **{FAMILY: _.digest}
         )
         parts = self.parts("recognition", labelled, Images.IMAGE, [labelled[FAMILY]])
-        self.save("recognition", parts, [Images.IMAGE], note, images)
+        empty = "no picture has a label"
+        images, note = self.tables["images"], self.note("images")
+        self.save("recognition", parts, [Images.IMAGE], note, empty, images)
 
-    def attributes(
-        self, products: ibis.Table, pictures: ibis.Table, images: ibis.Table, note: dict
-    ) -> None:
+    def attributes(self) -> None:
         """Products by title, and labelled pictures that no product shows by their bytes."""
-        by_picture = self.params.picture_attribute
-        unknown = [
-            name
-            for name in self.params.attributes
-            if name not in products.columns and name != by_picture
-        ]
-        if unknown:
-            raise BadConfig(
-                f"split.attributes: {', '.join(unknown)} is no column of products, which has: "
-                f"{', '.join(products.columns)}"
-            )
-        names = list(
-            dict.fromkeys([*self.params.attributes, *([by_picture] if by_picture else [])])
-        )
+        products, images = self.tables["products"], self.tables.get("images")
+        by_picture = self.params.picture_attribute if images is not None else ""
+        for name in self.params.attributes:
+            if name not in products.columns and name != by_picture:
+                has = ", ".join(products.columns)
+                self.run.miss(f"products.{name}", f"no such column; products has: {has}")
+        wanted = dict.fromkeys([*self.params.attributes, *([by_picture] if by_picture else [])])
+        names = [name for name in wanted if name in products.columns or name == by_picture]
+        empty = f"no product has one of {', '.join(wanted)}: name other columns of it in split.attributes"
+        if not names:
+            self.run.absent("attributes", empty)
+            return
         shown = products.select(
             Products.ITEM,
             Products.TITLE,
             **{Products.IMAGE: text_or_null(products, Products.IMAGE)},
             **{name: text_or_null(products, name) for name in names},
-        )
-        digests = pictures.select(**{"_key": pictures[Images.IMAGE], "_digest": pictures.digest})
-        shown = shown.left_join(digests, shown[Products.IMAGE] == digests["_key"]).drop("_key")
-        shown = shown.mutate(**{FAMILY: words_of(_[Products.TITLE])})
-        rows = shown
-        if by_picture:
-            of_products = shown.filter(_[Products.IMAGE].notnull())[Products.IMAGE]
-            alone = pictures.filter(
-                pictures.label.notnull() & pictures[Images.IMAGE].notin(of_products)
-            )
-            empty = {name: ibis.null("string") for name in names}
-            rows = ibis.union(
-                shown,
-                alone.select(
-                    **{
-                        Products.ITEM: alone[Images.IMAGE],
-                        Products.TITLE: ibis.literal(""),
-                        Products.IMAGE: alone[Images.IMAGE],
-                        **empty,
-                        by_picture: alone.label,
-                        "_digest": alone.digest,
-                        FAMILY: alone.digest,
-                    }
-                ).select(shown.columns),
-            )
+        ).mutate(**{FAMILY: words_of(_[Products.TITLE])})
+        if images is None:
+            rows = shown.mutate(**{DIGEST: ibis.null("string"), Images.BYTES: ibis.null("binary")})
+        else:
+            rows = self.with_pictures(shown, names, by_picture)
         some = ibis.or_(*(rows[name].notnull() for name in names))
         rows = rows.filter(some)
         title = words_of(rows[Products.TITLE]).nullif("")
-        parts = self.parts("attributes", rows, Products.ITEM, [title, rows["_digest"]])
-        parts = {part: found.drop("_digest") for part, found in parts.items()}
-        self.save("attributes", parts, [Products.ITEM], note, images)
+        parts = self.parts("attributes", rows, Products.ITEM, [title, rows[DIGEST]])
+        parts = {part: found.drop(DIGEST) for part, found in parts.items()}
+        note = self.note("products", "images")
+        self.save("attributes", parts, [Products.ITEM], note, empty, images)
 
-    def sentiment(self, reviews: ibis.Table, note: dict) -> None:
+    def with_pictures(self, shown: ibis.Table, names: list[str], by_picture: str) -> ibis.Table:
+        """Products with the digest of their picture, and the labelled pictures that no product shows."""
+        pictures = self.pictures
+        digests = pictures.select(**{"_key": pictures[Images.IMAGE], DIGEST: pictures.digest})
+        shown = shown.left_join(digests, shown[Products.IMAGE] == digests["_key"]).drop("_key")
+        if not by_picture:
+            return shown
+        of_products = shown.filter(_[Products.IMAGE].notnull())[Products.IMAGE]
+        alone = pictures.filter(
+            pictures.label.notnull() & pictures[Images.IMAGE].notin(of_products)
+        )
+        empty = {name: ibis.null("string") for name in names}
+        labelled = alone.select(
+            **{
+                Products.ITEM: alone[Images.IMAGE],
+                Products.TITLE: ibis.literal(""),
+                Products.IMAGE: alone[Images.IMAGE],
+                **empty,
+                by_picture: alone.label,
+                DIGEST: alone.digest,
+                FAMILY: alone.digest,
+            }
+        )
+        return ibis.union(shown, labelled.select(shown.columns))
+
+    def sentiment(self) -> None:
         """Labelled reviews in the languages that the model reads."""
+        reviews, note = self.tables["reviews"], self.note("reviews")
         words = words_of(reviews[Reviews.TEXT])
         rows = reviews.select(
             Reviews.REVIEW,
@@ -366,18 +425,23 @@ class Job:
         )
         rows = rows.filter(_[Reviews.LABEL].notnull() & _[Reviews.LANGUAGE].isin(LANGUAGES))
         parts = self.parts("sentiment", rows, Reviews.REVIEW, [words_of(rows[Reviews.TEXT])])
-        self.save("sentiment", parts, [Reviews.REVIEW], note)
+        empty = f"no review in one of {', '.join(LANGUAGES)} has a label"
+        self.save("sentiment", parts, [Reviews.REVIEW], note, empty)
 
-    def answers(self, questions: ibis.Table, reviews: ibis.Table, notes: dict) -> None:
+    def answers(self) -> None:
         """Questions by their words, with the whole reviews of the items that are asked about.
 
         A review's `part` is the first that may read it: not before it was written, nor before its item is asked
         about. Training reads those of train, validation those of train and valid, test all.
         """
+        questions, reviews = self.tables["questions"], self.tables["reviews"]
         rows = questions.mutate(**{FAMILY: words_of(questions[Questions.TEXT])})
         content = rows[Questions.ITEM] + ibis.literal(" ") + rows[FAMILY]
         parts = self.parts("answers", rows, Questions.QUESTION, [content])
-        self.save("answers", parts, [Questions.QUESTION], notes["questions"])
+        note, empty = self.note("questions"), "there is no question"
+        self.save("answers", parts, [Questions.QUESTION], note, empty)
+        if "answers" in self.run.absences:
+            return
         whole = reviews
         if Reviews.GROUP in reviews.columns:
             group = reviews[Reviews.GROUP]
@@ -407,7 +471,7 @@ class Job:
             whole.select(*reviews.columns, "part"),
             self.run.output("answers/reviews.parquet"),
             [Reviews.REVIEW],
-            notes["reviews"],
+            self.note("reviews"),
         )
 
 

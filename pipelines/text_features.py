@@ -1,7 +1,8 @@
 """Encode product texts and reviews with the frozen text encoder.
 
 A product's vector is that of its title alone (its category is what another model has to find), a review's that of
-its text; a review that lies in the table sentence by sentence as well is the mean of its sentences.
+its text; a review that lies in the table sentence by sentence as well is the mean of its sentences. Of products and
+reviews a shop may have one alone.
 """
 
 import re
@@ -40,41 +41,46 @@ class TextFeaturesParams(Params):
 @stage
 def text_features(run: Run, params: TextFeaturesParams) -> None:
     packaged = run.input("ingest-encoders/text") if params.encoder == "package" else None
+    products = table_or_empty(run, "products", Products.ITEM, Products.TITLE)
+    reviews = table_or_empty(run, "reviews", Reviews.REVIEW, Reviews.TEXT)
+    if run.off:
+        return
+    reviews = readable(reviews, params.languages)
     encoder = text_encoder(params.encoder, packaged)
-    products = pq.read_table(run.input("validate-products/table.parquet"))
-    reviews = readable(pq.read_table(run.input("validate-reviews/table.parquet")), params.languages)
+    titles = products[Products.TITLE].to_pylist()
     if params.reference_texts and params.encoder != "hashing":
-        texts = [*products[Products.TITLE].to_pylist(), *reviews[Reviews.TEXT].to_pylist()]
+        texts = [*titles, *reviews[Reviews.TEXT].to_pylist()]
         source = str(packaged) if packaged else params.encoder.removeprefix(HUB)
         check(encoder, source, texts[:: max(len(texts) // params.reference_texts, 1)])
-    titles = products[Products.TITLE].to_pylist()
     if params.share_amounts:
         titles = without_twins(titles)
     sentences, wholes = parts_of(reviews)
     texts = titles + reviews[Reviews.TEXT].take(pa.array(sentences, pa.int64())).to_pylist()
     vectors = encoder.encode(texts, params.batch, run.advance)
-    identity = encoder.identity
-    write_vectors(
-        run.output("products.parquet"),
-        Products.ITEM,
-        products[Products.ITEM].to_pylist(),
-        vectors[: len(titles)],
-        identity,
-    )
     table = np.zeros((reviews.num_rows, encoder.width), dtype=np.float32)
     table[sentences] = vectors[len(titles) :]
     for whole, of in wholes.items():
         table[whole] = table[of].mean(0)
-    write_vectors(
-        run.output("reviews.parquet"),
-        Reviews.REVIEW,
-        reviews[Reviews.REVIEW].to_pylist(),
-        unit(table),
-        identity,
-    )
+    made = {
+        "products.parquet": (Products.ITEM, products, vectors[: len(titles)]),
+        "reviews.parquet": (Reviews.REVIEW, reviews, unit(table)),
+    }
+    for name, (key, rows, found) in made.items():
+        if name not in run.absences:
+            write_vectors(run.output(name), key, rows[key].to_pylist(), found, encoder.identity)
     run.rows_in = run.rows_out = products.num_rows + reviews.num_rows
     run.measure("width", encoder.width)
     run.measure("unique_texts", len(set(texts)))
+
+
+def table_or_empty(run: Run, name: str, key: str, text: str) -> pa.Table:
+    """The table of products or reviews; where the shop has none, its vectors are absent and no row is encoded."""
+    path = f"validate-{name}/table.parquet"
+    found = run.optional(path)
+    if found:
+        return pq.read_table(found)
+    run.absent(f"{name}.parquet", run.without[path])
+    return pa.table({key: pa.array([], pa.string()), text: pa.array([], pa.string())})
 
 
 def readable(reviews: pa.Table, languages: Sequence[str]) -> pa.Table:

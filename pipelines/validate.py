@@ -9,13 +9,14 @@ one whose other cells come first in order, so that the order of the input does n
 Expectations' data docs tell it, in `.vitrine/data-docs/TABLE/`.
 
 Several files of one table are joined by the names of their columns; an optional column that one of them lacks is empty
-there. Rows are streamed in blocks, so a table may be larger than memory.
+there. Rows are streamed in blocks, so a table may be larger than memory. A file that the shop does not have is left
+out, and so is the rule that ids must be known where the table that would know them is one the shop does not have.
 """
 
 import contextlib
 import datetime
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines import engine, suites
-from pipelines.harness import BadConfig, BadData, Bug, Params, Run, stage
+from pipelines.harness import Absent, BadConfig, BadData, Bug, Params, Run, stage
 from pipelines.judge import Judge
 from pipelines.suites import Limits, Rule, cell_text, flag
 from pipelines.tables import TABLES, Interactions, Questions, Reviews, Table
@@ -67,6 +68,7 @@ def validate(run: Run, params: ValidateParams) -> None:
     if not 0 <= params.max_quarantine_share < 1:
         raise BadConfig("validate.max_quarantine_share must be at least 0 and below 1")
     files = _inputs(run, contract.name)
+    contract = _with_known_references(run, contract)
     judge = Judge(contract.name)
     spill = run.state.home / "spill" / run.name
     with engine.engine(run.threads, params.memory_gb, spill) as con:
@@ -85,13 +87,33 @@ def validate(run: Run, params: ValidateParams) -> None:
 
 
 def _inputs(run: Run, name: str) -> dict[str, Path]:
-    """The files that the stage's deps name for this table, by their path under the project."""
+    """The files that the stage's deps name for this table and the shop has, by their path under the project.
+
+    Raises `Absent` where it has none of them.
+    """
     deps = [
         dep for dep in run.node.deps if dep.startswith("data/") and dep.endswith(f"/{name}.parquet")
     ]
     if not deps:
         raise Bug(f"dvc.yaml: no dep of {run.name} is called {name}.parquet")
-    return {dep: run.input(dep.removeprefix("data/")) for dep in deps}
+    found = {dep: run.optional(dep.removeprefix("data/")) for dep in deps}
+    files = {dep: path for dep, path in found.items() if path}
+    if not files:
+        raise Absent("; ".join(dict.fromkeys(run.without.values())))
+    return files
+
+
+def _with_known_references(run: Run, contract: Table) -> Table:
+    """The contract less its references to tables that the shop does not have.
+
+    Raises `Absent` for questions without reviews, as their answers are slices of them.
+    """
+    known = {}
+    for column, (other, key) in contract.references.items():
+        path = f"validate-{other}/table.parquet"
+        if run.input(path) if contract.name == "questions" else run.optional(path):
+            known[column] = (other, key)
+    return replace(contract, references=known)
 
 
 def order_of(contract: Table, columns: list[str]) -> list[str]:

@@ -100,7 +100,7 @@ class Run:
     absences: dict[str, str] = field(default_factory=dict)
     """Own outs that are placeholders, with the reason."""
     without: dict[str, str] = field(default_factory=dict)
-    """Optional inputs that were asked for and are absent, with the reason."""
+    """What the stage went on without, with the reason."""
     _said: float = 0.0
 
     @property
@@ -132,10 +132,14 @@ class Run:
         try:
             return self.input(path)
         except Absent as reason:
-            if path not in self.without:
-                self.without[path] = str(reason)
-                self.say(f"goes on without {path}: {reason}")
+            self.miss(path, str(reason))
             return None
+
+    def miss(self, what: str, why: str) -> None:
+        """Note, and say once, that the stage goes on without `what`: an optional input, or a column of one."""
+        if what not in self.without:
+            self.without[what] = why
+            self.say(f"goes on without {what}: {why}")
 
     def source_file(self, path: str) -> Path:
         """A file of the repository (not made by a stage) that the deps in `dvc.yaml` name."""
@@ -162,6 +166,11 @@ class Run:
         """The outs that `dvc.yaml` names, as in `output`; the file of figures is the harness' own."""
         prefix = f"data/{self.name.replace('@', '/')}/"
         return {out.removeprefix(prefix) for out in self.node.outs} - {METRICS}
+
+    @property
+    def off(self) -> bool:
+        """Whether nothing is left to do: all outs are absent."""
+        return bool(self.absences) and self.declared <= set(self.absences)
 
     def say(self, text: str) -> None:
         """One line on the log."""
@@ -416,7 +425,6 @@ def switch_off(run: Run, why: str) -> None:
 
 def figures(run: Run) -> dict[str, Any]:
     """What `metrics.json` holds: figures of quality and rows, what was absent; no time and no memory."""
-    off = bool(run.absences) and run.declared <= set(run.absences)
     headline = None
     if run.headline:
         headline = {
@@ -428,10 +436,10 @@ def figures(run: Run) -> dict[str, Any]:
         "rows_out": run.rows_out,
         "headline": headline,
         "measures": run.measures,
-        "status": OFF if off else "done",
-        "why": "; ".join(dict.fromkeys(run.absences.values())) if off else None,
-        "absent": {} if off else run.absences,
-        "without": {} if off else run.without,
+        "status": OFF if run.off else "done",
+        "why": "; ".join(dict.fromkeys(run.absences.values())) if run.off else None,
+        "absent": {} if run.off else run.absences,
+        "without": {} if run.off else run.without,
     }
 
 

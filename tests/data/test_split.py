@@ -227,6 +227,4 @@ def test_a_part_without_rows_is_bad_data(shop: Shop, capsys: pytest.CaptureFixtu
     assert "recommending: no rows in valid and test" in capsys.readouterr().err
     shop.set("split", test_from="soon")
     assert shop.run(split) == 78
-    shop.set("split", test_from="", attributes=["colour"])
-    assert shop.run(split) == 78
-    assert "split.attributes: colour" in capsys.readouterr().err
+    assert "split.test_from 'soon' is no moment" in capsys.readouterr().err
