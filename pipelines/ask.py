@@ -13,6 +13,7 @@ from typing import Any
 
 from models.bundle import DamagedBundle
 from pipelines.harness import BadData, MissingResource, VitrineError
+from pipelines.harness.absent import absence
 
 FURTHER = 8
 """Reviews, besides the quoted one, that are counted and named."""
@@ -26,7 +27,8 @@ class Asker:
         """Raises `MissingResource` where the answers model is absent or damaged."""
         self.answers = _model(root, "answers")
         sentiment = root / "data" / "sentiment" / "bundle"
-        self.sentiment = _model(root, "sentiment") if sentiment.is_dir() else None
+        there = sentiment.is_dir() and not absence(sentiment)
+        self.sentiment = _model(root, "sentiment") if there else None
 
     def ask(self, item: str, question: str) -> dict[str, Any]:
         """answer, review_id, confidence, reviews (best first) and divide (label to how many of the best say so).
@@ -57,6 +59,9 @@ def _model(root: Path, name: str) -> Any:
     from models.kinds import load_model
 
     folder = root / "data" / name / "bundle"
+    why = absence(folder)
+    if why:
+        raise MissingResource(f"{name} is off: {why}")
     try:
         return load_model(folder)
     except (DamagedBundle, FileNotFoundError) as error:

@@ -24,6 +24,7 @@ from rich.live import Live
 from rich.table import Table
 
 from pipelines.cache import check
+from pipelines.harness.absent import OFF, absence
 from pipelines.harness.errors import MissingResource, VitrineError
 from pipelines.harness.graph import Graph, read_graph
 from pipelines.harness.params import read_params
@@ -51,6 +52,7 @@ MARKS = {
     "up_for_retry": "[yellow]again soon[/]",
     "queued": "next",
 }
+OFF_MARK = "[yellow]off[/]"
 
 
 class Failed(Exception):
@@ -113,6 +115,8 @@ def demo(root: Path, out: Console, choice: Mapping[str, str]) -> int:
         out.print(f"profile {profile}: starting Airflow ...")
         ran |= through_airflow(root, out, graph, {"profile": profile})
     out.print(closing(root, graph, ran))
+    for line in off_lines(root, graph):
+        out.print(line, markup=False, highlight=False, soft_wrap=True)
     show_models(root, out)
     out.print(f"{time.time() - started:.0f} s in all. Where to look next:")
     out.print(
@@ -143,7 +147,8 @@ def changed(root: Path) -> set[str]:
 def unsettled(root: Path, graph: Graph, stages: list[str]) -> list[str]:
     """Those stages that the registry gives something to do, of all that always run because they read it.
 
-    One is settled where its receipt names the registry's champion and no challenger waits: it would write the same.
+    One is settled where its receipt names the registry's champion and no challenger waits, and where it is off: it
+    would write the same.
     """
     from pipelines.registry import CHALLENGER, CHAMPION, Registry
 
@@ -157,10 +162,13 @@ def unsettled(root: Path, graph: Graph, stages: list[str]) -> list[str]:
         settled = [
             note
             for note in notes
-            if (standing := aliases.get(note.get("name", "")))
-            and CHALLENGER not in standing
-            and CHAMPION in standing
-            and standing[CHAMPION].manifest == note["champion"]
+            if note.get("status") == OFF
+            or (
+                (standing := aliases.get(note.get("name", "")))
+                and CHALLENGER not in standing
+                and CHAMPION in standing
+                and standing[CHAMPION].manifest == note["champion"]
+            )
         ]
         if not notes or len(settled) < len(notes):
             found.append(stage)
@@ -301,9 +309,12 @@ class Watch:
                     "█" * int(done * 20) + "·" * (20 - int(done * 20)) + f" {done:4.0%} {what[:40]}"
                 )
             seconds = task.get("duration")
-            table.add_row(
-                stage, MARKS.get(state, ""), f"{seconds:.1f}" if seconds else "", f"[cyan]{bar}[/]"
+            mark = (
+                OFF_MARK
+                if state == "success" and why_off(self.root, stage)
+                else MARKS.get(state, "")
             )
+            table.add_row(stage, mark, f"{seconds:.1f}" if seconds else "", f"[cyan]{bar}[/]")
         return table
 
     def _lines(self, tasks: Mapping[str, Mapping[str, Any]]) -> None:
@@ -322,7 +333,9 @@ class Watch:
                     "running": "started",
                     "up_for_retry": "failed, tries again",
                 }
-                self._say(f"{_count(tasks):>8}  {stage:<24} {word.get(state, state)}{seconds}")
+                why = why_off(self.root, stage) if state == "success" else None
+                told = f"off: {why}" if why else f"{word.get(state, state)}{seconds}"
+                self._say(f"{_count(tasks):>8}  {stage:<24} {told}")
         if news:
             self._last = time.monotonic()
         elif time.monotonic() - self._last > PLAIN_SECONDS:
@@ -409,7 +422,7 @@ def closing(root: Path, graph: Graph, ran: set[str]) -> Table:
                 f"{head['gain_low']:+.4f} {head['gain_high']:+.4f}",
             ]
             if head
-            else []
+            else [OFF] * bool(why_off(root, name))
         )
         seconds = f"{record['seconds']:.1f}" if name in ran else "unchanged"
         table.add_row(
@@ -422,6 +435,21 @@ def closing(root: Path, graph: Graph, ran: set[str]) -> Table:
             style=None if name in ran else "dim",
         )
     return table
+
+
+def why_off(root: Path, stage: str) -> str | None:
+    """Why a stage is off, by what it wrote; None where it is not."""
+    return absence(root / "data" / stage.replace("@", "/"))
+
+
+def off_lines(root: Path, graph: Graph) -> list[str]:
+    """For each reason why stages are off, a line that names it and them."""
+    stages: dict[str, list[str]] = {}
+    for name in graph.nodes:
+        why = why_off(root, name)
+        if why:
+            stages.setdefault(why, []).append(name)
+    return [f"off: {why}: {', '.join(names)}" for why, names in stages.items()]
 
 
 def show_models(root: Path, out: Console) -> None:

@@ -1,17 +1,18 @@
 """Draw what was measured, promoted and recommended as one page: `data/report/report.html`.
 
 The page holds its pictures, charts and style; it has no script and asks for nothing, so it opens from a disk offline.
-All that comes from data is escaped by the templates. An input that is absent hides its section, which then says so.
+All that comes from data is escaped by the templates. An input that is absent hides its section, which then says so;
+one that the shop has nothing for says what is lacking.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.harness import BadConfig, MissingResource, Params, Run, stage
+from pipelines.harness import Absent, BadConfig, MissingResource, Params, Run, stage
 from pipelines.journal import Journal
 from pipelines.report_sections import Section, build_sections
-from pipelines.report_sections.inputs import Choice, Inputs
+from pipelines.report_sections.inputs import Choice, Inputs, Off
 
 TEMPLATES = "pipelines/templates"
 MAX_BYTES = 10_000_000
@@ -32,13 +33,16 @@ def report(run: Run, params: ReportParams) -> None:
             return run.input(name)
         except MissingResource:
             return None
+        except Absent as reason:
+            raise Off(str(reason)) from None
 
     choice = Choice(run.seed, params.users, params.rows, params.length)
     sections = build_sections(Inputs(find, reasons(Journal(run.state))), choice)
     run.advance(0.8, "writing the page")
     for section in sections:
         if section.absent:
-            run.say(f"{section.title} is not shown: {section.absent}")
+            how = "off" if section.off else "not shown"
+            run.say(f"{section.title} is {how}: {section.absent}")
     page = render(run.source_file(TEMPLATES), sections, profile=run.profile, seed=run.seed)
     content = page.encode("utf-8")
     if len(content) > MAX_BYTES:
@@ -49,6 +53,7 @@ def report(run: Run, params: ReportParams) -> None:
     run.output("report.html").write_bytes(content)
     run.rows_in = run.rows_out = len(sections)
     run.measure("sections_shown", sum(not section.absent for section in sections))
+    run.measure("sections_off", sum(section.off for section in sections))
     run.measure("bytes", len(content))
 
 

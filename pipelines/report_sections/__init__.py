@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
-from pipelines.report_sections.inputs import Absent, Choice, Inputs
+from pipelines.report_sections.inputs import Absent, Choice, Inputs, Off
 
 ORDER = (
     "figures",
@@ -24,12 +24,16 @@ ORDER = (
 
 @dataclass(frozen=True)
 class Section:
-    """key: anchor and template. view: what the template shows. absent: why there is nothing to show."""
+    """key: anchor and template. view: what the template shows. absent: why there is nothing to show.
+
+    off: whether that is so because the shop lacks what the section is made of.
+    """
 
     key: str
     title: str
     view: dict[str, Any] = field(default_factory=dict)
     absent: str = ""
+    off: bool = False
 
 
 def build_sections(inputs: Inputs, choice: Choice) -> list[Section]:
@@ -40,5 +44,6 @@ def build_sections(inputs: Inputs, choice: Choice) -> list[Section]:
         try:
             built.append(Section(module.KEY, module.TITLE, module.view(inputs, choice)))
         except Absent as gap:
-            built.append(Section(module.KEY, module.TITLE, absent=str(gap)))
+            off = isinstance(gap, Off)
+            built.append(Section(module.KEY, module.TITLE, absent=str(gap), off=off))
     return built

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipelines.report_sections.inputs import Absent, Choice, Inputs
+from pipelines.report_sections.inputs import Absent, Choice, Inputs, Off
 from pipelines.tables import TABLES
 
 KEY = "data"
@@ -12,12 +12,18 @@ COLUMNS = ("file", "row", "column", "value", "rule")
 
 
 def view(inputs: Inputs, choice: Choice) -> dict[str, Any]:
-    """tables: name, rows in, kept and set aside; rules: how often each was broken, where, with examples."""
-    tables, rules = [], []
+    """tables: name, rows in, kept and set aside; rules: how often each was broken, where, with examples.
+
+    off: the tables that the shop does not have, with the reason.
+    """
+    tables, rules, off = [], [], []
     for name in TABLES:
         try:
             counted = inputs.document(f"validate-{name}/metrics.json")
             aside = inputs.table(f"validate-{name}/quarantine.parquet", need=COLUMNS)
+        except Off as reason:
+            off.append({"name": name, "why": str(reason)})
+            continue
         except Absent:
             continue
         came, kept = counted["rows_in"], counted["rows_out"]
@@ -44,7 +50,8 @@ def view(inputs: Inputs, choice: Choice) -> dict[str, Any]:
     if not tables:
         raise Absent("No table has been validated in this run.")
     rules.sort(key=lambda entry: (-entry["count"], entry["table"], entry["rule"], entry["column"]))
-    return {"tables": tables, "rules": rules, "aside": sum(entry["aside"] for entry in tables)}
+    aside = sum(entry["aside"] for entry in tables)
+    return {"tables": tables, "rules": rules, "off": off, "aside": aside}
 
 
 def _empty(value: Any) -> bool:

@@ -4,7 +4,7 @@ from typing import Any
 
 from pipelines.report_sections.capabilities import NAMES, named
 from pipelines.report_sections.charts import whiskers
-from pipelines.report_sections.inputs import Absent, Choice, Inputs
+from pipelines.report_sections.inputs import Absent, Choice, Inputs, Off
 
 KEY = "figures"
 TITLE = "What was measured"
@@ -13,22 +13,31 @@ BOUNDS = ("value", "low", "high", "baseline_value", "gain_low", "gain_high")
 
 
 def view(inputs: Inputs, choice: Choice) -> dict[str, Any]:
-    """rows: one a capability that was evaluated; wide, narrow: the chart at two widths; missing: names of the rest."""
-    rows, missing = [], []
+    """rows: one a capability that was evaluated; wide, narrow: the chart at two widths.
+
+    off: names and reasons of those that the shop has no data for; missing: names of the rest.
+    """
+    rows, missing, off = [], [], []
     for key, name in NAMES.items():
         try:
             judged = inputs.document(f"evaluate/{key}/metrics.json")
+        except Off as reason:
+            off.append({"name": name, "why": str(reason)})
+            continue
         except Absent:
             missing.append(name)
             continue
         if judged["headline"]:
             rows.append({"key": key, "name": name, **_line(judged), **_standing(inputs, key)})
     if not rows:
-        raise Absent("No capability has been evaluated in this run.")
+        lines = ["No capability has been evaluated in this run."]
+        lines += [f"{line['name']} is off: {line['why']}." for line in off]
+        raise Absent(" ".join(lines))
     drawn = [{"name": row["name"], **{bound: row[bound] for bound in BOUNDS[:4]}} for row in rows]
     return {
         "rows": rows,
         "missing": missing,
+        "off": off,
         "wide": whiskers(drawn, 700, names=True),
         "narrow": whiskers(drawn, 310, names=False),
         "champions": sum(row["state"] == "champion" for row in rows),

@@ -17,6 +17,10 @@ class Absent(Exception):
     """An input of a section is not there; the text says which and which stage writes it."""
 
 
+class Off(Absent):
+    """The shop does not have what the input is made of; the text is the reason."""
+
+
 @dataclass(frozen=True)
 class Choice:
     """How much the page shows. users, rows: examples a section; length: characters of a quoted text."""
@@ -50,7 +54,7 @@ class Choice:
 class Inputs:
     """Stage outputs by their path under `data/`.
 
-    find: the file's place, or None where it is absent. reasons: (capability, manifest hash) to why that bundle was
+    find: the file's place, or None where it is not written; raises `Off` where the shop has nothing to make it of. reasons: (capability, manifest hash) to why that bundle was
     promoted or not.
     """
 

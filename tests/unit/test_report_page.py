@@ -21,7 +21,7 @@ from pipelines.report import TEMPLATES, figure, reasons, render, signed
 from pipelines.report_sections import ORDER, answers, build_sections
 from pipelines.report_sections.answers import quote
 from pipelines.report_sections.charts import draw, whiskers
-from pipelines.report_sections.inputs import Absent, Choice, Inputs
+from pipelines.report_sections.inputs import Absent, Choice, Inputs, Off
 from pipelines.report_sections.pictures import nearest
 from pipelines.report_sections.recognition import heat_map
 from pipelines.report_sections.thumbnails import data_uri
@@ -130,6 +130,24 @@ def test_an_absent_input_hides_its_section_and_says_so(data: Path, gone: str, ke
 
     with pytest.raises(Absent, match=f"data/{gone} has not been written"):
         import_module(f"pipelines.report_sections.{key}").view(Inputs(find), CHOICE)
+
+
+def test_what_the_shop_lacks_is_off_with_its_reason(data: Path) -> None:
+    why = "this <shop> has no pictures"
+    lacking = ("image-features", "validate-images", "evaluate/recognition", "promote/recognition")
+
+    def find(name: str) -> Path | None:
+        if name.startswith(lacking):
+            raise Off(why)
+        return data / name
+
+    sections = build_sections(Inputs(find), CHOICE)
+    assert {one.key for one in sections if one.off} == {"recognition", "pictures"}
+    page = render(REPOSITORY / TEMPLATES, sections, profile="tiny", seed=5)
+    assert page.count("<b>Off.</b> this &lt;shop&gt; has no pictures") == 2
+    assert "<b>Recognition of pictures: off.</b> this &lt;shop&gt; has no pictures" in page
+    assert "off: this &lt;shop&gt; has no pictures" in page
+    assert "Not shown" not in page and "Not evaluated" not in page
 
 
 def test_an_empty_table_hides_its_section(data: Path, tmp_path: Path) -> None:
