@@ -12,7 +12,7 @@ from pipelines.harness import BadConfig, BadData
 from pipelines.sources import functions
 from pipelines.sources.readers import Raw
 from pipelines.sources.shop import Part, Take
-from pipelines.tables import TABLES, Column, Table
+from pipelines.tables import TABLES, Column, Reviews, Table
 
 ROW = "_row"
 SHOWN = 3
@@ -141,7 +141,7 @@ class Mapping:
         kept = ibis.literal(True)
         for rule in self.part.leave_out:
             cells = self._text(self._column(raw, table, rule.column))
-            hit = cells.lower().isin([value.lower() for value in rule.values])
+            hit = cells.fill_null("").lower().isin([value.lower() for value in rule.values])
             if rule.pattern:
                 hit = hit | cells.re_search(rule.pattern)
             kept = kept & ~hit.fill_null(False)
@@ -166,8 +166,8 @@ class Mapping:
             f"{', '.join(raw.columns)}"
         )
 
-    def _text(self, value: ibis.Value, join: str = " ") -> ibis.Value:
-        """A cell as text, trimmed; null where it says nothing."""
+    def _text(self, value: ibis.Value, join: str = " ", trim: bool = True) -> ibis.Value:
+        """A cell as text, trimmed unless places in it are counted; null where it says nothing."""
         kind = value.type()
         if kind.is_array():
             value = value.cast("array<string>").join(join)
@@ -175,7 +175,8 @@ class Mapping:
             # Ids with gaps are floats in Parquet: 12.0 is the id 12.
             whole = value == value.floor()
             value = whole.ifelse(value.try_cast("int64").cast("string"), value.cast("string"))
-        value = value.cast("string").strip().nullif("")
+        value = value.cast("string")
+        value = value.strip().nullif("") if trim else (value.strip() == "").ifelse(None, value)
         if self.part.empty:
             value = value.isin(self.part.empty).ifelse(ibis.null("string"), value)
         return value
@@ -191,7 +192,7 @@ class Mapping:
         kind = values[0].type()
         if plain and not (kind.is_string() or kind.is_array()) and self._dtype(name) != "string":
             return values[0]
-        texts = [self._text(value, take.join) for value in values]
+        texts = [self._text(value, take.join, name != Reviews.TEXT) for value in values]
         if take.list:
             texts = [self._joined(text, take.join) for text in texts]
         if take.hash:
@@ -205,6 +206,8 @@ class Mapping:
         if take.pattern:
             group = 1 if re.compile(take.pattern).groups else 0
             text = text.re_extract(take.pattern, group).nullif("")
+        if take.html:
+            text = text.re_replace(r"<[^>]*>", " ").re_replace(r"\s+", " ").strip().nullif("")
         if take.values:
             nothing = [key for key, become in take.values.items() if become == ""]
             if nothing:

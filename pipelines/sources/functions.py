@@ -1,9 +1,16 @@
 """Functions of the engine that Ibis has no word for, as Ibis knows them."""
 
+import duckdb
 import ibis
 import ibis.expr.datatypes as dt
 
 UTC = dt.Timestamp("UTC")
+ReadingError = (
+    duckdb.ConversionException,
+    duckdb.InvalidInputException,
+    duckdb.OutOfRangeException,
+)
+"""What the engine raises where a file or a cell is not what it was said to be."""
 
 
 @ibis.udf.scalar.builtin

@@ -10,7 +10,7 @@ import ibis
 
 from pipelines import engine
 from pipelines.harness import BadConfig, BadData, Run
-from pipelines.sources import Found, cleaning, files, readers
+from pipelines.sources import Found, cleaning, files, functions, readers
 from pipelines.sources.columns import Mapping, check_zone, contract_of
 from pipelines.sources.readers import Raw
 from pipelines.sources.shop import OFFERS, STAGES, ShopParams
@@ -118,10 +118,10 @@ def _readable(ways: list[tuple[Mapping, list[Raw]]]) -> Iterator[None]:
     """Turn what the engine says about a cell or a line into a failure that names file, row, column and cure."""
     try:
         yield
-    except engine.EngineError as error:
+    except functions.ReadingError as error:
         try:
             found = [fault for way, raws in ways for fault in way.faults(raws)]
-        except engine.EngineError:
+        except functions.ReadingError:
             found = []
         if found:
             lines = ["cells that can't be read (rows counted from 1, without the header):", *found]

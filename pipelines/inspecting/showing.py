@@ -1,0 +1,130 @@
+"""A proposal in words: what becomes what and why, five rows of each table, what is asked, what is off."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pipelines.harness import VitrineError
+from pipelines.harness.graph import read_graph
+from pipelines.inspecting.looking import Look
+from pipelines.inspecting.proposal import Proposal
+from pipelines.sources import functions, readers
+from pipelines.sources.columns import Mapping, contract_of
+from pipelines.sources.shop import Part, Take
+from pipelines.tables import TABLES
+
+ROWS = 5
+WIDTH = 40
+NEEDED = {
+    "recommending": ("interactions",),
+    "recognition": ("images", "a label of them"),
+    "attributes": ("products",),
+    "sentiment": ("reviews", "a label of them"),
+    "answers": ("questions", "reviews"),
+}
+"""What each task can't do without."""
+
+
+def lines(
+    connection: Any, proposal: Proposal, looks: list[Look], root: Path, spill: Path
+) -> Iterator[str]:
+    """All that there is to say, line by line."""
+    for table, parts in proposal.parts.items():
+        yield f"{table}"
+        for ground in proposal.grounds.get(table, []):
+            yield f"  {ground}"
+        for at, part in enumerate(parts):
+            for ours, theirs in part.columns.items():
+                yield f"    {ours:<14} from {_words(theirs)}"
+            for ours, text in part.constants.items():
+                yield f"    {ours:<14} is always {text}"
+            yield from _rows(connection, table, at, part, looks, spill)
+        yield ""
+    for line in proposal.unusable:
+        yield f"not used: {line}"
+    off = stages_off(root, proposal)
+    for why, stages in off.items():
+        yield f"off: {', '.join(stages)} ({why})"
+    for question in proposal.questions:
+        yield f"question: {question.text}"
+        for option in question.options:
+            yield f"    --choose {question.key}={option}"
+
+
+def _words(theirs: str | Take) -> str:
+    if isinstance(theirs, str):
+        return theirs
+    names = theirs.column if isinstance(theirs.column, str) else " + ".join(theirs.column)
+    how = [
+        "hash" if theirs.hash else "",
+        f"pattern {theirs.pattern}" if theirs.pattern else "",
+        f"values {theirs.values}" if theirs.values else "",
+        f"joined by {theirs.join!r}" if theirs.list else "",
+    ]
+    return f"{names} ({'; '.join(word for word in how if word) or 'joined'})"
+
+
+def _rows(
+    connection: Any, table: str, at: int, part: Part, looks: list[Look], spill: Path
+) -> Iterator[str]:
+    """Five rows as they would become; or why they can't."""
+    if part.format in ("archive", "pictures"):
+        one = next(look for look in looks if look.part.files == part.files)
+        for row in one.rows.slice(0, ROWS).to_pylist():
+            yield f"    | image_key={row['stem']} | label={row['folder'] if 'label' in part.columns else ''}"
+        return
+    way = Mapping(part, contract_of(table), f"shop.{table}[{at}]")
+    try:
+        way.check()
+        raws = readers.read(connection, part, Path(), spill / f"{table}-{at}")
+        rows = way.table(connection, raws).limit(ROWS).to_pyarrow().to_pylist()
+    except VitrineError as error:
+        yield f"    not yet: {error}"
+        return
+    except functions.ReadingError as error:
+        found = list(way.faults(raws)) or [str(readers.refuse(error, raws))]
+        for fault in found[:ROWS]:
+            yield f"    can't be read: {fault}"
+        return
+    for row in rows:
+        cells = (f"{name}={_cell(value)}" for name, value in row.items())
+        yield f"    | {' | '.join(cells)}"
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    text = value.isoformat() if hasattr(value, "isoformat") else str(value)
+    text = " ".join(text.split())
+    return text if len(text) <= WIDTH else f"{text[: WIDTH - 1]}…"
+
+
+def stages_off(root: Path, proposal: Proposal) -> dict[str, list[str]]:
+    """Reason to the stages that would have nothing to do."""
+    there = {table for table in TABLES if proposal.parts.get(table)}
+    if "picture_labels" in proposal.parts or any(
+        "label" in part.columns for part in proposal.parts.get("images", [])
+    ):
+        there.add("images' labels")
+    if any(
+        "label" in {**part.columns, **part.constants} for part in proposal.parts.get("reviews", [])
+    ):
+        there.add("reviews' labels")
+    off: dict[str, list[str]] = {}
+    nodes = read_graph(root).nodes.values()
+    for task, needed in NEEDED.items():
+        lacking = [
+            name
+            for name in needed
+            if name.replace("a label of them", f"{needed[0]}' labels") not in there
+        ]
+        if lacking:
+            # What reads the splits of several tasks goes on with the others.
+            stages = [
+                node.name
+                for node in nodes
+                if f"data/split/{task}" in node.deps
+                and sum(dep.startswith("data/split/") for dep in node.deps) == 1
+            ]
+            off.setdefault(f"no {', no '.join(lacking)}", []).extend(stages)
+    return off
