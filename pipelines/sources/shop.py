@@ -22,7 +22,7 @@ class Take(Params):
 
     column: one column, or several that are joined. list: the cell is a JSON list, whose entries are joined.
     pattern: the part of the cell that this regular expression (its first group, where it has one) matches.
-    values: what a cell becomes; `*` stands for any other; "" leaves it empty. hash: the MD5 of the cells.
+    html: tags are taken away. values: what a cell becomes; `*` stands for any other; "" leaves it empty. hash: the MD5 of the cells.
     """
 
     column: str | list[str]
@@ -31,6 +31,7 @@ class Take(Params):
     pattern: str = ""
     values: dict[str, str] = Field(default_factory=dict)
     hash: bool = False
+    html: bool = False
 
 
 class When(Params):
@@ -45,7 +46,7 @@ class When(Params):
 
 
 class LeaveOut(Params):
-    """Rows to leave out: those whose cell is one of `values`, or matches `pattern`."""
+    """Rows to leave out: those whose cell is one of `values` ("" is an empty one), or matches `pattern`."""
 
     column: str
     values: list[str] = Field(default_factory=list)
