@@ -2,6 +2,7 @@
 
 import functools
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import yaml
 from pipelines.inspecting import times, words
 from pipelines.inspecting.looking import Look, Unusable, commonest, overlap
 from pipelines.inspecting.proposal import Proposal
+from pipelines.sources.columns import FALSE
 from pipelines.sources.shop import LeaveOut, Take, When
 from pipelines.tables import TABLES
 
@@ -37,16 +39,25 @@ def propose(looks: list[Look], refused: list[Unusable], chosen: dict[str, str]) 
     proposal.unusable += [f"{item.name}: {item.why}" for item in refused]
     tables = [one for one in looks if one.part.format not in ("archive", "pictures")]
     rest = [one for one in tables if not by_layout(one, proposal)]
-    later = []
+    named = []
+    for one in rest:
+        if one.part.format == "sequences":
+            sequences(one, proposal)
+        elif one.part.format != "map":
+            table = table_of(one, chosen)
+            if table is None:
+                proposal.unusable.append(
+                    f"{one.name}: its columns ({', '.join(one.columns)[:200]}) fit no table. Name them: "
+                    "--choose TABLE.COLUMN=ITS_COLUMN"
+                )
+            else:
+                named.append((list(MAKERS).index(table), table, one))
+    for _, table, one in sorted(named, key=lambda entry: entry[0]):
+        proposal.grounds.setdefault(table, []).extend([f"{one.name}:", *one.notes])
+        MAKERS[table](one, proposal, looks)
     for one in rest:
         if one.part.format == "map":
-            later.append(one)
-        elif one.part.format == "sequences":
-            sequences(one, proposal)
-        else:
-            by_names(one, proposal, looks)
-    for one in later:
-        keyed(one, proposal, looks)
+            keyed(one, proposal, looks)
     for one in looks:
         if one.part.format in ("archive", "pictures"):
             pictures(one, proposal, looks)
@@ -178,29 +189,11 @@ def pick(one: Look, proposal: Proposal, table: str, role: str, must: bool = Fals
     return found[0]
 
 
-def by_names(one: Look, proposal: Proposal, looks: list[Look]) -> None:
-    """Add the table that names and values speak for."""
+def table_of(one: Look, chosen: Mapping[str, str]) -> str | None:
+    """The table that the names of the columns speak for, or those that were chosen."""
     has = {role for role in words.ROLES if candidates(one, role)}
-    has |= {key.partition(".")[2] for key, value in proposal.chosen.items() if value in one.columns}
-    table = _table(one, has)
-    if table is None:
-        proposal.unusable.append(
-            f"{one.name}: its columns ({', '.join(one.columns)[:200]}) fit no table. Name them: "
-            "--choose TABLE.COLUMN=ITS_COLUMN"
-        )
-        return
-    proposal.grounds.setdefault(table, []).extend([f"{one.name}:", *one.notes])
-    {
-        "interactions": interactions,
-        "products": products,
-        "users": users,
-        "reviews": reviews,
-        "questions": questions,
-    }[table](one, proposal, looks)
-
-
-def _table(one: Look, has: set[str]) -> str | None:
-    if "question" in has and {"item_id"} & has:
+    has |= {key.partition(".")[2] for key, value in chosen.items() if value in one.columns}
+    if {"question", "item_id"} <= has:
         return "questions"
     if "text" in has and not {"title", "item_id", "price"} <= has:
         return "reviews"
@@ -242,11 +235,15 @@ def _time(one: Look, proposal: Proposal, table: str, column: str) -> When:
     return ways[0].model_copy(update={"zone": zone})
 
 
-def _number(one: Look, proposal: Proposal, table: str, column: str) -> dict[str, str]:
-    """Decimal sign and thousands separator of a column, as settings of a part."""
-    if not pa.types.is_string(one.typed(column)):
+def _number(one: Look, proposal: Proposal, table: str, columns: list[str]) -> dict[str, str]:
+    """Decimal sign and thousands separator of columns, as settings of a part."""
+    cells = [
+        cell for name in columns if pa.types.is_string(one.typed(name)) for cell in one.texts(name)
+    ]
+    if not cells:
         return {}
-    ways, why = times.numbers(one.texts(column))
+    column = ", ".join(columns)
+    ways, why = times.numbers(cells)
     if len(ways) > 1:
         given = proposal.ask(f"{table}.decimal", f"{one.name}, {column}: {why}", ("point", "comma"))
         ways = [way for way in ways if given and way[0] == {"point": ".", "comma": ","}[given]]
@@ -273,8 +270,10 @@ def interactions(one: Look, proposal: Proposal, looks: list[Look]) -> None:
             columns[role] = name
     constants: dict[str, str] = {}
     event = candidates(one, "event")
+    told: dict[str, str] = {}
     if event:
-        columns["event"] = _events(one, proposal, event[0])
+        told = _events(one, proposal, event[0])
+        columns["event"] = Take(column=event[0], values=told)
     elif stars and not {"value", "order_id"} & set(columns):
         constants["event"] = "rating"
         columns["value"] = stars[0]
@@ -291,10 +290,12 @@ def interactions(one: Look, proposal: Proposal, looks: list[Look]) -> None:
         constants["event"] = given or "view"
     if "timestamp" in columns:
         update["time"] = _time(one, proposal, table, str(columns["timestamp"]))
-    for role in ("price", "value"):
-        if role in columns:
-            update |= _number(one, proposal, table, str(columns[role]))
+    figures = [str(columns[role]) for role in ("price", "value") if role in columns]
+    update |= _number(one, proposal, table, figures)
     update["leave_out"] = _tests(one, proposal, table)
+    nothing = [value for value, kind in told.items() if not kind]
+    if nothing:
+        update["leave_out"] = [*update["leave_out"], LeaveOut(column=event[0], values=nothing)]
     proposal.bots_above = PROGRAM
     part = one.part.model_copy(update={**update, "columns": columns, "constants": constants})
     proposal.add(table, part, [])
@@ -322,7 +323,8 @@ def _linked(one: Look, proposal: Proposal, looks: list[Look]) -> str | None:
     return best[0]
 
 
-def _events(one: Look, proposal: Proposal, column: str) -> Take:
+def _events(one: Look, proposal: Proposal, column: str) -> dict[str, str]:
+    """What each value of a column of events is; empty where it is none of ours."""
     values = {}
     for value in commonest(one.texts(column), MOST_VALUES):
         word = words.plain(value)
@@ -335,14 +337,16 @@ def _events(one: Look, proposal: Proposal, column: str) -> Take:
             known = "" if given in (None, "none") else given
         values[value] = known or ""
     proposal.grounds["interactions"].append(f"event: {column} ({values})")
-    return Take(column=column, values=values)
+    return values
 
 
 def _tests(one: Look, proposal: Proposal, table: str) -> list[LeaveOut]:
     """Rules for test orders, where a column speaks of them and a person says so."""
     found = []
     for name in candidates(one, "leave_out"):
-        values = commonest(one.texts(name), 5)
+        values = [v for v in commonest(one.texts(name), 5) if v.lower() not in FALSE]
+        if not values:
+            continue
         given = proposal.ask(
             f"{table}.leave_out",
             f"{one.name}: does {name} mark test orders ({', '.join(values)})? Rows with that value are left out",
@@ -370,7 +374,7 @@ def products(one: Look, proposal: Proposal, looks: list[Look]) -> None:
         if name:
             columns[role] = name
     if "price" in columns:
-        update |= _number(one, proposal, table, str(columns["price"]))
+        update |= _number(one, proposal, table, [str(columns["price"])])
         if "currency" not in columns:
             update["constants"] = _currency(one, proposal, str(columns["price"]))
     for name in one.columns:
@@ -594,3 +598,13 @@ def attributes(proposal: Proposal, looks: list[Look]) -> None:
             if any(part.columns[ours] == label.columns.get("label") for label in labels):
                 proposal.picture_attribute = ours
     del proposal.attributes[MOST_ATTRIBUTES:]
+
+
+MAKERS: dict[str, Callable[[Look, Proposal, list[Look]], None]] = {
+    "interactions": interactions,
+    "reviews": reviews,
+    "products": products,
+    "users": users,
+    "questions": questions,
+}
+"""Who proposes each table, in this order: the later ones compare their keys with those of the events."""

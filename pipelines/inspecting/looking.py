@@ -21,7 +21,7 @@ HEAD = 1 << 20
 ROWS = 20_000
 """Rows that are looked at."""
 DELIMITERS = ("\t", ";", ",", "|")
-CJK = re.compile("[\u4e00-\u9fff]")
+CJK = re.compile("[\u4e00-\u9fff]+")
 FEW_KEYS = 20
 """One JSON object with fewer keys is a row, no table."""
 
@@ -170,14 +170,12 @@ def guess_encoding(path: Path) -> tuple[str, list[str]]:
     except UnicodeDecodeError:
         pass
     try:
-        text = cut.decode("gb18030")
-        if (
-            len(CJK.findall(text)) > 0.2 * len(text.encode("ascii", "ignore"))
-            or len(CJK.findall(text)) > 50
-        ):
-            return "gb18030", ["not UTF-8, and Chinese as GB18030"]
+        chinese = CJK.findall(cut.decode("gb18030"))
     except UnicodeDecodeError:
-        pass
+        chinese = []
+    # Western letters read so give single signs among Latin ones, Chinese gives runs of them.
+    if sum(len(run) for run in chinese if len(run) > 1) > 0.8 * sum(map(len, chinese)):
+        return "gb18030", ["not UTF-8, and Chinese as GB18030"]
     return "cp1252", [
         "not UTF-8: taken as CP1252 (Western Europe); see whether its letters are right"
     ]
