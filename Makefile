@@ -53,6 +53,18 @@ promote: .venv ## make a waiting challenger the champion: make promote NAME=sent
 rollback: .venv ## bring the champion before this one back: make rollback NAME=sentiment BECAUSE="..."
 	@$(RUN) pipelines.verdict rollback "$(NAME)" $(if $(BECAUSE),--because "$(BECAUSE)")
 
+.PHONY: daily
+daily: .venv ## set the daily DAGs going: monitor, lists, retention (after make up)
+	@$(RUN) pipelines.services.stack daily
+
+.PHONY: monitor
+monitor: .venv ## look at the data and the lists now, as the daily DAG does
+	@$(RUN) pipelines.monitor
+
+.PHONY: retention
+retention: .venv ## name what no rule keeps, and remove it with REMOVE=yes
+	@$(RUN) pipelines.retention $(if $(filter yes,$(REMOVE)),,--dry-run)
+
 .PHONY: test
 test: .venv ## all tests but the smoke run
 	@$(RUN) ruff check .

@@ -1,11 +1,12 @@
 """What the DAGs share: a task that runs one stage, and names as Airflow allows them."""
 
+import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import Asset, BaseOperator, Context
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk import Asset, BaseOperator, Connection, Context
+from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException
 
 from dags.incidents import Incidents
 from pipelines.harness.errors import BadConfig, BadData
@@ -26,15 +27,19 @@ class Stage(BaseOperator):
 
     ui_color = "#e8f1fa"
 
-    def __init__(self, *, stage: str, **more: Any) -> None:
+    def __init__(
+        self, *, stage: str, connections: dict[str, str] | None = None, **more: Any
+    ) -> None:
         super().__init__(**more)
         self.stage = stage
+        self.connections = connections or {}
         self._running: Any = None
 
     def execute(self, context: Context) -> None:
         """Run the stage with the choices of the run. Data and settings that are wrong are not tried again."""
         from pipelines.run import StageRun
 
+        os.environ.update(addresses(self.connections))
         run = context["dag_run"]
         asked = run.conf or {}
         self._running = StageRun(
@@ -61,6 +66,30 @@ class Stage(BaseOperator):
 def task_id(stage: str) -> str:
     """A stage's name as Airflow allows it."""
     return stage.replace("@", "-")
+
+
+def addresses(connections: dict[str, str]) -> dict[str, str]:
+    """Variable to address of a database, of the connections that exist. connections: variable to connection.
+
+    A connection's `schema` is the database; `extra` may hold `{"driver": …}`, SQLAlchemy's name of dialect and driver.
+    """
+    found = {}
+    for variable, name in connections.items():
+        try:
+            connection = Connection.get(name)
+        except AirflowNotFoundException:
+            continue
+        from sqlalchemy.engine import URL
+
+        found[variable] = URL.create(
+            connection.extra_dejson.get("driver") or connection.conn_type,
+            connection.login,
+            connection.password,
+            connection.host,
+            connection.port,
+            connection.schema,
+        ).render_as_string(hide_password=False)
+    return found
 
 
 def placed(node: Node) -> dict[str, Any]:

@@ -92,6 +92,7 @@ def make_dag(name: str, graph: Graph, params: dict[str, Any]) -> DAG:
                 task_id=task_id(stage),
                 stage=stage,
                 task_group=groups[node.meta["group"]],
+                connections=node.meta.get("connections"),
                 **placed(node),
                 doc_md=documentation(node),
                 outlets=[asset(node)] if "asset" in node.meta else [],

@@ -77,6 +77,7 @@ class Registry:
     """
 
     def __init__(self, state: State, api: Any = None) -> None:
+        self.state = state
         self.uri = state.tracking_uri
         self.api = client(state) if api is None else api
 

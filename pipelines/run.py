@@ -130,7 +130,7 @@ class StageRun:
         child.wait()
 
     def _environment(self) -> dict[str, str]:
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(SECRETS)}
+        kept = without_secrets()
         path = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', os.defpath)}"
         own = {
             "PATH": path,
@@ -138,6 +138,11 @@ class StageRun:
             CALLER_VARIABLE: str(os.getpid()),
         }
         return {**kept, **own, **({RUN_VARIABLE: self.run} if self.run else {})}
+
+
+def without_secrets() -> dict[str, str]:
+    """This process's environment without what is Airflow's alone."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(SECRETS)}
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
-"""The report and the data docs as pages on loopback: `python -m pipelines.services.report_server PORT`.
+"""The report, the monitor and the data docs as pages on loopback: `python -m pipelines.services.report_server PORT`.
 
-Files below these two folders are served and nothing else: no listing, no other host name.
+Files below these folders are served and nothing else: no listing, no other host name.
 """
 
 import html
@@ -23,11 +23,16 @@ START_SECONDS = 30.0
 
 def folders(root: Path) -> dict[str, Path]:
     """First part of an address to the folder that it shows."""
-    return {"report": root / "data" / "report", "data-docs": State(root).data_docs}
+    state = State(root)
+    return {
+        "report": root / "data" / "report",
+        "monitor": state.home / "monitor",
+        "data-docs": state.data_docs,
+    }
 
 
 class Pages(SimpleHTTPRequestHandler):
-    """Answers GET and HEAD for files of `root`'s two folders, and `/` with links to them."""
+    """Answers GET and HEAD for files of these folders of `root`, and `/` with links to them."""
 
     root: Path
 

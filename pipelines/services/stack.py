@@ -1,4 +1,4 @@
-"""All services together: `python -m pipelines.services.stack up | down | status`."""
+"""All services together: `python -m pipelines.services.stack up | down | status | daily`."""
 
 import contextlib
 import fcntl
@@ -10,6 +10,7 @@ from pipelines.harness.errors import MissingResource
 from pipelines.harness.state import State
 from pipelines.services import airflow, mlflow_server, processes, report_server
 from pipelines.services.processes import LOOPBACK
+from pipelines.services.web import Refused
 
 NAMES = (*airflow.NAMES, mlflow_server.NAME, report_server.NAME)
 PAGES = {
@@ -18,6 +19,8 @@ PAGES = {
     report_server.NAME: "the report",
 }
 OWNER = "up"
+DAILY = ("monitor", "lists", "retention")
+"""DAGs of `dags/operation.py` that wait to be set going."""
 
 
 @contextlib.contextmanager
@@ -69,6 +72,20 @@ def down(root: Path) -> int:
     return 0
 
 
+def daily(root: Path) -> int:
+    """Set the daily DAGs going. Raises `MissingResource` where Airflow is down or does not know them."""
+    api = processes.running(State(root), airflow.NAMES[0])
+    if api is None:
+        raise MissingResource("Airflow is down: start it with `make up`")
+    for name in DAILY:
+        try:
+            airflow.Api(api.port).request("PATCH", f"/dags/{name}", {"is_paused": False})
+        except Refused as error:
+            raise MissingResource(f"Airflow does not know the DAG {name} yet: {error}") from error
+        print(f"  {name:<11} runs by its schedule")
+    return 0
+
+
 def status(root: Path) -> int:
     """Print what is up; the status is 1 where something is not."""
     state = State(root)
@@ -83,8 +100,8 @@ def status(root: Path) -> int:
 
 
 def main(words: list[str], root: Path) -> int:
-    """One of the three verbs."""
-    verbs = {"up": up, "down": down, "status": status}
+    """One of the verbs."""
+    verbs = {"up": up, "down": down, "status": status, "daily": daily}
     if len(words) != 1 or words[0] not in verbs:
         print(f"usage: python -m pipelines.services.stack {' | '.join(verbs)}", file=sys.stderr)
         return 64

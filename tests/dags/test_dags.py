@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pipelines.harness.graph import Graph, read_graph
+from pipelines.services import stack
 from tests.conftest import REPOSITORY
 
 DUMP = """
@@ -90,6 +91,11 @@ def tasks(parsed: dict[str, Any]) -> dict[str, dict[str, Any]]:
     }
 
 
+@pytest.fixture(scope="module")
+def operation(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return read("dags/operation.py", tmp_path_factory.mktemp("airflow"))
+
+
 def dvc(*words: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "dvc", *words],
@@ -142,7 +148,7 @@ def test_stages_of_hours_share_the_pool(graph: Graph) -> None:
 
 def test_few_groups_and_fields_each_described(parsed: dict) -> None:
     for dag in parsed["dags"].values():
-        assert len({task["group"] for task in dag["tasks"].values()}) <= 6
+        assert len({task["group"] for task in dag["tasks"].values()}) <= 7
         assert 1 <= len(dag["schemas"]) <= 4
         assert all({"title", "type"} <= set(one) for one in dag["schemas"].values())
         assert dag["doc"]
@@ -198,3 +204,18 @@ def test_a_person_decides_on_every_capability(decisions: dict, parsed: dict) -> 
     for dag in dags.values():
         assert all({"title", "type"} <= set(one) for one in dag["schemas"].values()) and dag["doc"]
         assert {"start-recommend"} < set(dag["tasks"])
+
+
+def test_daily_dags_wait_until_they_are_set_going(graph: Graph, operation: dict) -> None:
+    dags = operation["dags"]
+    assert sorted(dags) == sorted(stack.DAILY) and operation["heavy"] == []
+    for dag in dags.values():
+        assert dag["paused"] and dag["runs"] == 1 and dag["schedule"] == "CronTriggerTimetable"
+        for task in dag["tasks"].values():
+            assert task["told"] == ["Incidents"] and task["waits_longer"]
+    stages = {task["stage"] for task in dags["monitor"]["tasks"].values()} - {None}
+    assert stages == {name for name, node in graph.nodes.items() if node.meta.get("daily")}
+    tasks = dags["monitor"]["tasks"]
+    before = {name for name, task in tasks.items() if "look" in task["below"]}
+    assert before and all(tasks[name]["stage"] for name in before)
+    assert tasks["look"]["below"] == ["alarm", "asked"] and tasks["asked"]["below"] == ["start"]

@@ -1,0 +1,233 @@
+"""What runs every day beside the pipeline: data taken anew and looked at, lists as of the day.
+
+| DAG | when | what |
+|---|---|---|
+| monitor | 02:00 UTC | takes the data anew, looks at them and at what users did since, tells of alarms, starts training |
+| lists | 04:00 UTC | everybody's list as of that day, with the champion; for past days by Airflow's own backfill |
+| retention | Sundays, 05:00 UTC | removes what no rule keeps; the form's dry run only names it |
+
+They are paused until `make daily` or a switch on Airflow's page sets them going. Nothing is done twice: stages whose inputs did not change end at once, lists that are there are not made again.
+"""
+
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
+from airflow.sdk import DAG, BaseOperator, Context, CronTriggerTimetable, Param, task
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.timetables.base import Timetable
+
+from dags.stages import DEFAULTS, ROOT, Stage, addresses, placed, promotions, task_id
+from pipelines.harness.errors import BadConfig, BadData
+from pipelines.harness.graph import Graph, read_graph
+
+START = datetime(2015, 1, 1, tzinfo=UTC)
+"""No backfill goes further back than this."""
+HEAVY = "heavy"
+
+
+class Verb(BaseOperator):
+    """Runs `python -m module words…` in the project's folder; words may hold Airflow's templates."""
+
+    template_fields = ("words",)
+    ui_color = "#eef6e8"
+
+    def __init__(
+        self,
+        *,
+        module: str,
+        words: list[str] | None = None,
+        connections: dict[str, str] | None = None,
+        **more: Any,
+    ) -> None:
+        super().__init__(**more)
+        self.module = module
+        self.words = words or []
+        self.connections = connections or {}
+        self._child: subprocess.Popen[str] | None = None
+
+    def execute(self, context: Context) -> None:
+        """What it prints is the task's log. Data and settings that are wrong are not tried again."""
+        from pipelines.run import without_secrets
+
+        words = [word for word in self.words if word]
+        self._child = subprocess.Popen(
+            [sys.executable, "-m", self.module, *words],
+            cwd=ROOT,
+            env={**without_secrets(), **addresses(self.connections)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+        lines: list[str] = []
+        try:
+            for line in self._child.stdout or ():
+                print(line, end="", flush=True)
+                lines = [*lines[-19:], line]
+            code = self._child.wait()
+        finally:
+            self.on_kill()
+        if code in (BadData.exit_code, BadConfig.exit_code):
+            raise AirflowFailException("".join(lines))
+        if code:
+            raise RuntimeError("".join(lines) or f"{self.module} ended with {code}")
+
+    def on_kill(self) -> None:
+        """End the process with its task."""
+        if self._child:
+            self._child.kill()
+            self._child.wait()
+
+
+@task
+def alarm(report: str) -> None:
+    """Tell of the newest look's alarms by the web hook; skipped where there are none."""
+    from airflow.sdk import get_current_context
+
+    from dags.incidents import web_hook
+    from pipelines.harness.state import State
+    from pipelines.incidents import Failure
+    from pipelines.incidents import report as tell
+
+    found = json.loads(Path(report).read_text("utf-8"))
+    if not found["alarms"]:
+        raise AirflowSkipException("no alarm")
+    context = get_current_context()
+    run, own = context["dag_run"], context["ti"]
+    failure = Failure(
+        dag=run.dag_id,
+        run=run.run_id,
+        attempt=run.clear_number or 0,
+        task=own.task_id,
+        kind="monitor",
+        error="\n".join(found["alarms"]),
+        log=own.log_url,
+        file=report,
+    )
+    tell(State(ROOT), failure, *web_hook())
+
+
+@task.short_circuit
+def asked(report: str) -> bool:
+    """Whether the newest look asks for training."""
+    return bool(json.loads(Path(report).read_text("utf-8"))["train"])
+
+
+def daily(time: str) -> Timetable:
+    """A time of the day in UTC, as cron writes it."""
+    return CronTriggerTimetable(time, timezone="UTC")
+
+
+def make_monitor(graph: Graph) -> DAG:
+    """Takes the data anew, looks, tells, and starts the DAG that decides on champions where it is asked for."""
+    from pipelines.harness.state import State
+
+    report = str(State(ROOT).home / "monitor" / "newest.json")
+    nodes = {name: node for name, node in graph.nodes.items() if node.meta.get("daily")}
+    training = next(iter(promotions(graph).values())).meta["dag"]
+    with DAG(
+        dag_id="monitor",
+        description="take the data anew and look at them",
+        doc_md=__doc__,
+        schedule=daily("0 2 * * *"),
+        catchup=False,
+        max_active_runs=1,
+        default_args=DEFAULTS,
+        is_paused_upon_creation=True,
+        tags=["vitrine"],
+    ) as dag:
+        tasks = {
+            name: Stage(task_id=task_id(name), stage=name, **placed(node))
+            for name, node in nodes.items()
+        }
+        for source, target in graph.edges():
+            if source in tasks and target in tasks:
+                tasks[source] >> tasks[target]
+        look = Verb(
+            task_id="look",
+            module="pipelines.monitor",
+            retries=1,
+            execution_timeout=timedelta(minutes=30),
+        )
+        [one for one in tasks.values() if not one.downstream_list] >> look
+        look >> alarm(report)
+        look >> asked(report) >> TriggerDagRunOperator(task_id="start", trigger_dag_id=training)
+    return dag
+
+
+def make_lists() -> DAG:
+    """Everybody's list as of the run's moment; the DAG to backfill."""
+    with DAG(
+        dag_id="lists",
+        description="everybody's list as of a day",
+        doc_md=__doc__,
+        schedule=daily("0 4 * * *"),
+        start_date=START,
+        catchup=False,
+        max_active_runs=1,
+        default_args=DEFAULTS,
+        is_paused_upon_creation=True,
+        tags=["vitrine"],
+    ) as dag:
+        made = Verb(
+            task_id="make",
+            module="pipelines.backfill",
+            words=["{{ (dag_run.logical_date or dag_run.run_after).isoformat() }}"],
+            retries=1,
+            execution_timeout=timedelta(hours=1),
+            pool=HEAVY,
+        )
+        made >> Verb(
+            task_id="table",
+            module="pipelines.lists_table",
+            connections={"VITRINE_LISTS_URL": "vitrine_lists"},
+            retries=2,
+            execution_timeout=timedelta(hours=1),
+        )
+    return dag
+
+
+def make_retention() -> DAG:
+    """Removes what no rule keeps."""
+    with DAG(
+        dag_id="retention",
+        description="remove what no rule keeps",
+        doc_md=__doc__,
+        schedule=daily("0 5 * * 0"),
+        catchup=False,
+        max_active_runs=1,
+        default_args=DEFAULTS,
+        is_paused_upon_creation=True,
+        params={
+            "dry_run": Param(
+                False,
+                type="boolean",
+                title="Dry run",
+                description="Only name what would go.",
+            )
+        },
+        tags=["vitrine"],
+    ) as dag:
+        Verb(
+            task_id="clean",
+            module="pipelines.retention",
+            words=["{{ '--dry-run' if params.dry_run else '' }}"],
+            execution_timeout=timedelta(hours=1),
+        )
+    return dag
+
+
+def make_dags() -> list[DAG]:
+    """All three, those that need stages which decide on champions only where the graph has them."""
+    graph = read_graph(ROOT)
+    monitor = [make_monitor(graph)] if promotions(graph) else []
+    return [*monitor, make_lists(), make_retention()]
+
+
+globals().update({dag.dag_id: dag for dag in make_dags()})

@@ -1,0 +1,136 @@
+"""Make everybody's list as of a moment, past or present: `python -m pipelines.backfill MOMENT`.
+
+The lists know the events before MOMENT (ISO 8601, UTC where no zone is given) and no later one; they go to the archive
+of lists. The champion of today makes them: lists of a past before the models were fitted say so (hindsight). Lists
+that are in the archive already are not made again.
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from models.kinds import load_model
+from pipelines import list_archive
+from pipelines.harness import BadConfig, MissingResource, VitrineError
+from pipelines.harness.absent import absence
+from pipelines.harness.params import read_params, section
+from pipelines.harness.stage import settle, stage_lock
+from pipelines.harness.state import State
+from pipelines.list_archive import Facts, Kept
+from pipelines.recommend import RecommendParams, everyone, make_lists, open_shop, write_lists
+from pipelines.registry import CHAMPION, Registry
+from pipelines.tables import Interactions
+
+CAPABILITY = "recommender"
+COLUMNS = [Interactions.USER, Interactions.ITEM, Interactions.TIME, Interactions.EVENT]
+CUT = "data/split/recommending/cut.json"
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The validated tables of today. events: those before a moment, at least one."""
+
+    events: pd.DataFrame
+    products: pd.DataFrame
+    users: Path
+
+
+def backfill(root: Path, moment: pd.Timestamp) -> Kept:
+    """The lists as of `moment`, made or found. Raises `MissingResource` where events or the champion are missing."""
+    state, document = State(root), read_params(root)
+    params = section(document, "recommend", RecommendParams)
+    settle(document["seed"], document["threads"])
+    tables = read_tables(root, moment)
+    registry = Registry(state)
+    champion = registry.aliases(CAPABILITY).get(CHAMPION)
+    if champion is None:
+        raise MissingResource(
+            f"{CAPABILITY} has no champion: `python -m pipelines.journal show {CAPABILITY}` says why"
+        )
+    facts = Facts(
+        known_until=tables.events[Interactions.TIME].max().isoformat(),
+        before=moment.isoformat(),
+        champion=champion.manifest,
+        fitted_before=fitted_before(root),
+        rows=0,
+        users=0,
+        maker="backfill",
+    )
+    with stage_lock(state, f"lists-{facts.name}"):
+        for one in list_archive.kept(state):
+            if one.facts.name == facts.name:
+                return one
+        with registry.fetch(champion) as folder:
+            model = load_model(folder)
+        shop = open_shop(model.items, tables.products, tables.events, params.half_life_days)
+        users = everyone(tables.events, tables.users)
+        with list_archive.filing(state, facts.name) as place:
+            blocks = make_lists(model, shop, tables.events, users, params)
+            summary = write_lists(blocks, place / list_archive.LISTS, params.k)
+            facts = Facts(
+                **{**vars(facts), "rows": int(summary["rows"]), "users": len(users)},
+            )
+            list_archive.write_facts(place, facts)
+    return Kept(list_archive.archive(state) / facts.name, facts)
+
+
+def read_tables(root: Path, moment: pd.Timestamp) -> Tables:
+    """The validated tables, with the events before `moment`."""
+    paths = {
+        name: root / "data" / f"validate-{name}" / "table.parquet"
+        for name in ("interactions", "products", "users")
+    }
+    for name, path in paths.items():
+        why = absence(path) if path.exists() else "it has not been made"
+        if why:
+            raise MissingResource(f"{path}: {why}; run `dvc repro validate-{name}`")
+    before = [(Interactions.TIME, "<", moment.to_pydatetime())]
+    events = pq.read_table(paths["interactions"], columns=COLUMNS, filters=before).to_pandas()
+    if events.empty:
+        raise MissingResource(f"{paths['interactions']} holds no event before {moment.isoformat()}")
+    return Tables(events, pq.read_table(paths["products"]).to_pandas(), paths["users"])
+
+
+def fitted_before(root: Path) -> str:
+    """The moment from which on the models were fitted on nothing: the first of the test days."""
+    path = root / CUT
+    if not path.exists():
+        raise MissingResource(f"{path} is missing: run `dvc repro split`")
+    return json.loads(path.read_text("utf-8"))["test_from"]
+
+
+def as_moment(text: str) -> pd.Timestamp:
+    """A moment in UTC. Raises `BadConfig` for what is none."""
+    try:
+        found = pd.Timestamp(text)
+    except ValueError:
+        raise BadConfig(
+            f"{text!r} is no moment: give one as 2026-01-31 or 2026-01-31T06:00"
+        ) from None
+    return found.tz_localize("UTC") if found.tzinfo is None else found.tz_convert("UTC")
+
+
+def main(words: list[str], root: Path) -> int:
+    """The command line; the exit status is that of the class of failure."""
+    parser = argparse.ArgumentParser(prog="python -m pipelines.backfill", description=__doc__)
+    parser.add_argument("moment", help="as 2026-01-31, or 2026-01-31T06:00")
+    asked = parser.parse_args(words)
+    try:
+        kept = backfill(root, as_moment(asked.moment))
+    except VitrineError as error:
+        print(f"backfill: {error.title}: {error}", file=sys.stderr)
+        return error.exit_code
+    facts = kept.facts
+    note = "; with hindsight: the models were fitted on later events" if facts.hindsight else ""
+    print(f"{facts.users:,} users, {facts.rows:,} rows, known until {facts.known_until}{note}")
+    print(kept.lists)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], Path.cwd()))

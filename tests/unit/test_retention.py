@@ -1,0 +1,147 @@
+"""What goes and what stays: never a champion, a previous one, or what a kept run needs."""
+
+import json
+import os
+import shutil
+import sqlite3
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pipelines import retention
+from pipelines.harness.state import State
+from pipelines.harness.tracking import EXPERIMENT, client
+from pipelines.list_archive import Facts, archive, filing, kept, write_facts
+from pipelines.registry import CHALLENGER, CHAMPION, MANIFEST, PREVIOUS, Registry
+from pipelines.retention import DAY, RetentionParams, plan
+
+PARAMS = RetentionParams(
+    bundle_days=60,
+    keep_versions=1,
+    run_days=90,
+    list_days=30,
+    keep_lists=2,
+    log_days=60,
+    max_cache_gb=1.0,
+)
+NAME = "vitrine.sentiment"
+
+
+@dataclass
+class Place:
+    """A project with six versions: champion, previous, challenger, one that a receipt names, an old one, the newest."""
+
+    root: Path
+    registry: Registry
+    runs: list[str]
+
+
+@pytest.fixture
+def place(tmp_path: Path, migrated_database: Path) -> Place:
+    state = State(tmp_path)
+    state.mlflow.mkdir(parents=True)
+    shutil.copy(migrated_database, state.mlflow / "mlflow.db")
+    with closing(sqlite3.connect(state.mlflow / "mlflow.db")) as base, base:
+        base.execute(
+            "update experiments set artifact_location = ?", ((state.mlflow / "artifacts").as_uri(),)
+        )
+    registry = Registry(state, client(state))
+    api = registry.api
+    experiment = api.get_experiment_by_name(EXPERIMENT).experiment_id
+    api.create_registered_model(NAME)
+    parent = api.create_run(experiment, start_time=1).info.run_id
+    api.set_terminated(parent, end_time=2)
+    made = [parent]
+    for at in range(6):
+        tags = {"mlflow.parentRunId": parent}
+        run = api.create_run(experiment, start_time=1, tags=tags).info.run_id
+        api.set_terminated(run, end_time=2)
+        model = api.create_logged_model(experiment, name="m", source_run_id=run)
+        folder = state.mlflow / "artifacts" / "models" / model.model_id / "artifacts"
+        folder.mkdir(parents=True)
+        (folder / "weights").write_bytes(b"x" * 100)
+        with registry._globally():
+            api.create_model_version(
+                NAME, f"models:/{model.model_id}", run_id=run, tags={MANIFEST: f"m{at + 1}"}
+            )
+        made.append(run)
+    lonely = api.create_run(experiment, start_time=1).info.run_id
+    api.set_terminated(lonely, end_time=2)
+    for alias, number in ((CHAMPION, 1), (PREVIOUS, 2), (CHALLENGER, 3)):
+        api.set_registered_model_alias(NAME, alias, str(number))
+    receipt = tmp_path / "data/promote/sentiment/receipt.json"
+    receipt.parent.mkdir(parents=True)
+    receipt.write_text(json.dumps({"champion": "m4"}))
+    return Place(tmp_path, registry, [*made, lonely])
+
+
+def test_only_what_nobody_needs_goes(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    later = time.time() + 61 * DAY
+    going = plan(place.root, PARAMS, later)
+    assert [(one.kind, one.name) for one in going] == [
+        ("version", f"{NAME} 5"),
+        ("runs", "2 runs"),
+    ]
+    assert going[0].size == 100
+    assert len(place.registry.versions("sentiment")) == 6  # a plan removes nothing
+    # Purging is MLflow's own command, which costs seconds: here only what it is asked for.
+    asked: list[list[str]] = []
+    monkeypatch.setattr(retention, "_run", lambda words, root: asked.append(words))
+    for one in going:
+        one.remove()
+    left = place.registry.versions("sentiment")
+    assert [one.number for one in left] == ["1", "2", "3", "4", "6"]
+    assert len(list((place.registry.state.mlflow / "artifacts/models").glob("*/artifacts"))) == 5
+    gone = asked[0][-1].split(",")
+    assert sorted(gone) == sorted([place.runs[5], place.runs[7]])
+    assert place.runs[0] not in gone  # the parent of runs that stay
+    assert plan(place.root, PARAMS, later) == []
+
+
+def test_young_versions_and_those_of_kept_runs_stay(place: Place) -> None:
+    assert not any(one.kind == "version" for one in plan(place.root, PARAMS, time.time()))
+    # The same age, but the run that made version 5 ended a day before.
+    api, later = place.registry.api, time.time() + 61 * DAY
+    api.set_terminated(place.runs[5], end_time=int((later - DAY) * 1000))
+    assert not any(one.kind == "version" for one in plan(place.root, PARAMS, later))
+
+
+def test_a_version_that_became_champion_meanwhile_stays(place: Place) -> None:
+    going = plan(place.root, PARAMS, time.time() + 61 * DAY)
+    place.registry.api.set_registered_model_alias(NAME, CHAMPION, "5")
+    going[0].remove()
+    assert "5" in [one.number for one in place.registry.versions("sentiment")]
+
+
+def test_lists_looks_and_logs_go_by_age(tmp_path: Path) -> None:
+    state, now = State(tmp_path), time.time()
+    for day in (1, 2, 3, 4):
+        facts = Facts(f"2026-01-0{day}T00:00:00+00:00", "", "c" * 64, "", 0, 0, "test")
+        with filing(state, facts.name) as folder:
+            write_facts(folder, facts)
+    old = now - 40 * DAY
+    for one in kept(state)[:3]:
+        os.utime(one.folder / "facts.json", (old, old))
+    going = list(retention.lists(state, PARAMS, now))
+    assert [one.name[:8] for one in going] == ["20260101", "20260102"]
+    going[0].remove()
+    assert len(list(archive(state).iterdir())) == 3
+    log = state.airflow / "logs" / "dag" / "one.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("x")
+    assert list(retention.files(state, PARAMS, now)) == []
+    (found,) = retention.files(state, PARAMS, now + 61 * DAY)
+    found.remove()
+    assert found.kind == "log" and not log.exists()
+
+
+def test_the_store_goes_only_above_its_size(tmp_path: Path) -> None:
+    place = tmp_path / ".dvc" / "cache"
+    place.mkdir(parents=True)
+    (place / "one").write_bytes(b"x" * 2000)
+    assert list(retention.store(tmp_path, PARAMS)) == []
+    tight = PARAMS.model_copy(update={"max_cache_gb": 1e-6})
+    assert [one.kind for one in retention.store(tmp_path, tight)] == ["store"]
