@@ -1,17 +1,24 @@
-"""Train the collaborative recommender; write user and item features from behaviour."""
+"""Train the collaborative recommender; write user and item features from behaviour, and who is most like whom."""
 
 import ibis
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from models.recommenders.baselines import matrix
 from models.recommenders.collaborative import Collaborative
+from models.recommenders.events import Events
+from models.recommenders.neighbours import nearest_others, shared
 from pipelines import engine
 from pipelines.harness import Run, stage
 from pipelines.recommending import TASK, TowerParams, fit_towers
 from pipelines.tables import Interactions, Products
 
 MEMORY_GB = 2.0
+NEIGHBOURS, SHARED = 10, 5
+"""Neighbours that a user is given, and items that are named of what two of them share."""
+FAVOURITES = 3
+"""Values of an attribute that are named of a user's or an item's."""
 
 
 @stage
@@ -27,6 +34,7 @@ def collaborative(run: Run, params: TowerParams) -> None:
     vectors = model.user_vectors(known.histories)
     _write(run, "user_features", Interactions.USER, users, known.users, vectors)
     _write(run, "item_features", Interactions.ITEM, items, model.items, model.vectors_out)
+    pq.write_table(alike(known), run.output("user_neighbours.parquet"), compression="zstd")
 
 
 def behaviour(events: ibis.Table, products: ibis.Table, key: str) -> ibis.Table:
@@ -34,7 +42,8 @@ def behaviour(events: ibis.Table, products: ibis.Table, key: str) -> ibis.Table:
 
     events, orders: counts. recency_days: since the last event, against the newest of all. price: mean paid.
     repeat_share: events that were not the first of their user and item. repeat_days: mean days between them.
-    category, brand: the most frequent, with its share of the events (loyalty).
+    price_level: that mean over the mean paid by all for the same items. category, brand: the most frequent, with its share of
+    the events (loyalty), and the most frequent ones (favourites).
     """
     attributes = [name for name in (Products.CATEGORY, Products.BRAND) if name in products.columns]
     joined = events.left_join(products.select(Products.ITEM, *attributes), Interactions.ITEM).drop(
@@ -54,7 +63,11 @@ def behaviour(events: ibis.Table, products: ibis.Table, key: str) -> ibis.Table:
     if Interactions.ORDER in joined.columns:
         optional["orders"] = joined[Interactions.ORDER].nunique()
     if Interactions.PRICE in joined.columns:
-        optional["price"] = joined[Interactions.PRICE].mean().round(4)
+        usual = joined[Interactions.PRICE].mean().over(ibis.window(group_by=Interactions.ITEM))
+        joined = joined.mutate(usual=usual)
+        price = joined[Interactions.PRICE].mean()
+        optional["price"] = price.round(4)
+        optional["price_level"] = (price / joined.usual.mean()).round(4)
     found = joined.group_by(key).aggregate(
         events=joined.count(),
         recency_days=joined.age.min().round(4),
@@ -71,9 +84,43 @@ def behaviour(events: ibis.Table, products: ibis.Table, key: str) -> ibis.Table:
             ibis.window(group_by=key, order_by=[ibis.desc(counts.n), counts[name]])
         )
         best = counts.mutate(place=place, share=(counts.n / total).round(4))
-        best = best.filter(best.place == 0).select(key, name, **{f"{name}_loyalty": best.share})
+        best = best.filter(best.place < FAVOURITES)
+        best = best.group_by(key).aggregate(
+            **{
+                name: best[name].first(order_by=best.place),
+                f"{name}_loyalty": best.share.max(),
+                f"{name}_favourites": best[name].collect(order_by=best.place),
+            }
+        )
         found = found.left_join(best, key).drop(f"{key}_right")
     return found.order_by(key)
+
+
+def alike(known: Events) -> pa.Table:
+    """The users most like each user: user_id, rank (from 1), neighbour_id, score (cosine of what they touched), shared
+    (item ids, those that fewest users have first) and shared_items (how many there are). Users like nobody have no row."""
+    rows = matrix(known.histories)
+    near = nearest_others(rows, NEIGHBOURS)
+    user, place = np.nonzero(near.position >= 0)
+    other = near.position[user, place]
+    number = np.asarray(rows[user].multiply(rows[other]).sum(1)).ravel()
+    of_user, of_place, item = shared(rows, near, SHARED)
+    pair = np.searchsorted(user * NEIGHBOURS + place, of_user * NEIGHBOURS + of_place, side="left")
+    starts = np.searchsorted(pair, np.arange(len(user) + 1))
+    users, items = pa.array(known.users, pa.string()), pa.array(known.items, pa.string())
+    found = pa.table(
+        {
+            Interactions.USER: users.take(pa.array(user)),
+            "rank": pa.array(place + 1, pa.int32()),
+            "neighbour_id": users.take(pa.array(other)),
+            "score": pa.array(near.cosine[user, place].round(6)),
+            "shared_items": pa.array(number.astype(np.int32)),
+            "shared": pa.ListArray.from_arrays(
+                pa.array(starts, pa.int32()), items.take(pa.array(item))
+            ),
+        }
+    )
+    return found.sort_by([(Interactions.USER, "ascending"), ("rank", "ascending")])
 
 
 def _table(found: ibis.Table) -> pa.Table:
