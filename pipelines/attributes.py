@@ -1,5 +1,6 @@
 """Train the model that fills in product attributes from title and picture, with a confidence for each."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,7 +87,7 @@ def attributes(run: Run, params: AttributesParams) -> None:
             [len(classes[name]) for name in fields],
             settings,
             run.seed,
-            lambda done, what, start=0.1 + 0.35 * at: run.advance(start + 0.35 * done, what),
+            telling(run, 0.1 + 0.35 * at),
         )
         named = dict(zip(fields, made, strict=True))
         views.append(
@@ -95,8 +96,8 @@ def attributes(run: Run, params: AttributesParams) -> None:
             else View((source,), named, sight)
         )
         seen[source] = Seen(examples["valid"], rows["valid"])
-        for name, values in curves.items():
-            run.tracker.curve(f"{name}/{source}", values)
+        for name, losses in curves.items():
+            run.tracker.curve(f"{name}/{source}", losses)
     weights = {
         name: weigh(views, seen, tables["valid"], name, values) for name, values in classes.items()
     }
@@ -117,6 +118,11 @@ def attributes(run: Run, params: AttributesParams) -> None:
                 f"majority/{name}", float((tables["valid"][name].dropna() == frequent).mean())
             )
         run.measure(f"values/{name}", len(values))
+
+
+def telling(run: Run, start: float) -> Callable[[float, str], None]:
+    """Tell how far one view is, as a part of the stage that begins at the share `start`."""
+    return lambda done, what: run.advance(start + 0.35 * done, what)
 
 
 def known_values(train: pd.DataFrame) -> dict[str, list[str]]:

@@ -80,8 +80,8 @@ def decide(case: Case, rules: Rules) -> Decision:
     fault = unusable(case)
     guards.append(Guard("figures", fault is None, fault or "every row has both figures"))
     if fault:
-        failed = next(guard for guard in guards if not guard.held)
-        return Decision(False, f"{failed.name}: {failed.found}", None, tuple(guards))
+        first = next(guard for guard in guards if not guard.held)
+        return Decision(False, f"{first.name}: {first.found}", None, tuple(guards))
     ours = case.challenger.sort_values(ROW, kind="stable")
     theirs = case.reference.sort_values(ROW, kind="stable")
     left = ours[SCORE].to_numpy(dtype=float)

@@ -78,7 +78,9 @@ def _table(before: pd.Series, now: pd.Series) -> tuple[np.ndarray, list[str]]:
     if numbers:
         known = both.dropna().to_numpy(dtype=np.float64)
         edges = (
-            np.unique(np.quantile(known, np.linspace(0, 1, BINS + 1)[1:-1])) if len(known) else []
+            np.unique(np.quantile(known, np.linspace(0, 1, BINS + 1)[1:-1]))
+            if len(known)
+            else known
         )
         names = [f"to {edge:.4g}" for edge in edges] + ["above"]
         codes = [
@@ -103,7 +105,8 @@ def _table(before: pd.Series, now: pd.Series) -> tuple[np.ndarray, list[str]]:
 def _joined(counts: np.ndarray, names: list[str]) -> tuple[np.ndarray, list[str]]:
     """The same with bins of too small an expected count added to their neighbour."""
     share = counts.sum(1).min() / counts.sum()
-    kept, labels = [], []
+    kept: list[np.ndarray] = []
+    labels: list[str] = []
     for column, name in zip(counts.T, names, strict=True):
         if kept and min(kept[-1].sum(), column.sum()) * share < FEWEST:
             small = kept[-1].sum() < column.sum()

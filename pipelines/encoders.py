@@ -163,7 +163,7 @@ def _packaged_backbone(
 
 
 def _hub_backbone(name: str, size: int, layers: Sequence[int]) -> ImageEncoder:
-    import timm
+    from timm.data.config import resolve_model_data_config
 
     try:
         network = backbone(name, size, None, pretrained=True)
@@ -174,5 +174,5 @@ def _hub_backbone(name: str, size: int, layers: Sequence[int]) -> ImageEncoder:
             "`encoder` to `package` in params.yaml"
         ) from None
     weights = {key: value.numpy() for key, value in network.state_dict().items()}
-    seen = timm.data.resolve_model_data_config(network)
+    seen = resolve_model_data_config(network)  # type: ignore[no-untyped-call] # timm leaves it untyped
     return ImageEncoder.timm(name, weights, size, seen["mean"], seen["std"], layers=layers)

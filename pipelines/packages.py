@@ -126,8 +126,8 @@ def _take(scratch: Path, file: str, digest: str, place: Path) -> None:
     if found is None and packed is not None and not packed.is_symlink():
         # Compressed by whoever packed it: only the content is the same everywhere.
         found = scratch / file
-        with gzip.open(packed) as source:
-            _copy(source, found, packed.name)
+        with gzip.open(packed) as plain:
+            _copy(plain, found, packed.name)
     if found is None or found.is_symlink():
         raise MissingResource(f"{file} was not in what came")
     if not intact(found, digest):
@@ -262,7 +262,7 @@ def read_member(archive: Path, member: str) -> bytes:
         return source.read()
 
 
-def _copy(source: IO[bytes], place: Path, what: str) -> None:
+def _copy(source: IO[bytes] | gzip.GzipFile, place: Path, what: str) -> None:
     """Write a stream to a new file, of at most `MAX_MEMBER_BYTES`."""
     left = MAX_MEMBER_BYTES
     with place.open("wb") as file:
@@ -292,10 +292,10 @@ def _member(archive: Path, member: str) -> Iterator[IO[bytes]]:
         except KeyError:
             raise MissingResource(f"{archive}: no member {member}") from None
         _plain(archive, member, entry.size, entry.isreg())
-        source = file.extractfile(entry)
-        assert source is not None
-        with source:
-            yield source
+        inside = file.extractfile(entry)
+        assert inside is not None
+        with inside:
+            yield inside
 
 
 def _plain(archive: Path, member: str, size: int, regular: bool) -> None:

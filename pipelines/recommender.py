@@ -3,6 +3,7 @@
 import itertools
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -60,7 +61,7 @@ def recommender(run: Run, params: RecommenderParams) -> None:
     run.rows_in, run.rows_out = len(members), len(table)
 
 
-def shares(run: Run, members: dict, rows: Path, steps: int) -> dict[Weights, float]:
+def shares(run: Run, members: dict[str, Any], rows: Path, steps: int) -> dict[Weights, float]:
     """Mean NDCG@20 on the frozen rows of every way to share one among the members in `steps` parts."""
     names = list(members)
     ways = [

@@ -48,7 +48,7 @@ SETS = {
     ("reviews", Reviews.LANGUAGE): LANGUAGES,
     ("reviews", Reviews.LABEL): SENTIMENTS,
 }
-RANGES = {
+RANGES: dict[tuple[str, str], dict[str, Any]] = {
     ("interactions", Interactions.VALUE): POSITIVE,
     ("interactions", Interactions.PRICE): NOT_NEGATIVE,
     ("products", Products.PRICE): NOT_NEGATIVE,

@@ -236,7 +236,7 @@ def _tokenizer(image: bytes, at: int) -> tuple[str, int]:
         at += 5 + 4 * much
         replaced[chr(code)] = "".join(map(chr, codes))
     known = {"bos": vocabulary[first][0], "eos": vocabulary[last][0]}
-    document = {
+    document: dict[str, Any] = {
         "version": "1.0",
         "truncation": None,
         "padding": None,

@@ -55,4 +55,6 @@ class Capability(Protocol):
 
 def capability(name: str) -> Capability:
     """The module that judges `name`. Raises `KeyError` for an unknown one."""
-    return import_module(f"pipelines.capabilities.{MODULES[name]}")  # type: ignore[return-value]
+    found: Any = import_module(f"pipelines.capabilities.{MODULES[name]}")
+    module: Capability = found
+    return module

@@ -112,7 +112,10 @@ def _expand(name: str, entry: dict[str, Any], scope: dict[str, Any]) -> Iterator
         return
     items = entry["foreach"]
     if isinstance(items, str):
-        items = _lookup(scope, REFERENCE.fullmatch(items).group(1))
+        named = REFERENCE.fullmatch(items)
+        if named is None:
+            raise BadConfig(f"dvc.yaml: {name}: foreach {items!r} is no list and no ${{…}}")
+        items = _lookup(scope, named[1])
     pairs = items.items() if isinstance(items, dict) else ((item, item) for item in items)
     for key, item in pairs:
         yield f"{name}@{key}", _fill(entry["do"], {**scope, "key": key, "item": item})

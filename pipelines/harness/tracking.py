@@ -95,7 +95,7 @@ def _make_database(uri: str, database: Path) -> None:
     from sqlalchemy import create_engine
 
     engine = create_engine(f"sqlite:///{partial}")
-    _initialize_tables(engine)
+    _initialize_tables(engine)  # type: ignore[no-untyped-call] # MLflow leaves it untyped
     engine.dispose()
     partial.replace(database)
 

@@ -61,7 +61,8 @@ def whiskers(rows: list[dict[str, Any]], width: int, names: bool) -> str:
 
     floor = min(0.0, *(min(row["low"], row["baseline_value"]) for row in rows))
     ceiling = max(1.0, *(max(row["high"], row["baseline_value"]) for row in rows))
-    data = alt.Data(values=[{**row, "at": at, "above": at - 0.36} for at, row in enumerate(rows)])
+    points = [{**row, "at": at, "above": at - 0.36} for at, row in enumerate(rows)]
+    data = alt.Data(values=points)  # type: ignore[no-untyped-call] # Altair leaves it untyped
     scale = alt.Scale(domain=[floor, ceiling], nice=False)
     if names:
         y = alt.Y(

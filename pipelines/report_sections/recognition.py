@@ -68,9 +68,10 @@ def heat_map(counts: pd.DataFrame) -> str:
         for said in classes
     ]
     side = max(22, min(44, 440 // max(len(classes), 1)))
-    plain = {"domain": False, "ticks": False, "labelLimit": 110, "labelPadding": 6}
+    plain: dict[str, Any] = {"domain": False, "ticks": False, "labelLimit": 110, "labelPadding": 6}
     across = alt.Axis(**plain, labelAngle=-45)
-    base = alt.Chart(alt.Data(values=cells)).encode(
+    data = alt.Data(values=cells)  # type: ignore[no-untyped-call] # Altair leaves it untyped
+    base = alt.Chart(data).encode(
         x=alt.X("said:N", sort=classes, title="recognised as", axis=across),
         y=alt.Y("truth:N", sort=classes, title="truth", axis=alt.Axis(**plain)),
     )
