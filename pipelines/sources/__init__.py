@@ -27,7 +27,7 @@ SOURCES = {
     "shop": {
         "groceries": "groceries:read",
         "made": "made:shop",
-        "made-anonymous": "made:anonymous_shop",
+        "made-events": "made:events_alone",
     },
     "pictures": {"fashion": "fashion_pictures:read", "made": "made:pictures"},
     "reviews": {"amazon-sentences": "amazon_sentences:read", "made": "made:reviews"},

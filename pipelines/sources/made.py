@@ -7,6 +7,7 @@ broken on purpose, so that the quarantine is never empty.
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -59,11 +60,11 @@ def shop(run: Run, users: int, memory_gb: float) -> Iterator[Found]:
 
 
 @contextlib.contextmanager
-def anonymous_shop(run: Run, users: int, memory_gb: float) -> Iterator[Found]:
-    """The shop as `shop` makes it, which knows of its customers no more than their ids: it has no users."""
+def events_alone(run: Run, users: int, memory_gb: float) -> Iterator[Found]:
+    """The events of the shop that `shop` makes, and no other table."""
     with shop(run, users, memory_gb) as found:
-        tables = {name: table for name, table in found.tables.items() if name != "users"}
-        yield Found(tables, found.source, found.licence)
+        events = {"interactions": found.tables["interactions"]}
+        yield Found(events, found.source, found.licence)
 
 
 def _catalogue(rng: np.random.Generator) -> pa.Table:
@@ -120,7 +121,7 @@ def _purchases(rng: np.random.Generator, users: int, catalogue: pa.Table) -> pa.
     departments = np.array(catalogue.column("department").to_pylist())
     prices = catalogue.column("price").to_numpy()
     follower = rng.permutation(len(items))
-    columns: dict[str, list] = {name: [] for name in ("user", "item", "time", "order")}
+    columns: dict[str, list[Any]] = {name: [] for name in ("user", "item", "time", "order")}
     for user in range(users):
         liked = np.flatnonzero(np.isin(departments, rng.choice(list(KINDS), 2, replace=False)))
         again = rng.choice(liked, 5, replace=False)
@@ -200,7 +201,7 @@ def reviews(run: Run) -> Iterator[Found]:
     """reviews: 60 whole ones with their sentences, one of them without a text. questions: half of them answered."""
     rng = np.random.default_rng(run.seed)
     things = list(THINGS)
-    rows: list[dict] = []
+    rows: list[dict[str, Any]] = []
     spans: dict[tuple[str, str], tuple[str, int, int]] = {}
     for number in range(60):
         item = things[number % len(things)]
