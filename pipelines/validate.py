@@ -96,7 +96,8 @@ def _inputs(run: Run, name: str) -> dict[str, Path]:
     ]
     if not deps:
         raise Bug(f"dvc.yaml: no dep of {run.name} is called {name}.parquet")
-    found = {dep: run.optional(dep.removeprefix("data/")) for dep in deps}
+    ask = run.optional if len(deps) > 1 else run.input
+    found = {dep: ask(dep.removeprefix("data/")) for dep in deps}
     files = {dep: path for dep, path in found.items() if path}
     if not files:
         raise Absent("; ".join(dict.fromkeys(run.without.values())))
