@@ -18,6 +18,7 @@ ORDER = (
     "pictures",
     "attributes",
     "sentiment",
+    "opinions",
     "answers",
 )
 

@@ -1,0 +1,124 @@
+"""How well aspects are found, on sentences that were marked by hand before anything was tuned.
+
+    python -m benchmarks.aspects [--half validation]
+
+`tests/data/aspects.jsonl` holds 300 sentences (200 English, 100 Chinese) of the default reviews. Rules were chosen on
+the half `validation`; `test` was left alone. It needs `data/validate-reviews` and `data/split/sentiment`. Names are
+learned from all reviews' texts, polarity from the labelled training rows but those of the marked reviews. A found name
+is right where it overlaps a marked one and has its polarity; each name counts once a sentence.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+MARKS = "tests/data/aspects.jsonl"
+Found = tuple[int, int, str]
+
+
+def main(words: list[str], root: Path) -> int:
+    """Print one line a language and half."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.aspects", description=__doc__)
+    parser.add_argument("--half", choices=("validation", "test"), default="test")
+    parser.add_argument("--profile", help="of params.yaml; without: the one that is set there")
+    parser.add_argument("--errors", action="store_true", help="print what was missed and invented")
+    asked = parser.parse_args(words)
+    from pipelines.harness.params import read_params, section
+    from pipelines.opinions import OpinionsParams, whole_reviews
+
+    document = read_params(root)
+    if asked.profile:
+        document = {**document, "profile": asked.profile}
+    params = section(document, "opinions", OpinionsParams)
+    lines = (root / MARKS).read_text("utf-8").splitlines()
+    marked = [json.loads(line) for line in lines]
+    reviews = whole_reviews(pd.read_parquet(root / "data/validate-reviews/table.parquet"))
+    train = pd.read_parquet(root / "data/split/sentiment/train.parquet")
+    ids = {row["review_id"] for row in marked}
+    train = train[~train["review_id"].isin(ids)]
+    counts = np.zeros(4, dtype=np.int64)
+    print("language     marked  found  precision  recall  F1 of names  F1 with polarity  seconds")
+    for language in ("en", "zh"):
+        rows = [row for row in marked if row["language"] == language and row["half"] == asked.half]
+        started = time.perf_counter()
+        find = finder(reviews, train, language, params, document["seed"])
+        answers = find([row["text"] for row in rows])
+        figures = judge(rows, answers, asked.errors)
+        counts += figures
+        _tell(language, figures, time.perf_counter() - started)
+    _tell("both", counts, float("nan"))
+    return 0
+
+
+def finder(
+    reviews: pd.DataFrame, train: pd.DataFrame, language: str, params: Any, seed: int
+) -> Callable[[list[str]], list[list[Found]]]:
+    """The stage's own reading of one language, of sentences by themselves."""
+    from pipelines.opinions import NEGATIVE, POSITIVE, around, finder_of, lean, polarity_of
+
+    texts = reviews[reviews["language"] == language]["text"]
+    rows = train[train["language"] == language]
+    order = np.random.default_rng(seed).permutation(len(rows))[: params.learn]
+    rows = rows.iloc[np.sort(order)]
+    spotter = finder_of(texts.tolist(), rows, language, params)
+    model = polarity_of(rows, spotter, language, params, seed)
+
+    def find(sentences: list[str]) -> list[list[Found]]:
+        spoken = spotter.find(sentences)
+        given = around([sentences[one.text] for one in spoken], spoken, language)
+        chosen = lean(model, given).argmax(1)
+        answers: list[list[Found]] = [[] for _ in sentences]
+        for one, at in zip(spoken, chosen.tolist(), strict=True):
+            answers[one.text].append((one.start, one.end, (NEGATIVE, POSITIVE)[at]))
+        return answers
+
+    return find
+
+
+def judge(rows: list[dict[str, Any]], answers: list[list[Found]], errors: bool) -> np.ndarray:
+    """Marked, found, found that are marked, and of those with the right polarity."""
+    marked = found = named = right = 0
+    for row, mine in zip(rows, answers, strict=True):
+        text = row["text"]
+        # The same name twice in a sentence is one.
+        true = {text[start:end].lower(): (start, end, side) for start, end, side in row["aspects"]}
+        marked, found = marked + len(true), found + len(mine)
+        left = list(mine)
+        for start, end, side in true.values():
+            hit = next((one for one in left if one[0] < end and start < one[1]), None)
+            if hit is None:
+                _show(errors, "missed", text, text[start:end])
+                continue
+            left.remove(hit)
+            named += 1
+            right += hit[2] == side
+            if hit[2] != side:
+                _show(errors, "polarity", text, text[start:end])
+        for start, end, _ in left:
+            _show(errors, "invented", text, text[start:end])
+    return np.asarray([marked, found, named, right], dtype=np.int64)
+
+
+def _show(errors: bool, kind: str, text: str, name: str) -> None:
+    if errors:
+        print(f"{kind}: {name!r} in {text!r}")
+
+
+def _tell(name: str, counts: np.ndarray, seconds: float) -> None:
+    marked, found, named, right = counts.tolist()
+    f1, both = (2 * hits / max(marked + found, 1) for hits in (named, right))
+    precision, recall = named / max(found, 1), named / max(marked, 1)
+    print(
+        f"{name:<12} {marked:6} {found:6} {precision:10.3f} {recall:7.3f} {f1:12.3f} {both:17.3f} {seconds:8.1f}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], Path.cwd()))
