@@ -75,7 +75,9 @@ def by_layout(one: Look, proposal: Proposal) -> bool:
                 rules.setdefault(rule["table"], rule)
         for table, rule in rules.items():
             columns = {**rule["columns"], **_optional(rule, there)}
-            own = {key: rule[key] for key in ("constants", "distinct", "unreadable") if key in rule}
+            own: dict[str, Any] = {
+                key: rule[key] for key in ("constants", "distinct", "unreadable") if key in rule
+            }
             part = one.part.model_copy(
                 update={
                     **own,

@@ -156,10 +156,10 @@ class Mapping:
             return table[alike[0]]
         outer, _, inner = name.partition(".")
         if raw.nested and inner and outer in raw.columns:
-            path = "".join(
+            steps = "".join(
                 f"[{step}]" if step.isdigit() else f'."{step}"' for step in inner.split(".")
             )
-            return functions.json_extract_string(table[outer], f"${path}")
+            return functions.json_extract_string(table[outer], f"${steps}")
         path = next(iter(raw.files.values()))
         raise BadData(
             f"{path} has no column {name!r}, which {self.place} in params.yaml asks for. It has: "

@@ -20,15 +20,15 @@ class _Reader:
 
     def __init__(self, path: Path) -> None:
         self.done: list[dict[str, Any]] = []
-        self._path, self._row, self._text = path, None, []
+        self._path = path
+        self._row: dict[str, list[str]] | None = None
+        self._text: list[str] = []
         self._depth = 0
         self._parser = expat.ParserCreate()
         self._parser.StartElementHandler = self._start
         self._parser.EndElementHandler = self._end
         self._parser.CharacterDataHandler = self._characters
         self._parser.StartDoctypeDeclHandler = self._doctype
-
-    _row: dict[str, list[str]] | None
 
     def feed(self, block: bytes) -> None:
         self._parser.Parse(block, not block)

@@ -52,6 +52,7 @@ def as_parquet(found: list[Path], part: Part, root: Path, target: Path) -> Path:
     stem: the name without its suffix. folder: the name of the folder that it lies in, often its class. Raises
     `BadData` for an archive that is damaged, a name that leads out of it, and one that unpacks to too much.
     """
+    pictures: Iterator[Picture]
     if part.format == "archive":
         pictures = (picture for path in found for picture in inside(path))
     else:
