@@ -5,8 +5,9 @@ the order is known. Members are fitted on what was before, their variants are ch
 they propose for the users of the held-out rows. Then the members are fitted again on everything.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,9 +16,10 @@ import torch
 from models.metrics import ndcg
 from models.recommenders.base import Recommender, blocks, top_k
 from models.recommenders.catalogue import Catalogue
+from models.recommenders.cuts import Cut, Protocol, sampled, sold
 from models.recommenders.events import Events, Histories
 from models.recommenders.features import Shop, pairs
-from models.recommenders.ranker import DEPTH, Ranker, Rows, chosen, opinions
+from models.recommenders.ranker import DEPTH, Ranker, Rows, best_of_each, chosen, opinions
 from models.recommenders.registry import (
     RECOMMENDERS,
     Choice,
@@ -30,6 +32,8 @@ from models.recommenders.registry import (
 
 PROPOSED = 60
 """Items that each member proposes to each user."""
+CONSIDERED, RANK_SHIFT = 160, 10.0
+"""So many of them are ranked, those by the sum of 1 / (shift + rank)."""
 TUNED_ON, TUNED_CELLS = (200, 1500), 20_000_000
 """Users on whom variants are compared: so few and so many, and as many as there are scores to be made."""
 LEARNT_ON = 6000
@@ -37,49 +41,13 @@ LEARNT_ON = 6000
 FEW = 1500
 """Fewer users of one cut than this: earlier cuts are added."""
 MOST_CUTS = 4
-FEW_FRESH, HIDDEN = 100, 0.15
-"""Fewer users than this who wanted something never sold: this share of the items is hidden."""
-
-
-@dataclass(frozen=True)
-class Cut:
-    """One way to hold rows back. before: what members are fitted on. asked: (U,) positions of users with a target.
-
-    targets: their items, users in the order of `asked`.
-    """
-
-    before: Events
-    asked: np.ndarray
-    targets: Histories
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """How lists will be judged. last: each user's next event; else what follows in the next `days`."""
-
-    last: bool
-    days: float
-
-    def cut(self, events: Events, at: int) -> Cut:
-        """The `at`-th cut from the end: 0 holds back the last part."""
-        if self.last:
-            later = events.later
-            after = events.chosen(later == at, events.now)
-            before = events.chosen(later > at, events.now)
-            before = before.without_clock() if not events.clock else before
-        else:
-            end = events.now + 1e-6 - at * self.days
-            before, after = events.before(end - self.days), events.between(end - self.days, end)
-        then = after.histories
-        asked = np.flatnonzero(np.diff(then.indptr))
-        return Cut(before, asked, then.take(asked))
 
 
 @dataclass(frozen=True)
 class Auto(Recommender):
     """See the module. members: by name. shop, catalogue: for the ranker. allowed: (items,) or None. again: see `base`.
 
-    fallback: the member that orders what no member proposed.
+    fallback: the member that orders what no member proposed. quality: NDCG of each member on held-back rows.
     """
 
     kind: ClassVar[str] = "auto"
@@ -91,17 +59,25 @@ class Auto(Recommender):
     allowed: np.ndarray | None
     again: bool
     fallback: str
-    quality: Mapping[str, float] = field(default_factory=dict)
+    quality: Mapping[str, float]
 
     def scores(self, histories: Histories) -> np.ndarray:
         """Candidates have the ranker's values; what nobody proposed lies below them in the order of the fallback."""
+        found = np.empty((len(histories), histories.items), dtype=np.float32)
+        # The scores of all members stand in memory together.
+        for block in blocks(len(histories), histories.items * len(self.members)):
+            found[block] = self._scores(histories.take(block))
+        return found
+
+    def _scores(self, histories: Histories) -> np.ndarray:
         rows, owner, fill = propose(self, histories, None)
         values = self.ranker.values(rows)
-        low = float(values.min(initial=0.0)) - 1.0
+        low = np.zeros((len(histories), 1))
+        np.minimum.at(low[:, 0], owner, values)
         top = np.maximum(np.abs(fill).max(1, initial=0.0, keepdims=True), 1e-9)
-        fill = low - 1.0 + fill / (2.0 * top)
+        fill = low - 2.0 + fill / (2.0 * top)
         fill[owner, rows.item] = values
-        return fill.astype(np.float32)
+        return fill
 
 
 def propose(
@@ -110,14 +86,17 @@ def propose(
     """Candidates with what the ranker sees of them, the user of each, and the fallback's scores (users, items)."""
     n, users = histories.items, len(histories)
     scored = {name: member.scores(histories) for name, member in auto.members.items()}
-    keys = []
+    proposed = [np.zeros(0, np.int64)]
     for scores in scored.values():
         row, item = proposals(scores, histories, auto)
-        keys.append(row * np.int64(n) + item)
-    keys = np.unique(np.concatenate(keys)) if keys else np.zeros(0, np.int64)
+        proposed.append(row * np.int64(n) + item)
+    keys = np.unique(np.concatenate(proposed))
     row, item = keys // n, keys % n
-    indptr = np.searchsorted(row, np.arange(users + 1))
     raw = np.stack([scores[row, item] for scores in scored.values()], axis=1)
+    trust = np.array([auto.quality[name] for name in scored])
+    kept = likeliest(raw, np.searchsorted(row, np.arange(users + 1)), trust)
+    keys, row, item, raw = keys[kept], row[kept], item[kept], raw[kept]
+    indptr = np.searchsorted(row, np.arange(users + 1))
     label, best = np.zeros(len(keys), dtype=bool), np.zeros(users)
     if cut is not None:
         true = cut.targets if auto.again else cut.targets.beyond(histories)
@@ -135,6 +114,17 @@ def propose(
     return rows, row, scored[auto.fallback]
 
 
+def likeliest(raw: np.ndarray, indptr: np.ndarray, trust: np.ndarray) -> np.ndarray:
+    """Which candidates are among their user's best `CONSIDERED`, (R,) booleans, by the members' ranks.
+
+    raw: (R, m) scores. trust: (m,) how much each member counts. Source: Cormack et al. (2009), Reciprocal rank fusion
+    outperforms Condorcet and individual rank learning methods.
+    """
+    ranks = np.expm1(-opinions(raw, indptr)[:, raw.shape[1] : 2 * raw.shape[1]])
+    fused = (1.0 / (RANK_SHIFT + ranks)) @ (trust + 1e-6)
+    return best_of_each(fused, indptr, CONSIDERED)
+
+
 def proposals(
     scores: np.ndarray, histories: Histories, auto: Auto
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -150,14 +140,6 @@ def proposals(
     values, places = torch.topk(open_to, min(PROPOSED, scores.shape[1]), sorted=False)
     row, place = np.nonzero(values.numpy() > lowest)
     return row, places.numpy()[row, place]
-
-
-def sampled(cut: Cut, most: int, seed: int) -> Cut:
-    """The cut with at most so many users, drawn by `seed`."""
-    if len(cut.asked) <= most:
-        return cut
-    some = np.sort(np.random.default_rng(seed).permutation(len(cut.asked))[:most])
-    return replace(cut, asked=cut.asked[some], targets=cut.targets.take(some))
 
 
 def compare(
@@ -194,12 +176,13 @@ def fit_auto(
     """Choose and fit on `events`. names: members that are considered; None for all that the shop can afford."""
 
     def given(part: Events, start: Recommender | None = None) -> Given:
-        return Given(part, catalogue, again, settings, seed, threads, start)
+        return Given(part, catalogue, protocol, again, unsold, pool, settings, seed, threads, start)
 
-    sold = np.bincount(events.item, minlength=len(events.items)) > 0
-    unsold = allowed is not None and catalogue.known and not (sold & allowed).any()
-    cut = _cut(events, protocol, 0, unsold)
-    names = list(names) if names is not None else affordable(given(cut.before), unsold)
+    begun = time.perf_counter()
+    unsold = allowed is not None and catalogue.known and not (sold(events) & allowed).any()
+    pool = len(events.items) if allowed is None else int(allowed.sum())
+    cut = protocol.cut(events, 0, unsold)
+    names = list(names) if names is not None else affordable(given(cut.before))
     most = int(np.clip(TUNED_CELLS // len(events.items), *TUNED_ON))
     tuning = sampled(cut, most, seed)
     choices: dict[str, Choice] = {}
@@ -209,7 +192,8 @@ def fit_auto(
         choices[name], first[name], found[name] = tuned(
             name, given(cut.before), tuning, allowed, unsold
         )
-        say(f"{name}: NDCG@{DEPTH} {found[name]:.4f} {choices[name]}")
+        spent = time.perf_counter() - begun
+        say(f"{name}: NDCG@{DEPTH} {found[name]:.4f} {choices[name]} ({spent:.0f} s so far)")
 
     def refitted(part: Events) -> dict[str, Recommender]:
         return {name: fitted(name, choices[name], given(part, first[name])) for name in names}
@@ -220,7 +204,8 @@ def fit_auto(
         part: Events, members: Mapping[str, Recommender], ranker: Ranker, may: np.ndarray | None
     ) -> Auto:
         shop = Shop.at(part, catalogue)
-        return Auto(part.items, members, ranker, shop, catalogue, may, again, fallback, found)
+        quality = {name: found[name] for name in members}
+        return Auto(part.items, members, ranker, shop, catalogue, may, again, fallback, quality)
 
     ranker = Ranker(np.zeros(0), "", 0)
     if len(names) > 1:
@@ -233,17 +218,18 @@ def fit_auto(
             at += 1
             if sum(map(len, parts)) >= FEW or at >= MOST_CUTS:
                 break
-            cut = _cut(events, protocol, at, unsold)
+            cut = protocol.cut(events, at, unsold)
             if len(cut.before.user) < len(events.user) // 2 or not len(cut.asked):
                 break
             members = refitted(cut.before)
         rows = Rows.joined(parts)
         say(f"ranking {len(rows.item)} candidates of {len(rows)} users, {rows.label.sum()} wanted")
-        ranker, quality = chosen(rows, names, names.index(fallback), seed, threads)
-        found = {name: float(values.mean()) for name, values in quality.items()}
-        say(" ".join(f"{name} {value:.4f}" for name, value in found.items()))
+        ranker, quality, kept = chosen(rows, names, names.index(fallback), seed, threads)
+        names = [names[at] for at in kept]
+        say(" ".join(f"{name} {values.mean():.4f}" for name, values in quality.items()))
         way = "trees" if ranker.trees else "blend" if ranker.single < 0 else names[ranker.single]
-        say(f"chosen: {way}")
+        say(f"chosen: {way} of {', '.join(names)}")
+        fallback = max(names, key=lambda name: found[name])
     return whole(events, refitted(events), ranker, allowed)
 
 
@@ -264,36 +250,9 @@ def tuned(
     return Choice(label, fading), ways[fading], values[fading]
 
 
-def _cut(events: Events, protocol: Protocol, at: int, unsold: bool) -> Cut:
-    """A cut; with `unsold`, only with targets that nobody had before it.
-
-    Where each user's next event is asked for, or hardly anything is new, a share of the items is hidden before it.
-    """
-    cut = protocol.cut(events, at)
-    if not unsold:
-        return cut
-    fresh = _unsold(cut, ~_sold(cut.before))
-    if len(fresh.asked) >= FEW_FRESH:
-        return fresh
-    hidden = np.random.default_rng(at).random(len(events.items)) < HIDDEN
-    before = cut.before.chosen(~hidden[cut.before.item], cut.before.now)
-    return _unsold(replace(cut, before=before), ~_sold(before))
-
-
-def _sold(events: Events) -> np.ndarray:
-    return np.bincount(events.item, minlength=len(events.items)) > 0
-
-
-def _unsold(cut: Cut, fresh: np.ndarray) -> Cut:
-    """The users with targets among the items that `fresh` (items,) marks, and these targets."""
-    targets = cut.targets.kept(fresh[cut.targets.item])
-    has = np.flatnonzero(np.diff(targets.indptr))
-    return replace(cut, asked=cut.asked[has], targets=targets.take(has))
-
-
 def _open(cut: Cut, allowed: np.ndarray | None, unsold: bool) -> np.ndarray | None:
     """What may be listed as of a cut."""
-    return ~_sold(cut.before) if unsold else allowed
+    return ~sold(cut.before) if unsold else allowed
 
 
 def examples(auto: Auto, cut: Cut) -> Rows:

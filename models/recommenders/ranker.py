@@ -6,7 +6,7 @@ approach; Burges (2010), From RankNet to LambdaRank to LambdaMART; Ke et al. (20
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,8 @@ ENOUGH = 100
 """Users from which trees are tried."""
 SURE = 0.5
 """Standard errors by which a richer way must be better than a simpler one."""
+LITTLE = 0.02
+"""A member whose weight in the blend is less than this share of the greatest is left out."""
 BELOW = 1e3
 """How far the others lie under them."""
 
@@ -46,6 +48,12 @@ class Rows:
     def features(self, some: np.ndarray) -> np.ndarray:
         """What the trees see of the candidates that `some` (R,) marks."""
         return np.concatenate([self.opinions[some], self.further[some]], axis=1)
+
+    def of_members(self, kept: Sequence[int]) -> "Rows":
+        """The same with the opinions of these members alone."""
+        members = self.opinions.shape[1] // 3
+        columns = [part * members + at for part in range(3) for at in kept]
+        return replace(self, opinions=self.opinions[:, columns])
 
     def take(self, users: np.ndarray) -> "Rows":
         lengths = np.diff(self.indptr)[users]
@@ -150,10 +158,15 @@ def _grown(trees: Any, rows: Rows, start: np.ndarray, rounds: int) -> np.ndarray
 
 def deepest(rows: Rows, start: np.ndarray) -> np.ndarray:
     """Which candidates are among their user's best `DEEP`, (R,) booleans."""
-    users = np.repeat(np.arange(len(rows)), np.diff(rows.indptr))
-    order = np.lexsort((-start, users))
-    found = np.zeros(len(start), dtype=bool)
-    found[order[np.arange(len(order)) - rows.indptr[users] < DEEP]] = True
+    return best_of_each(start, rows.indptr, DEEP)
+
+
+def best_of_each(values: np.ndarray, indptr: np.ndarray, most: int) -> np.ndarray:
+    """Which candidates are among their user's `most` of the highest values, (R,) booleans. values: (R,)."""
+    users = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
+    order = np.lexsort((-values, users))
+    found = np.zeros(len(values), dtype=bool)
+    found[order[np.arange(len(order)) - indptr[users] < most]] = True
     return found
 
 
@@ -166,8 +179,10 @@ def fit_blend(rows: Rows) -> np.ndarray:
     """Weights of the listwise softmax, none below 0, by L-BFGS. The fewer the users, the smaller they are kept."""
     from scipy.optimize import minimize
 
-    seen = np.flatnonzero(np.add.reduceat(rows.label, rows.indptr[:-1]) > 0) if len(rows) else []
-    part = rows.take(np.asarray(seen, dtype=np.int64))
+    seen = np.zeros(0, np.int64)
+    if len(rows):
+        seen = np.flatnonzero(np.add.reduceat(rows.label, rows.indptr[:-1]) > 0)
+    part = rows.take(seen)
     given = linear(part)
     if not len(part):
         return np.zeros(given.shape[1])
@@ -244,21 +259,27 @@ def fit_trees(rows: Rows, start: np.ndarray, rounds: int, seed: int, threads: in
 
 def chosen(
     rows: Rows, names: Sequence[str], fallback: int, seed: int, threads: int
-) -> tuple[Ranker, dict[str, np.ndarray]]:
-    """The ranker that is best on held-out users, fitted on all; and the NDCG of each way by user.
+) -> tuple[Ranker, dict[str, np.ndarray], list[int]]:
+    """The ranker that is best on held-out users, fitted on all; the NDCG of each way by user; and the members it needs.
 
     fallback: the member that is taken where there are no rows. A richer way (blend, then trees) is taken only
-    where it beats the simpler one by more than `SURE` standard errors of the difference.
+    where it beats the simpler one by more than `SURE` standard errors of the difference. The ranker is of the needed
+    members alone: those without a weight in the blend are left out.
     """
     import lightgbm
 
     if not len(rows):
-        return Ranker(np.zeros(0), "", fallback), {}
-    rng = np.random.default_rng(seed)
-    fold = rng.permutation(len(rows)) % FOLDS
+        return Ranker(np.zeros(0), "", 0), {}, [fallback]
+    members = len(names)
     quality: dict[str, np.ndarray] = {
         name: gained(rows.opinions[:, at], rows) for at, name in enumerate(names)
     }
+    single = max(range(members), key=lambda at: quality[names[at]].mean())
+    shares = fit_blend(rows).reshape(2, members).sum(0)
+    kept = [at for at in range(members) if at == single or shares[at] > LITTLE * shares.max()]
+    rows = rows.of_members(kept)
+    rng = np.random.default_rng(seed)
+    fold = rng.permutation(len(rows)) % FOLDS
     ways = ["blend", *(f"trees {rounds}" for rounds in ROUNDS)]
     quality |= {way: np.zeros(len(rows)) for way in ways}
     for held in range(FOLDS):
@@ -274,16 +295,15 @@ def chosen(
         )
         for rounds in ROUNDS:
             quality[f"trees {rounds}"][test] = gained(_grown(trees, theirs, start, rounds), theirs)
-    single = max(range(len(names)), key=lambda at: quality[names[at]].mean())
     way = names[single]
     for richer in ("blend", max(ways[1:], key=lambda one: quality[one].mean())):
         gain = quality[richer] - quality[way]
         if gain.mean() > SURE * gain.std() / np.sqrt(len(gain)):
             way = richer
-    weights, trees = fit_blend(rows), ""
     if way == names[single]:
-        return Ranker(weights, "", single), quality
+        return Ranker(np.zeros(0), "", 0), quality, [single]
+    weights, grown = fit_blend(rows), ""
     if way != "blend":
         start = linear(rows) @ weights
-        trees = fit_trees(rows, start, int(way.split()[1]), seed, threads)
-    return Ranker(weights, trees, -1), quality
+        grown = fit_trees(rows, start, int(way.split()[1]), seed, threads)
+    return Ranker(weights, grown, -1), quality, kept

@@ -7,6 +7,7 @@ from functools import cache, partial
 import numpy as np
 
 from models.recommenders import kernels
+from models.recommenders.affinity import AttributeAffinity
 from models.recommenders.attributes import (
     AttributeFactors,
     AttributeNeighbours,
@@ -16,6 +17,7 @@ from models.recommenders.attributes import (
 from models.recommenders.base import Recommender
 from models.recommenders.baselines import PersonalPopularity, Popularity, UserNeighbours
 from models.recommenders.catalogue import Catalogue
+from models.recommenders.cuts import Protocol
 from models.recommenders.events import HALF_LIVES, Events
 from models.recommenders.kernels import Ease, Fading, ImplicitFactors
 from models.recommenders.sequential import Sequential
@@ -30,12 +32,16 @@ REACH = 2.0
 class Given:
     """What a recommender may be fitted on. again: whether what a user had may be listed.
 
+    unsold: only items that were never sold are listed. pool: how many items may be.
     start: the same recommender fitted on a part of the events, for those that go on from there.
     """
 
     events: Events
     catalogue: Catalogue
+    protocol: Protocol
     again: bool
+    unsold: bool
+    pool: int
     settings: "Settings"
     seed: int
     threads: int
@@ -170,6 +176,21 @@ def attribute_popularity(given: Given) -> Bases:
     yield "", partial(AttributePopularity.fit, given.catalogue, given.events)
 
 
+def attribute_affinity(given: Given) -> Bases:
+    yield (
+        "",
+        partial(
+            AttributeAffinity.fit,
+            given.events,
+            given.catalogue,
+            given.protocol,
+            unsold=given.unsold,
+            pool=given.pool,
+            seed=given.seed,
+        ),
+    )
+
+
 def sequential(given: Given) -> Bases:
     yield "", partial(_sequential, given)
 
@@ -196,10 +217,18 @@ RECOMMENDERS: dict[str, Callable[[Given], Bases]] = {
     "attribute-neighbours": attributes,
     "attribute-factors": attribute_factors,
     "attribute-popularity": attribute_popularity,
+    "attribute-affinity": attribute_affinity,
     "sequential": sequential,
 }
-BY_CONTENT = ("attribute-neighbours", "attribute-factors", "attribute-popularity")
-"""Those that serve items which were never sold."""
+BY_CONTENT = (
+    "attribute-neighbours",
+    "attribute-factors",
+    "attribute-popularity",
+    "attribute-affinity",
+)
+"""Those that know items by what they are."""
+UNSOLD = ("attribute-neighbours", "attribute-popularity", "attribute-affinity")
+"""Those that are considered for items which were never sold."""
 ORDERED = 0.5
 """Share of a user's neighbouring events that must have different times, for their order to mean something."""
 
@@ -212,14 +241,16 @@ class Choice:
     fading: Fading | None
 
 
-def affordable(given: Given, unsold: bool) -> list[str]:
-    """Names of the recommenders that this shop can be served by. unsold: only items that were never sold are listed."""
-    if unsold:
-        return list(BY_CONTENT)
-    gone = set()
+def affordable(given: Given) -> list[str]:
+    """Names of the recommenders that this shop can be served by."""
+    if given.unsold:
+        return list(UNSOLD)
+    # Factors from attributes have never helped beside the others, and cost a second fit of the factors.
+    gone = {"attribute-factors", "attribute-popularity"}
     if not given.again:
         gone.add("personal-popularity")
-    gone |= {"attribute-popularity"} if given.catalogue.known else set(BY_CONTENT)
+    if not given.catalogue.known:
+        gone |= set(BY_CONTENT)
     if not given.settings.sequence["epochs"] or ordered(given.events) < ORDERED:
         gone.add("sequential")
     return [name for name in RECOMMENDERS if name not in gone]

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from models.recommenders.auto import Protocol
 from models.recommenders.catalogue import Catalogue
+from models.recommenders.cuts import Protocol
 from models.recommenders.events import SECONDS_A_DAY, Events, hash_order
 from models.recommenders.registry import Settings
 from pipelines.door import files
@@ -45,11 +45,15 @@ class Log:
 
 @dataclass(frozen=True)
 class ShopFiles:
-    """events: of train and valid. listed: events of everyone who gets a list. allowed: (items,) or None for all."""
+    """events: of train and valid. listed: events of everyone who gets a list.
+
+    features: of these users. allowed: (items,) or None for all.
+    """
 
     events: Events
     listed: Events
     catalogue: Catalogue
+    features: Catalogue
     protocol: Protocol
     allowed: np.ndarray | None
     user_type: pa.DataType
@@ -79,6 +83,19 @@ def read_shop(asked: Asked) -> ShopFiles:
     events = _events(learnt, items)
     listed = _events(list(logs.values()), items) if "fold-in" in logs else events
     listed = replace(listed, now=events.now) if events.clock else listed
+    features = Catalogue.none(len(listed.users))
+    if "users" in asked.files:
+        table = files.read(asked.files["users"], {USER: pa.string()})
+        names = pd.unique(
+            np.concatenate(
+                [
+                    np.asarray(listed.users, dtype=object),
+                    table[USER].to_numpy(zero_copy_only=False).astype(object),
+                ]
+            )
+        )
+        listed = listed.of(_numbered(names)[0].tolist())
+        features = _catalogue(table, USER, listed.users)
     allowed = None
     if "candidates" in given:
         allowed = pd.Index(items).isin(given["candidates"][ITEM].to_pylist())
@@ -90,9 +107,10 @@ def read_shop(asked: Asked) -> ShopFiles:
     return ShopFiles(
         events=events,
         listed=listed,
-        catalogue=_catalogue(given["items"], items)
+        catalogue=_catalogue(given["items"], ITEM, items)
         if "items" in given
         else Catalogue.none(len(items)),
+        features=features,
         protocol=protocol,
         allowed=allowed,
         user_type=_kind(asked.files["train"], USER),
@@ -220,10 +238,10 @@ def _protocol(logs: dict[str, Log]) -> Protocol:
     return Protocol(last=False, days=max(end - start, 1.0 / 24))
 
 
-def _catalogue(table: pa.Table, items: list[str]) -> Catalogue:
-    frame = table.to_pandas().drop_duplicates(ITEM).set_index(ITEM).reindex(items)
+def _catalogue(table: pa.Table, key: str, ids: list[str]) -> Catalogue:
+    frame = table.to_pandas().drop_duplicates(key).set_index(key).reindex(ids)
     return Catalogue.from_columns(
-        {str(name): frame[name].tolist() for name in frame.columns}, len(items)
+        {str(name): frame[name].tolist() for name in frame.columns}, len(ids)
     )
 
 

@@ -204,3 +204,22 @@ def test_the_last_line_has_the_figures(tmp_path: Path, capsys: pytest.CaptureFix
     assert benchmark.main(words, REPOSITORY) == 0
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert figures["peak_memory_mb"] > 0 and figures["rows"] > 0
+
+
+def test_a_user_without_events_gets_what_users_with_the_same_features_bought(
+    tmp_path: Path,
+) -> None:
+    rng = np.random.default_rng(8)
+    rows = [
+        (f"u{u}", f"{'ab'[u % 2]}{rng.integers(0, 6)}", at) for u in range(80) for at in range(6)
+    ]
+    train = pd.DataFrame(rows, columns=["user", "item", "day"])
+    train["ts"] = pd.Timestamp("2024-01-01") + pd.to_timedelta(train.pop("day") * 5, "D")
+    users = pd.DataFrame(
+        {"user": [f"u{u}" for u in range(84)], "city": ["North", "South"] * 42, "age": 30.0}
+    ).sample(frac=1, random_state=1)
+    users.loc[users.user == "u83", "city"] = None
+    lists = recommend(tmp_path, "--k", "6", train=train, users=users)
+    for user, group in (("u80", "a"), ("u81", "b"), ("u82", "a")):
+        assert set(lists[lists.user == user].item.str[0]) == {group}
+    assert len(lists[lists.user == "u83"]) == 6

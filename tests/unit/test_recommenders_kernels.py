@@ -5,8 +5,10 @@ import pytest
 
 from models import metrics
 from models.recommenders import kernels, ranker
+from models.recommenders.affinity import AttributeAffinity
 from models.recommenders.attributes import AttributeNeighbours
 from models.recommenders.catalogue import Catalogue
+from models.recommenders.cuts import Protocol, sold
 from models.recommenders.events import Events, hash_order
 from models.recommenders.kernels import Ease, Fading, ImplicitFactors
 from models.recommenders.sequential import sequences
@@ -164,11 +166,11 @@ def test_gains_equal_the_metric() -> None:
 
 def test_the_ranker_is_not_worse_than_the_best_member() -> None:
     rows, fresh = candidates(3, users=120), candidates(4, users=120)
-    found, quality = ranker.chosen(rows, ["a", "b", "c"], 0, seed=1, threads=1)
-    ours = ranker.gained(found.values(fresh), fresh).mean()
+    found, quality, kept = ranker.chosen(rows, ["a", "b", "c"], 0, seed=1, threads=1)
+    ours = ranker.gained(found.values(fresh.of_members(kept)), fresh).mean()
     best = ranker.gained(fresh.opinions[:, 1], fresh).mean()
     assert ours > best - 0.03
-    assert quality["b"].mean() > quality["a"].mean()
+    assert 1 in kept and quality["b"].mean() > quality["a"].mean()
 
 
 def test_opinions_share_ranks_among_equals() -> None:
@@ -217,3 +219,27 @@ def test_list_metrics_equal_slow_ones() -> None:
     counts = np.bincount(lists[lists >= 0], minlength=9)
     apart = sum(abs(a - b) for a in counts for b in counts)
     assert metrics.gini(lists, 9) == pytest.approx(apart / (2 * 9 * counts.sum()), abs=1e-12)
+
+
+def test_affinity_learns_which_values_users_come_back_to() -> None:
+    """Users keep to one maker; items appear one after the other: the maker of a new one tells who wants it."""
+    rng = np.random.default_rng(6)
+    users, items = 60, 200
+    names = hash_order([f"i{at}" for at in range(items)])
+    number = np.array([int(name[1:]) for name in names])
+    maker = number % 4
+    user = np.repeat(np.arange(users), 40)
+    day = np.tile(np.arange(40.0), users)
+    place = np.argsort(number)
+    newest = (day * 5).astype(int)
+    item = np.minimum(newest + rng.integers(0, 5, len(day)), items - 1) // 4 * 4 + user % 4
+    events = Events.from_arrays([f"u{at}" for at in range(users)], names, user, place[item], day)
+    known = Catalogue.from_columns({"maker": [f"m{at}" for at in maker]}, items)
+    cut = Protocol(last=False, days=8.0).cut(events, 0, unsold=True)
+    model = AttributeAffinity.fit(
+        cut.before, known, Protocol(last=False, days=8.0), unsold=True, pool=50, seed=1
+    )
+    scores = model.scores(cut.before.histories.take(cut.asked))
+    fresh = np.flatnonzero(~sold(cut.before))
+    best = fresh[scores[:, fresh].argmax(1)]
+    assert (maker[best] == cut.asked % 4).mean() > 0.95

@@ -12,6 +12,7 @@ from pipelines.harness import BadConfig
 if TYPE_CHECKING:
     from models.recommenders.base import Recommender
     from models.recommenders.events import Events
+    from models.recommenders.newcomers import Newcomers
 
 EVENTS = (
     "user, item (texts or whole numbers), ts (a time, a date, or seconds since 1970) or pos (the order of each user's "
@@ -22,9 +23,10 @@ PURCHASE = "purchase"
 
 @dataclass(frozen=True)
 class Lister:
-    """A fitted recommender, for whom it lists, and how ids are written."""
+    """A fitted recommender, for whom it lists, and how ids are written. newcomers: lists users without an event."""
 
     model: "Recommender"
+    newcomers: "Newcomers | None"
     listed: "Events"
     allowed: Any
     user_type: pa.DataType
@@ -33,6 +35,7 @@ class Lister:
 
 def fit(asked: Asked) -> Lister:
     from models.recommenders.auto import fit_auto
+    from models.recommenders.newcomers import fit_newcomers
     from models.recommenders.registry import RECOMMENDERS
     from pipelines.door.shop import read_shop, settings
 
@@ -54,26 +57,36 @@ def fit(asked: Asked) -> Lister:
         threads=asked.threads,
         say=asked.say,
     )
-    return Lister(model, shop.listed, shop.allowed, shop.user_type, shop.item_type)
+    newcomers = None
+    if name == "auto":
+        # Features are those of all who are listed; what is known of them is what train and valid tell.
+        known = shop.events.of(shop.listed.users)
+        cut = shop.protocol.cut(known, 0)
+        newcomers, quality = fit_newcomers(known, shop.features, cut, shop.allowed)
+        asked.say(f"users without events: NDCG@10 {max(quality.values()):.4f} {newcomers.setting}")
+    return Lister(model, newcomers, shop.listed, shop.allowed, shop.user_type, shop.item_type)
 
 
 def predict(lister: Lister, asked: Asked) -> Iterator[pa.RecordBatch]:
     import numpy as np
 
-    from models.recommenders.base import blocks, recommend
+    from models.recommenders.base import blocks, recommend, top_k
 
     k = asked.options["k"]
     items = pa.array(lister.model.items, pa.string())
     users = pa.array(lister.listed.users, pa.string())
     histories = lister.listed.histories
     for block in blocks(len(histories), histories.items):
+        mine = histories.take(block)
         lists, values = recommend(
-            lister.model,
-            histories.take(block),
-            k,
-            lister.allowed,
-            again=asked.options["allow-seen"],
+            lister.model, mine, k, lister.allowed, again=asked.options["allow-seen"]
         )
+        new = np.flatnonzero(np.diff(mine.indptr) == 0)
+        if lister.newcomers is not None and len(new):
+            scores = lister.newcomers.scores(block[new])
+            lists[new] = top_k(scores, k, lister.allowed)
+            found = np.take_along_axis(scores, np.maximum(lists[new], 0), axis=1)
+            values[new] = np.where(lists[new] >= 0, found, np.nan)
         row, place = np.nonzero(lists >= 0)
         yield pa.record_batch(
             {
@@ -86,7 +99,7 @@ def predict(lister: Lister, asked: Asked) -> Iterator[pa.RecordBatch]:
 
 
 VERB = Verb(
-    summary="List items for every user of train, valid and fold-in (those of fold-in too who have no event of a known item).",
+    summary="List items for every user of train, valid, fold-in and users (those too who have no event of a known item).",
     files=(
         File("train", EVENTS),
         File(
@@ -95,7 +108,11 @@ VERB = Verb(
             required=False,
         ),
         File("items", "item and any columns: texts, numbers, lists", required=False),
-        File("users", "user and any columns", required=False),
+        File(
+            "users",
+            "user and any columns: users without events are listed by what sells to users with the same values",
+            required=False,
+        ),
         File(
             "fold-in",
             "as train: events of users who are not in train; they are listed from these events without training",
