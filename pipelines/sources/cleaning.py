@@ -25,14 +25,22 @@ def gather(events: ibis.Table) -> ibis.Table:
     return ibis.union(summed.select(names), others.select(names))
 
 
+def _refund(events: ibis.Table) -> ibis.Value:
+    negative = (events[Interactions.EVENT] == "purchase") & (events[Interactions.VALUE] < 0)
+    return negative.fill_null(False)
+
+
+def refunds(events: ibis.Table) -> ibis.Table:
+    """Purchases of a negative quantity."""
+    return events.filter(_refund(events))
+
+
 def without_refunds(events: ibis.Table) -> ibis.Table:
     """Refunds (purchases of a negative quantity) left out, and with them the purchases that they take back in full.
 
     A refund belongs to the purchases of the same user, item and order; where orders are not told it takes none back.
     """
-    refund = (events[Interactions.EVENT] == "purchase") & (events[Interactions.VALUE] < 0)
-    refund = refund.fill_null(False)
-    kept = events.filter(~refund)
+    kept = events.filter(~_refund(events))
     if Interactions.ORDER not in events.columns:
         return kept
     keys = [Interactions.USER, Interactions.ITEM, Interactions.ORDER]

@@ -1,5 +1,7 @@
 """Functions of the engine that Ibis has no word for, as Ibis knows them."""
 
+from typing import Any
+
 import duckdb
 import ibis
 import ibis.expr.datatypes as dt
@@ -11,6 +13,11 @@ ReadingError = (
     duckdb.OutOfRangeException,
 )
 """What the engine raises where a file or a cell is not what it was said to be."""
+
+
+def let_go(connection: Any, name: str) -> None:
+    """Drop a table that is not needed any more; Ibis' own way to drop one is in words that DuckDB 2 does not parse."""
+    connection.con.execute(f'drop table temp.main."{name}"')
 
 
 @ibis.udf.scalar.builtin  # type: ignore[untyped-decorator]

@@ -130,20 +130,28 @@ def _readable(ways: list[tuple[Mapping, list[Raw]]]) -> Iterator[None]:
 
 
 def clean(run: Run, connection: Any, events: ibis.Table, bots_above: int) -> ibis.Table:
-    """Events without repeated lines, refunds and programs; how many of each is told."""
+    """Events, as `mapped` kept them, without repeated lines, refunds and programs; how many of each is told.
+
+    Each step is computed once, and what it was made of is let go of.
+    """
     rows = engine.count(events)
-    gathered = engine.keep(connection, "gathered", cleaning.gather(events))
-    sold = engine.keep(connection, "sold", cleaning.without_refunds(gathered))
-    counts = {"repeated_lines": rows - engine.count(gathered)}
-    counts["refunded_lines"] = engine.count(gathered) - engine.count(sold)
+    kept = engine.keep(connection, "gathered", cleaning.gather(events))
+    functions.let_go(connection, "own_interactions")
+    gathered = engine.count(kept)
+    counts = {"repeated_lines": rows - gathered, "refunded_lines": 0}
+    if engine.count(cleaning.refunds(kept)):
+        sold = engine.keep(connection, "sold", cleaning.without_refunds(kept))
+        functions.let_go(connection, "gathered")
+        counts["refunded_lines"] = gathered - engine.count(sold)
+        kept = sold
     if bots_above:
-        bots = engine.keep(connection, "programs", cleaning.programs(sold, bots_above))
-        before = engine.count(sold)
-        sold = engine.keep(connection, "by_people", sold.anti_join(bots, Interactions.USER))
+        bots = engine.keep(connection, "programs", cleaning.programs(kept, bots_above))
         counts["program_users"] = engine.count(bots)
-        counts["program_lines"] = before - engine.count(sold)
+        counts["program_lines"] = engine.count(kept.semi_join(bots, Interactions.USER))
+        if counts["program_lines"]:
+            kept = kept.anti_join(bots, Interactions.USER)
     for name, count in counts.items():
         run.measure(name, count)
         if count:
             run.say(f"interactions: {count:,} {name.replace('_', ' ')}")
-    return sold
+    return kept
