@@ -9,6 +9,8 @@ import pytest
 
 from pipelines.harness.absent import absence, write_placeholder
 from pipelines.harness.stage import Stage
+from pipelines.ingest_pictures import ingest_pictures
+from pipelines.ingest_shop import ingest_shop
 from pipelines.split import split
 from pipelines.validate import validate
 from tests.data.shops import INPUTS, Shop, make_shop, tables
@@ -62,6 +64,17 @@ def test_a_stage_that_is_off_ends_well_and_says_so_everywhere(
     (run,) = client.search_runs([experiment], "tags.stage = 'validate-users'")
     assert run.info.status == "FINISHED"
     assert (run.data.tags["status"], run.data.tags["why"]) == ("off", WHY)
+
+
+def test_a_source_may_be_none_and_a_shop_may_have_events_alone(shop: Shop) -> None:
+    shop.set("ingest-pictures", source="none")
+    found = figures(shop, ingest_pictures)
+    assert found["status"] == "off"
+    assert found["why"] == "params.yaml (ingest-pictures.source: none) has no images"
+    shop.set("ingest-shop", source="made-events")
+    found = figures(shop, ingest_shop)
+    assert found["status"] == "done" and found["rows_out"] > 0
+    assert set(found["absent"]) == {"products.parquet", "users.parquet"}
 
 
 def test_events_are_checked_without_a_catalogue(shop: Shop) -> None:
