@@ -1,5 +1,6 @@
 """Inspection: known layouts, columns by name, value and key, questions instead of guesses, and what is written."""
 
+import io
 import json
 import os
 import shutil
@@ -147,6 +148,24 @@ def test_known_layouts_are_recognised_and_read(tmp_path: Path, name: str) -> Non
     for table, cells in expected.items():
         (row,) = rows_of(folder, proposal, table)
         assert {key: row[key] for key in cells} == cells
+
+
+def test_a_feed_in_xml_and_its_pictures_in_an_archive(tmp_path: Path) -> None:
+    fields = "<link>http://x/{0}</link><price>1 EUR</price><availability>in_stock</availability>"
+    items = "".join(
+        f"<item><id>{at:03d}</id><title>T{at}</title>{fields.format(at)}</item>" for at in range(4)
+    )
+    folder = put(tmp_path / "shop", {"feed.xml": f"<rss><channel>{items}</channel></rss>"})
+    with tarfile.open(folder / "pictures.tar.gz", "w:gz") as archive:
+        for at in range(4):
+            entry = tarfile.TarInfo(f"img/{at:03d}.png")
+            entry.size = len(picture(at))
+            archive.addfile(entry, io.BytesIO(picture(at)))
+    proposal = propose(folder)
+    assert set(proposal.parts) == {"products", "images"} and not proposal.unusable
+    assert proposal.parts["products"][0].columns["image_key"] == "id"
+    assert len(rows_of(folder, proposal, "products")) == 4
+    assert "label" not in proposal.parts["images"][0].columns
 
 
 def test_subjqa_answers_are_slices_of_their_reviews(tmp_path: Path) -> None:
