@@ -26,7 +26,7 @@ demo: .venv ## the whole pipeline once through Airflow, with one closing table (
 	@$(RUN) pipelines.demo $(if $(PROFILE),--profile $(PROFILE))
 
 .PHONY: up
-up: .venv ## Airflow, MLflow and the report as pages on loopback; prints the addresses
+up: .venv ## Airflow, MLflow, the report and the shop as pages on loopback; prints the addresses
 	@$(RUN) pipelines.services.stack up
 
 .PHONY: down

@@ -1,1 +1,1 @@
-"""The services beside the stages, on loopback: Airflow, MLflow's pages, the report. `stack` starts and stops them."""
+"""The services beside the stages, on loopback: Airflow, MLflow's pages, the report, the shop. `stack` starts and stops them."""

@@ -8,15 +8,16 @@ from pathlib import Path
 
 from pipelines.harness.errors import MissingResource
 from pipelines.harness.state import State
-from pipelines.services import airflow, mlflow_server, processes, report_server
+from pipelines.services import airflow, mlflow_server, processes, report_server, storefront
 from pipelines.services.processes import LOOPBACK
 from pipelines.services.web import Refused
 
-NAMES = (*airflow.NAMES, mlflow_server.NAME, report_server.NAME)
+NAMES = (*airflow.NAMES, mlflow_server.NAME, report_server.NAME, storefront.NAME)
 PAGES = {
     airflow.NAMES[0]: "Airflow",
     mlflow_server.NAME: "MLflow",
     report_server.NAME: "the report",
+    storefront.NAME: "the shop",
 }
 OWNER = "up"
 DAILY = ("monitor", "lists", "retention")
@@ -39,24 +40,30 @@ def addresses(state: State) -> dict[str, str]:
 
 
 def up(root: Path) -> int:
-    """Start what is not up yet and print the three addresses."""
+    """Start what is not up yet and print the addresses."""
     state = State(root)
     with services_lock(state):
         before = [name for name in NAMES if processes.running(state, name)]
-        if len(before) < len(NAMES):
-            print("starting Airflow, MLflow and the report ...", flush=True)
+        wanted = [name for name in NAMES if name != storefront.NAME or storefront.has_goods(state)]
+        if len(before) < len(wanted):
+            print("starting Airflow, MLflow, the report and the shop ...", flush=True)
         try:
+            shop = storefront.begin(state, OWNER)  # comes up while the others do
             airflow.start(state, OWNER)
             mlflow_server.start(state, OWNER)
             report_server.start(state, OWNER)
+            if shop:
+                storefront.ready(state, shop)
         except BaseException:
             processes.stop(state, [name for name in NAMES if name not in before])
             raise
+        if shop is None:
+            print("the shop has nothing to show yet: run `make demo`, then `make up` again")
         for name in NAMES:
             found = processes.running(state, name)
             if found and found.owner != OWNER:
                 processes.claim(state, found, OWNER)
-    print("already up" if len(before) == len(NAMES) else "up")
+    print("already up" if len(before) >= len(wanted) else "up")
     for title, address in addresses(state).items():
         print(f"  {title:<11} {address}")
     print("stop them with: make down")

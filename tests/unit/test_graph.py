@@ -9,6 +9,7 @@ import yaml
 from pipelines.benchmark import verbs
 from pipelines.harness.graph import Graph, read_graph
 from pipelines.harness.params import TOP_LEVEL
+from pipelines.services.stack import DAILY
 from tests.conftest import REPOSITORY
 
 
@@ -55,7 +56,7 @@ def test_every_stage_writes_its_own_folder(graph: Graph) -> None:
 def test_every_section_of_the_parameters_belongs_to_a_stage_or_a_verb(graph: Graph) -> None:
     document = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     named = {param.split(".")[-1] for node in graph.nodes.values() for param in node.params}
-    named |= {f"door-{verb}" for verb in verbs()}
+    named |= {f"door-{verb}" for verb in verbs()} | set(DAILY)
     assert set(document) - TOP_LEVEL <= named
     for profile in document["profiles"].values():
         assert set(profile) <= named

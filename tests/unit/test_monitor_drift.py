@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipelines.drift import OTHER, one_a_user, shift, volume
+from pipelines.drift import one_a_user, shift, volume
 
 LEVEL = 0.005  # of all checks of one look together, as params.yaml says
 SMALLEST = 0.2  # index below which a shift is none, as there
-LOOKS = 400
+LOOKS = 200
 
 
 def events(rng: np.random.Generator, users: int, moved: float = 0.0) -> pd.DataFrame:
@@ -54,7 +54,7 @@ def test_bins_that_are_chosen_on_the_data_raise_no_false_alarm(rows: int) -> Non
         alarms += any(one.p < LEVEL / 2 and one.psi >= SMALLEST for one in found)
         low += [one.p < 0.05 for one in found]
     assert alarms / LOOKS < 0.01
-    assert 0.03 < np.mean(low) < 0.07  # p is what it says
+    assert 0.02 < np.mean(low) < 0.08  # p is what it says
 
 
 def test_unchanged_counts_raise_under_one_false_alarm_in_a_hundred_looks() -> None:
@@ -87,7 +87,7 @@ def test_empty_cells_and_new_values_are_bins() -> None:
     before = pd.Series(["a"] * 60 + ["b"] * 40)
     assert shift(before, pd.Series(["a"] * 60 + [None] * 40)).psi > 0.25
     new = shift(before, pd.Series(["c"] * 100))
-    assert new.psi > 1 and OTHER in new.bins
+    assert new.psi > 1 and new.now[new.bins.index("c")] == 1.0
     numbers = pd.Series(np.arange(100.0))
     assert shift(numbers, numbers.where(numbers > 50)).psi > 0.25
     assert shift(numbers, numbers).psi == 0.0 and shift(numbers, numbers).p == pytest.approx(1.0)

@@ -1,0 +1,181 @@
+"""What the page shows: products, everybody's newest list, pictures with their neighbours. Read once, held in columns."""
+
+import io
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from models.vision.lookalikes import nearest
+from pipelines import list_archive
+from pipelines.harness import MissingResource
+from pipelines.harness.absent import absence
+from pipelines.harness.state import State
+from pipelines.tables import Images, Products
+from pipelines.vectors import read_vectors
+
+FORMATS = ("JPEG", "PNG", "WEBP")
+SIDE = 160
+FIRST_PICTURES = 12
+PIXELS = 40_000_000
+
+
+def present(path: Path) -> bool:
+    """Whether a stage made the file and the shop has what it holds."""
+    return path.exists() and absence(path) is None
+
+
+@dataclass(frozen=True)
+class Goods:
+    """Products by position. items, titles, categories: (n,). available: (n,) booleans. category: (n,) codes, -1 none."""
+
+    items: np.ndarray
+    titles: np.ndarray
+    categories: np.ndarray
+    available: np.ndarray
+    category: np.ndarray
+    place: dict[str, int]
+
+    @classmethod
+    def read(cls, path: Path) -> "Goods":
+        """From the validated products. Raises `MissingResource` where there are none."""
+        if not present(path):
+            raise MissingResource(f"{path} is missing: run `make demo`")
+        wanted = (Products.ITEM, Products.TITLE, Products.CATEGORY, Products.AVAILABLE)
+        has = set(pq.read_schema(path).names)
+        frame = pq.read_table(path, columns=[name for name in wanted if name in has]).to_pandas()
+        n = len(frame)
+        category = frame.get(Products.CATEGORY, pd.Series([""] * n)).fillna("")
+        available = frame.get(Products.AVAILABLE, pd.Series([True] * n))
+        items = frame[Products.ITEM].to_numpy(dtype=object)
+        return cls(
+            items=items,
+            titles=frame[Products.TITLE].fillna("").to_numpy(dtype=object),
+            categories=category.to_numpy(dtype=object),
+            available=~available.eq(False).to_numpy(dtype=bool),
+            category=pd.factorize(category.replace("", None), sort=True)[0],
+            place={name: at for at, name in enumerate(items)},
+        )
+
+    def card(self, item: str) -> dict[str, str]:
+        """id, title and category of one product; a product that is no more shows its id."""
+        at = self.place.get(item)
+        if at is None:
+            return {"id": item, "title": item, "category": ""}
+        return {"id": item, "title": self.titles[at], "category": self.categories[at]}
+
+
+@dataclass(frozen=True, eq=False)
+class Lists:
+    """Everybody's list. users: (u,) sorted ids. starts: (u + 1,) into the rows of `table`, sorted by user and rank.
+
+    popular: ids of the items that are on most lists, most first. known_until: the newest event that the lists know.
+    """
+
+    users: np.ndarray
+    starts: np.ndarray
+    table: pa.Table
+    popular: list[str]
+    known_until: str
+    champion: str
+    mark: tuple[str, int]
+
+    @classmethod
+    def read(cls, path: Path, known_until: str, champion: str, mark: tuple[str, int]) -> "Lists":
+        """From a file as `recommend` writes it."""
+        columns = ["user_id", "item_id", "reason", "reason_item_id"]
+        table = pq.read_table(path, columns=columns, read_dictionary=columns)
+        users, first = np.unique(table["user_id"].to_numpy(), return_index=True)
+        counts = table["item_id"].value_counts().to_pandas()
+        names = pd.Series([entry["counts"] for entry in counts], [e["values"] for e in counts])
+        return cls(
+            users=users,
+            starts=np.append(first, len(table)),
+            table=table.drop_columns(["user_id"]),
+            popular=names.sort_values(ascending=False, kind="stable").index.tolist(),
+            known_until=known_until,
+            champion=champion,
+            mark=mark,
+        )
+
+    def of(self, user: str) -> list[dict[str, Any]] | None:
+        """item_id, reason and reason_item_id, best first; None for a user without a list."""
+        at = int(np.searchsorted(self.users, user))
+        if at == len(self.users) or self.users[at] != user:
+            return None
+        start, stop = int(self.starts[at]), int(self.starts[at + 1])
+        return self.table.slice(start, stop - start).to_pylist()
+
+
+def newest_mark(root: Path) -> tuple[str, int] | None:
+    """Which lists are newest: their file and when it came; None where there are none."""
+    kept = list_archive.newest(State(root))
+    path = kept.lists if kept else root / "data" / "recommend" / "lists.parquet"
+    return (str(path), path.stat().st_mtime_ns) if present(path) else None
+
+
+def read_lists(root: Path, mark: tuple[str, int]) -> Lists:
+    """The lists that a mark names."""
+    kept = list_archive.newest(State(root))
+    if kept and str(kept.lists) == mark[0]:
+        return Lists.read(kept.lists, kept.facts.known_until, kept.facts.champion, mark)
+    return Lists.read(Path(mark[0]), "", "", mark)
+
+
+class Pictures:
+    """Pictures by key, small, and those that look alike. Bytes are read when a picture is asked for."""
+
+    def __init__(self, images: Path, vectors: Path) -> None:
+        """images: the validated table. vectors: what `image-features` wrote. Nothing where either is absent."""
+        self.keys: list[str] = []
+        self._vectors = np.zeros((0, 1), np.float32)
+        self._file = images
+        self._where: dict[str, tuple[int, int]] = {}
+        if not present(images) or not present(vectors):
+            return
+        self.keys, found, _ = read_vectors(vectors, Images.IMAGE)
+        found = found.astype(np.float32)
+        self._vectors = found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
+        self._place = {key: at for at, key in enumerate(self.keys)}
+        with pq.ParquetFile(images) as file:
+            for group in range(file.num_row_groups):
+                names = file.read_row_group(group, [Images.IMAGE])[Images.IMAGE].to_pylist()
+                self._where |= {key: (group, row) for row, key in enumerate(names)}
+
+    @property
+    def first(self) -> list[str]:
+        """Some pictures to begin with, spread over all."""
+        step = max(1, len(self.keys) // FIRST_PICTURES)
+        return self.keys[::step][:FIRST_PICTURES]
+
+    def alike(self, key: str, count: int) -> list[str] | None:
+        """The nearest others, most alike first; None for a picture that is not there."""
+        at = self._place.get(key) if self.keys else None
+        if at is None:
+            return None
+        found, _ = next(nearest(self._vectors[at : at + 1], self._vectors, count + 1))
+        return [self.keys[other] for other in found[0] if other != at][:count]
+
+    @lru_cache(maxsize=2048)  # noqa: B019 one object a process
+    def small(self, key: str) -> bytes | None:
+        """A picture of at most 160 pixels a side as PNG, made anew, so that no byte of the source passes through."""
+        from PIL import Image
+
+        if key not in self._where:
+            return None
+        group, row = self._where[key]
+        with pq.ParquetFile(self._file) as file:
+            content = file.read_row_group(group, [Images.BYTES])[Images.BYTES][row].as_py()
+        with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
+            if picture.width * picture.height > PIXELS:
+                return None
+            made = picture.convert("L" if picture.mode in ("1", "L") else "RGB")
+        made.thumbnail((SIDE, SIDE))
+        out = io.BytesIO()
+        made.save(out, "png")
+        return out.getvalue()
