@@ -129,12 +129,46 @@ def pictures(data: Path, rng: np.random.Generator) -> None:
     path = data / "image-features/images.parquet"
     path.parent.mkdir(parents=True)
     write_vectors(path, "image_key", keys, vectors, "made")
+    found = pd.DataFrame(
+        {
+            "kind": ["value disagrees", "value proposed", "same picture"],
+            "item_id": ["p000", "i01", "p002"],
+            "image_key": ["p000", None, "p002"],
+            "title": [None, HOSTILE_TITLE, None],
+            "field": ["type", "brand", None],
+            "value": ["Bag", None, None],
+            "proposed": ["Boot", HOSTILE_TITLE, None],
+            "other": [None, None, "p001"],
+            "confidence": [0.97, 0.8, 1.0],
+            "worth": [0.97, 0.4, 0.4],
+            "why": "made for the test",
+        }
+    )
+    write_table(data / "audit/audit.parquet", found)
     said = np.where(rng.random(PICTURES) < 0.8, kinds, rng.integers(0, len(CLASSES), PICTURES))
     frame = {"row_id": keys, "score": (said == kinds).astype(float), "truth": labels}
     frame |= {"prediction": [CLASSES[kind] for kind in said]}
     frame |= {"confidence": rng.uniform(0.4, 1, PICTURES), "majority": 0.1}
     notes = {"vitrine.bundle": BUNDLE, "vitrine.baselines": '["majority"]'}
     write_table(data / "evaluate/recognition/scores.parquet", pd.DataFrame(frame), notes)
+
+
+def opinions(data: Path, texts: list[str]) -> None:
+    """What is said of the battery, of all products, in both languages; one review is flagged."""
+    quotes = [
+        {"review_id": f"r{at:02d}", "start": 0, "end": len(texts[at]), "text": texts[at]}
+        for at in (0, 20)
+    ]
+    frame = {"item_id": ["player", ""], "language": ["en", "zh"], "category": ["<battery>", "质量"]}
+    frame |= {"terms": [["<battery>", "batteries"], ["质量"]], "reviews": [4, 3]}
+    frame |= {"positive": [3, 0], "negative": [1, 0], "share": [0.75, None]}
+    frame |= {"low": [0.3, 0.0], "high": [0.95, 1.0]}
+    frame |= {"share_before": [0.5, None], "share_after": [1.0, None]}
+    frame |= {"quotes_for": [quotes[:1], quotes[1:]], "quotes_against": [[], []]}
+    write_table(data / "opinions/products.parquet", pd.DataFrame(frame))
+    flags = {"review_id": ["r01"], "item_id": ["player"], "language": ["en"], "reason": ["copied"]}
+    flags |= {"because": ["the same as review r00"], "text": [texts[1]]}
+    write_table(data / "opinions/flags.parquet", pd.DataFrame(flags))
 
 
 def language(data: Path, rng: np.random.Generator) -> None:
@@ -156,6 +190,7 @@ def language(data: Path, rng: np.random.Generator) -> None:
     notes = {"vitrine.bundle": BUNDLE, "vitrine.baselines": '["vader"]'}
     write_table(data / "evaluate/sentiment/scores.parquet", pd.DataFrame(frame), notes)
 
+    opinions(data, texts)
     asked = [f"q{at}" for at in range(6)]
     start, end = texts[0].index("works"), len(texts[0])
     questions = {"question_id": asked, "item_id": "player", "question": "Does it work?"}
