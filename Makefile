@@ -79,6 +79,19 @@ test-unit: .venv ## the unit tests: under a minute
 test-smoke: .venv ## the smoke profile through the real Airflow, checked
 	@VITRINE_TEST_PROFILE=smoke $(RUN) pytest tests/pipeline/test_airflow.py -s
 
+.PHONY: types
+types: .venv ## check the types of models/ and pipelines/ (mypy, strict)
+	@$(RUN) mypy
+
+.PHONY: docs
+docs: .venv ## the documentation as pages in .vitrine/site; a dead link fails
+	@NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --quiet
+	@echo "open .vitrine/site/index.html"
+
+.PHONY: notice
+notice: .venv ## write NOTICE anew from pipelines/packages.yaml
+	@$(RUN) docs.third_party
+
 .PHONY: bench-orchestration
 bench-orchestration: .venv ## what Airflow costs beyond the work itself (PROFILE=...)
 	@$(RUN) benchmarks.orchestration $(if $(PROFILE),--profile $(PROFILE))
