@@ -1,6 +1,7 @@
 """Recommenders side by side: `python -m benchmarks.recommenders FOLDER [--again] [--names auto,next-item,…]`.
 
-FOLDER holds train.parquet and test.parquet (columns of the `recommend` verb), and may hold valid.parquet and items.parquet.
+FOLDER holds train.parquet and test.parquet (columns of the `recommend` verb), and may hold valid.parquet, items.parquet,
+users.parquet and candidates.parquet; with the last, only candidates are listed and asked for (of ours; leave out `implicit`).
 Every recommender by name, `auto`, and the models of the package `implicit` as a user would call them are run in a process of
 their own, on the same rows and machine. All items are ranked. Without --again what a user had is neither listed nor asked for.
 Prints one table: NDCG@10 with its interval by user bootstrap, what auto gains over it (paired), Recall@20, MAP@12, MRR,
@@ -37,6 +38,7 @@ OURS = (
     "ease",
     "ials",
     "attribute-neighbours",
+    "attribute-affinity",
     "sequential",
 )
 
@@ -44,7 +46,7 @@ OURS = (
 def door(folder: Path, name: str, again: bool, out: Path, threads: int) -> dict[str, float]:
     """One recommender by the benchmark door; its figures."""
     words = [sys.executable, "-m", "pipelines.benchmark", "recommend", "--recommender", name]
-    for flag in ("train", "valid", "items"):
+    for flag in ("train", "valid", "items", "users", "candidates"):
         if (folder / f"{flag}.parquet").is_file():
             words += [f"--{flag}", str(folder / f"{flag}.parquet")]
     words += ["--k", str(K), "--threads", str(threads), "--out", str(out)]
@@ -127,6 +129,9 @@ def judged(folder: Path, lists: Path, again: bool) -> tuple[dict[str, np.ndarray
     if not again:
         both = wanted.merge(had, how="left", on=["user", "item"], indicator=True)
         wanted = wanted[(both["_merge"] == "left_only").to_numpy()]
+    if (folder / "candidates.parquet").is_file():
+        open_to = pd.read_parquet(folder / "candidates.parquet", columns=["item"]).item
+        wanted = wanted[wanted.item.isin(open_to)]
     found = pd.read_parquet(lists)
     items = pd.Index(pd.unique(pd.concat([had.item, wanted.item, found.item])))
     users = pd.Index(np.sort(wanted.user.unique()))

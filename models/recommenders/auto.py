@@ -40,7 +40,8 @@ LEARNT_ON = 6000
 """Users whom the ranker learns from."""
 FEW = 1500
 """Fewer users of one cut than this: earlier cuts are added."""
-MOST_CUTS = 4
+MOST_CUTS, MOST_EVENTS = 4, 1_500_000
+"""So many cuts at most, and so many events of all cuts together: what a cut costs grows with the events."""
 
 
 @dataclass(frozen=True)
@@ -216,7 +217,8 @@ def fit_auto(
                 examples(whole(cut.before, members, ranker, may), sampled(cut, LEARNT_ON, seed))
             )
             at += 1
-            if sum(map(len, parts)) >= FEW or at >= MOST_CUTS:
+            cuts = min(MOST_CUTS, MOST_EVENTS // max(len(events.user), 1))
+            if sum(map(len, parts)) >= FEW or at >= cuts:
                 break
             cut = protocol.cut(events, at, unsold)
             if len(cut.before.user) < len(events.user) // 2 or not len(cut.asked):

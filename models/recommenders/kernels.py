@@ -16,6 +16,8 @@ from models.recommenders.events import Events, Histories
 
 STEPS = 10
 """Next-item counts look so many events ahead."""
+BLOCK = 512
+"""Columns of a square matrix that are worked on at a time."""
 
 
 @dataclass(frozen=True)
@@ -171,19 +173,11 @@ class Ease(Recommender):
         buyers = np.bincount(events.histories.item, minlength=n)
         active = np.sort(np.argsort(-buyers, kind="stable")[: min(most, int((buyers > 0).sum()))])
         rows = weighted(events.histories, np.ones(len(events.histories.item)))[:, active]
-        gram = (rows.T @ rows).toarray().astype(np.float32)
-        diagonal = np.arange(len(active))
-        gram[diagonal, diagonal] += (
-            penalty * max(float(buyers[active].mean()), 1.0) if len(active) else 0
-        )
-        from scipy.linalg import lapack
-
-        factor, _ = lapack.spotrf(gram, lower=0, overwrite_a=1)
-        inverse, _ = lapack.spotri(factor, lower=0, overwrite_c=1)
-        inverse = np.triu(inverse) + np.triu(inverse, 1).T
-        weights = inverse / -np.diag(inverse)[None, :]
-        weights[diagonal, diagonal] = 0.0
-        return cls(events.items, active, weights.astype(np.float32), fading)
+        weights = _inverted_gram(rows, penalty)
+        scale = -np.diag(weights).copy()
+        weights /= scale[None, :]
+        np.fill_diagonal(weights, 0.0)
+        return cls(events.items, active, weights, fading)
 
     def scores(self, histories: Histories) -> np.ndarray:
         mine = weighted(histories, self.fading.weights(histories))
@@ -193,6 +187,32 @@ class Ease(Recommender):
 
     def with_fading(self, fading: Fading) -> "Ease":
         return replace(self, fading=fading)
+
+
+def _inverted_gram(rows: sp.csr_matrix, penalty: float) -> np.ndarray:
+    """The inverse of rows' rows + penalty x mean buyers, (A, A) float32. rows: (users, A) of ones.
+
+    One matrix of that size stands in memory, beside a block of it.
+    """
+    from scipy.linalg import lapack
+
+    n = rows.shape[1]
+    gram = np.empty((n, n), dtype=np.float32, order="F")
+    columns, across = rows.tocsc(), rows.T.tocsr()
+    steps = [slice(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK)]
+    for part in steps:
+        gram[:, part] = (across @ columns[:, part]).toarray()
+    places = np.arange(n)
+    usual = float(gram[places, places].mean()) if n else 0.0
+    gram[places, places] += penalty * max(usual, 1.0)
+    factor, _ = lapack.spotrf(gram, lower=0, overwrite_a=1)
+    inverse, _ = lapack.spotri(factor, lower=0, overwrite_c=1)
+    # Only the upper half has been made.
+    for part in steps:
+        inverse[part, : part.start] = inverse[: part.start, part].T
+        corner = inverse[part, part]
+        inverse[part, part] = np.triu(corner) + np.triu(corner, 1).T
+    return np.asarray(inverse)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from models.recommenders import base
+from models.recommenders.auto import fit_auto
+from models.recommenders.catalogue import Catalogue
+from models.recommenders.cuts import Protocol
+from models.recommenders.events import Events, hash_order
+from models.recommenders.registry import Settings
 from pipelines import benchmark
 from pipelines.harness import BadConfig, BadData
 from tests.conftest import REPOSITORY
@@ -223,3 +229,37 @@ def test_a_user_without_events_gets_what_users_with_the_same_features_bought(
     for user, group in (("u80", "a"), ("u81", "b"), ("u82", "a")):
         assert set(lists[lists.user == user].item.str[0]) == {group}
     assert len(lists[lists.user == "u83"]) == 6
+
+
+def test_a_reason_of_auto_is_the_item_without_which_the_score_falls_most() -> None:
+    rng = np.random.default_rng(9)
+    names = hash_order([f"i{at}" for at in range(30)])
+    user = np.repeat(np.arange(60), 8)
+    item = (user % 5 * 6 + rng.integers(0, 6, len(user))) % 30
+    day = rng.uniform(0, 60, len(user))
+    events = Events.from_arrays([f"u{at}" for at in range(60)], names, user, item, day)
+    model = fit_auto(
+        events,
+        Catalogue.none(30),
+        Protocol(last=False, days=10.0),
+        Settings(8, 3, 20, 5.0, 5, {"epochs": 0}),
+        again=False,
+        allowed=None,
+        names=["next-item", "item-cosine", "popularity"],
+        seed=1,
+        threads=1,
+        say=lambda text: None,
+    )
+    some = events.histories.take(np.arange(4))
+    lists, _ = base.recommend(model, some, 3, again=False)
+    reasons = model.explain(some, lists)
+    assert (reasons >= 0).any()
+    for user, place in zip(*np.nonzero(reasons >= 0), strict=True):
+        one = some.take(np.array([user]))
+        listed = lists[user, place]
+        whole = model.scores(one)[0, listed]
+        rest = {
+            one.item[entry]: model.scores(one.without(entry))[0, listed]
+            for entry in range(len(one.item))
+        }
+        assert rest[reasons[user, place]] == min(rest.values()) < whole

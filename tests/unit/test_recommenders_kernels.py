@@ -66,7 +66,9 @@ def test_next_item_counts_equal_slow_ones() -> None:
     np.testing.assert_allclose(model.matrix.toarray(), slow, rtol=1e-4)
 
 
-def test_ease_equals_its_closed_form() -> None:
+@pytest.mark.parametrize("block", [5, 512])
+def test_ease_equals_its_closed_form(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    monkeypatch.setattr(kernels, "BLOCK", block)
     found = events(3)
     rows = owned(found)
     gram = rows.T @ rows + 2.0 * rows.sum(0).mean() * np.eye(N)

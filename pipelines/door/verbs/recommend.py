@@ -18,7 +18,6 @@ EVENTS = (
     "user, item (texts or whole numbers), ts (a time, a date, or seconds since 1970) or pos (the order of each user's "
     "events alone); [event (view, cart, purchase, ...), value, price]. With both ts and pos, pos orders what ts ties"
 )
-PURCHASE = "purchase"
 
 
 @dataclass(frozen=True)
