@@ -50,7 +50,7 @@ def deliver(run: Run, params: DeliverParams) -> None:
     if url:
         done = to_table(lists, url)
         run.say(f"{done.rows:,} rows on show in the table, {done.written:,} of them written now")
-    note = {"lists": _digest(lists), "kept": facts.name, "table": url is not None}
+    note = {"lists": _digest(lists), "kept": facts.name}
     text = json.dumps(note, indent=1, sort_keys=True) + "\n"
     run.output("receipt.json").write_text(text, encoding="utf-8")
 
