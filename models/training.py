@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch.utils.data import DataLoader
 
 
@@ -31,15 +32,15 @@ class _Watch(pl.Callback):
         for name, value in trainer.callback_metrics.items():
             self.curves.setdefault(name, []).append(float(value))
         if self.monitor:
-            value = float(trainer.callback_metrics[self.monitor])
-            if self.best is None or value < self.best[0]:
-                self.best = (value, copy.deepcopy(module.state_dict()))
+            judged = float(trainer.callback_metrics[self.monitor])
+            if self.best is None or judged < self.best[0]:
+                self.best = (judged, copy.deepcopy(module.state_dict()))
 
 
 def fit(
     module: pl.LightningModule,
-    train: DataLoader,
-    valid: DataLoader | None = None,
+    train: DataLoader[Any],
+    valid: DataLoader[Any] | None = None,
     *,
     epochs: int,
     seed: int,
@@ -91,7 +92,7 @@ def two_paced(
     new: Iterable[torch.nn.Parameter],
     rates: tuple[float, float],
     steps: int,
-) -> dict[str, Any]:
+) -> OptimizerLRScheduler:
     """An optimiser for weights that knew something before (at rates[0]) and new ones (at rates[1]), as Lightning has it.
 
     The rates rise over a tenth of the `steps` and fall over the others.

@@ -295,7 +295,8 @@ def backbone(config: Mapping[str, Any], state: Mapping[str, torch.Tensor]) -> nn
     else:
         from transformers import AutoConfig, AutoModel
 
-        inner = AutoModel.from_config(AutoConfig.for_model(**config))
+        settings = AutoConfig.for_model(**config)
+        inner = AutoModel.from_config(settings)  # type: ignore[no-untyped-call] # as transformers has it
         inner.load_state_dict(dict(state), strict=False)
         network = Wrapped(inner)
     return network.eval().requires_grad_(False)

@@ -88,6 +88,9 @@ class Scorer(nn.Module):
         super().__init__()
         self.weigh = nn.Linear(len(FEATURES), 1, bias=False)
         self.none = nn.Parameter(torch.zeros(1))
+        self.mean: torch.Tensor
+        self.scale: torch.Tensor
+        self.margin: torch.Tensor
         self.register_buffer("mean", torch.zeros(len(FEATURES)))
         self.register_buffer("scale", torch.ones(len(FEATURES)))
         self.register_buffer("margin", torch.zeros(1))

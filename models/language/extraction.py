@@ -175,6 +175,8 @@ class Tagger(nn.Module):
             barred[:, inside] = NEVER
             barred[[inside - 1, inside], inside] = 0.0
             barred_first[inside] = NEVER
+        self.barred: torch.Tensor
+        self.barred_first: torch.Tensor
         self.register_buffer("barred", barred, persistent=False)
         self.register_buffer("barred_first", barred_first, persistent=False)
 
@@ -257,13 +259,13 @@ def best_path(scores: np.ndarray, follow: np.ndarray, first: np.ndarray) -> list
 
 def spans_of(path: Sequence[int]) -> list[tuple[int, int, int]]:
     """Field, first word and the word after the last of each marked value."""
-    spans = []
+    spans: list[tuple[int, int, int]] = []
     for at, label in enumerate(path):
         if label % 2 == 1:
-            spans.append([(label - 1) // 2, at, at + 1])
+            spans.append(((label - 1) // 2, at, at + 1))
         elif label and spans and spans[-1][2] == at:
-            spans[-1][2] = at + 1
-    return [tuple(span) for span in spans]
+            spans[-1] = (*spans[-1][:2], at + 1)
+    return spans
 
 
 @dataclass(frozen=True)

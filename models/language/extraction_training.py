@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch.utils.data import DataLoader, TensorDataset
 
 from models.language.extraction import (
@@ -104,7 +105,7 @@ class Fitting(pl.LightningModule):
         self.log("train_loss", loss, on_epoch=True, on_step=False, batch_size=len(rows))
         return loss
 
-    def configure_optimizers(self) -> dict:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         settings = self.settings
         optimizer = torch.optim.AdamW(
             self.parameters(), lr=settings.rate, weight_decay=settings.decay
@@ -119,6 +120,13 @@ class Fitting(pl.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+
+def _of_voice(
+    report: Callable[[float, str], None], voice: int, voices: int
+) -> Callable[[float, str], None]:
+    """Tell how far one voice is, as a part of all."""
+    return lambda done, what: report((voice + done) / voices, f"voice {voice + 1}, {what}")
 
 
 def fit(
@@ -151,8 +159,8 @@ def fit(
     kept = frequent(titles, gazetteer, own)
     inputs = make_inputs(titles, fields, listed, gazetteer, kept, states, own)
     labels = np.zeros(inputs.bags.shape[:2], np.int64)
-    for row, found in enumerate(marks):
-        for name, begin, end in found:
+    for row, spans in enumerate(marks):
+        for name, begin, end in spans:
             labels[row, begin] = 2 * place[name] + 1
             labels[row, begin + 1 : end] = 2 * place[name] + 2
     taggers = []
@@ -176,9 +184,7 @@ def fit(
             loader,
             epochs=settings.epochs,
             seed=seed + voice,
-            report=lambda done, what, voice=voice: report(
-                (voice + done) / settings.voices, f"voice {voice + 1}, {what}"
-            ),
+            report=_of_voice(report, voice, settings.voices),
             clip=5.0,
         )
         taggers.append(module.tagger.eval())

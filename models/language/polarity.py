@@ -8,7 +8,7 @@ a lexicon of rated words. A linear model over what they say decides; it was fitt
 
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -306,7 +306,7 @@ def _deciding_tensors(name: str, deciding: Deciding) -> dict[str, np.ndarray]:
     }
 
 
-def _deciding(name: str, tensors: dict[str, np.ndarray]) -> Deciding:
+def _deciding(name: str, tensors: Mapping[str, np.ndarray]) -> Deciding:
     stack = Linear(tensors[f"{name}.weights"], tensors[f"{name}.bias"])
     return Deciding(stack, tensors[f"{name}.prior"])
 

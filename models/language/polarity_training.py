@@ -273,19 +273,17 @@ def best_head(
     vectors: np.ndarray, truth: np.ndarray, folds: np.ndarray, classes: int
 ) -> tuple[np.ndarray, float]:
     """What the head with the best strength says of the rows of each fold, fitted without it; and that strength."""
-    best: tuple[float, np.ndarray, float] | None = None
+    tried: list[tuple[float, np.ndarray, float]] = []
     for strength in HEAD_STRENGTHS:
-        said = out_of_fold(
-            lambda rows, strength=strength: fit_head(vectors[rows], truth[rows], classes, strength),
-            lambda model, rows: model(vectors[rows]),
-            truth,
-            folds,
-            classes,
-        )
+
+        def fitted(rows: np.ndarray, strength: float = strength) -> Linear:
+            return fit_head(vectors[rows], truth[rows], classes, strength)
+
+        said = out_of_fold(fitted, lambda model, rows: model(vectors[rows]), truth, folds, classes)
         loss = -np.log(chances(said)[np.arange(len(truth)), truth] + 1e-12).mean()
-        if best is None or loss < best[0]:
-            best = (float(loss), said, strength)
-    return best[1], best[2]
+        tried.append((float(loss), said, strength))
+    _, said, strength = min(tried, key=lambda one: one[0])
+    return said, strength
 
 
 def decide(given: np.ndarray, truth: np.ndarray, classes: int, strength: float) -> Deciding:

@@ -134,7 +134,8 @@ class SpanReader:
             if any(left < stop and right > start for left, right in wanted)
         ]
         order += [int(row) for row in np.argsort(-found, kind="stable")]
-        room, kept = self.limit - len(ids) - 1, {}
+        room = self.limit - len(ids) - 1
+        kept: dict[int, Any] = {}
         for row in dict.fromkeys(order):
             if room <= 0:
                 break

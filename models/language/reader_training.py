@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch.utils.data import DataLoader, IterableDataset
 
 from models.language.reader import Net, Passage, SpanReader, stacked
@@ -57,7 +58,7 @@ class Fitting(pl.LightningModule):
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(tokens))
         return loss
 
-    def configure_optimizers(self) -> dict:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         old = [value for value in self.net.bert.encoder.parameters() if value.requires_grad]
         old += [*self.net.pooler.parameters(), *self.net.relevance.parameters()]
         new = list(self.net.span.parameters())
@@ -65,7 +66,7 @@ class Fitting(pl.LightningModule):
         return two_paced(old, new, rates, self.steps)
 
 
-class Batches(IterableDataset):
+class Batches(IterableDataset[tuple[torch.Tensor, ...]]):
     """Batches of passages of about one length, in a new order each epoch."""
 
     def __init__(

@@ -25,6 +25,7 @@ class Net(nn.Module):
         self, pieces: int, width: int, inner: int, filters: int, spans: Sequence[int], outputs: int
     ) -> None:
         super().__init__()
+        self.outputs = outputs
         self.pieces = nn.Embedding(pieces, width, padding_idx=PADDING)
         self.narrow = nn.Linear(width, inner)
         self.look = nn.ModuleList(
@@ -82,7 +83,7 @@ class Skimmer:
         """(n, outputs) float64."""
         rows = self.rows(texts)
         order = np.argsort([len(row) for row in rows], kind="stable")
-        outputs = self.net.head[-1].out_features
+        outputs = self.net.outputs
         out = np.zeros((len(rows), outputs))
         for at in range(0, len(order), BLOCK):
             part = order[at : at + BLOCK]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch.utils.data import DataLoader, IterableDataset
 
 from models.encoders.text import TextEncoder
@@ -46,7 +47,7 @@ class Fitting(pl.LightningModule):
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(labels))
         return loss
 
-    def configure_optimizers(self) -> dict:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         known = list(self.net.pieces.parameters())
         new = [
             value for name, value in self.net.named_parameters() if not name.startswith("pieces.")
@@ -55,7 +56,7 @@ class Fitting(pl.LightningModule):
         return two_paced(known, new, rates, self.steps)
 
 
-class Batches(IterableDataset):
+class Batches(IterableDataset[tuple[torch.Tensor, ...]]):
     """Batches of rows of about one length, in a new order each epoch, drawn by a generator of its own."""
 
     def __init__(

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ BLOCK_CELLS = 16_000_000
 class Recommender(ABC):
     """A fitted model over the items `items` (names, in `hash_order`)."""
 
-    kind: str
+    kind: ClassVar[str]
     items: list[str]
 
     @abstractmethod

@@ -153,7 +153,9 @@ class _Column:
         names = {
             name: at for at, name in enumerate(sorted({one for one in text if one is not None}))
         }
-        codes = np.fromiter((names.get(one, -1) for one in text), np.int32, len(text))
+        codes = np.fromiter(
+            (-1 if one is None else names[one] for one in text), np.int32, len(text)
+        )
         held = codes >= 0
         ones = np.ones(int(held.sum()), dtype=np.float32)
         shape = (len(codes), max(len(names), 1))

@@ -12,6 +12,7 @@ import numpy as np
 import pytorch_lightning as pl
 import scipy.sparse as sp
 import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from scipy.sparse.linalg import svds
 from torch import nn
 from torch.nn import functional
@@ -49,7 +50,7 @@ class SequenceSettings:
     epochs: int
 
 
-class Batches(IterableDataset):
+class Batches(IterableDataset[tuple[torch.Tensor, ...]]):
     """Batches of sequences of alike length: input (B, L), target (B, L) with -1 behind the end. items: numbers."""
 
     def __init__(self, events: Events, known: np.ndarray, settings: SequenceSettings, seed: int):
@@ -144,7 +145,7 @@ class Network(pl.LightningModule):
         self.log("loss", loss, batch_size=len(wanted), on_epoch=True, on_step=False)
         return loss
 
-    def configure_optimizers(self) -> dict:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = torch.optim.AdamW(self.parameters(), weight_decay=self.settings.decay)
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.OneCycleLR(

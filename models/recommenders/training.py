@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -143,7 +144,7 @@ class Batch:
     given: Given
 
 
-class Batches(Dataset):
+class Batches(Dataset[Batch]):
     """(cut, users) to `Batch`. given: of each cut, for the active items. active: (A,) positions of items."""
 
     def __init__(
@@ -176,7 +177,7 @@ class Batches(Dataset):
         )
 
 
-class Draws(Sampler):
+class Draws(Sampler[tuple[int, np.ndarray]]):
     """All learners of all cuts once an epoch, a batch from one cut, in an order that the seed fixes."""
 
     def __init__(self, cuts: list[Window], size: int, seed: int) -> None:
@@ -243,8 +244,8 @@ class Tower(nn.Module):
             {name: nn.Linear(width, settings.dim, bias=False) for name, width in widths.items()}
         )
         with torch.no_grad():
-            for one in self.maps.values():
-                nn.init.eye_(one.weight).mul_(START)
+            for weight in self.maps.parameters():
+                nn.init.eye_(weight).mul_(START)
 
     def forward(self, given: Given, without: str = "") -> torch.Tensor:
         """(n, d). given: source to (n, f). without: a source that is left out."""
@@ -303,7 +304,7 @@ class Network(pl.LightningModule):
         mass = weight.new_zeros(batch.size).index_add(0, batch.row, weight)
         return total / torch.sqrt(mass + 1.0)[:, None]
 
-    def configure_optimizers(self) -> dict:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         maps = [*self.tower_in.parameters(), *self.tower_out.parameters()]
         mapped = {id(one) for one in maps}
         others = [one for one in self.parameters() if id(one) not in mapped]
@@ -328,7 +329,8 @@ class Network(pl.LightningModule):
             "popular": self.popular.numpy(),
             "bias": self.bias.numpy(),
         }
-        for at, layer in enumerate((self.again[0], self.again[2], self.again[4]), start=1):
+        layers = [one for one in self.again if isinstance(one, nn.Linear)]
+        for at, layer in enumerate(layers, start=1):
             found[f"w{at}"], found[f"b{at}"] = layer.weight.numpy().T, layer.bias.numpy()
         found["b1"] = found["b1"] - (self.mean * self.scale).numpy() @ found["w1"]
         found["w1"] = self.scale.numpy()[:, None] * found["w1"]
@@ -355,7 +357,7 @@ def train(
     active = np.bincount(histories.item, minlength=items) >= settings.buyers
     newest = sources(histories, active, content, settings, seed)
     positions = np.flatnonzero(active)
-    at_cuts = []
+    at_cuts: list[Given] = []
     for cut in cuts:
         then = sources(cut.histories, active, content, settings, seed, newest)
         at_cuts.append({name: torch.from_numpy(values[positions]) for name, values in then.items()})

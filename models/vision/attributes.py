@@ -134,7 +134,10 @@ class Attributes:
             chosen = cells.iloc[start + rows].tolist()
             blocks.append(self.of_parts(part, sight.encoder.decode(chosen, start), rows))
         return {
-            name: tuple(np.concatenate([block[name][at] for block in blocks]) for at in (0, 1))
+            name: (
+                np.concatenate([block[name][0] for block in blocks]),
+                np.concatenate([block[name][1] for block in blocks]),
+            )
             for name in self.classes
         }
 
@@ -215,7 +218,8 @@ class Attributes:
             for at, name in enumerate(self.classes)
             if name in self.prior
         }
-        members, views = {}, []
+        members: dict[str, Bundle] = {}
+        views = []
         for at, view in enumerate(self.views):
             for place, name in enumerate(self.classes):
                 if name in view.heads:

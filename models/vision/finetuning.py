@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
@@ -107,7 +108,7 @@ class Tuned(pl.LightningModule):
     def on_train_end(self) -> None:
         self.load_state_dict(self.averaged, strict=False)
 
-    def configure_optimizers(self) -> dict:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         tuning = self.tuning
         groups = []
         depth = len(self.parts)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
@@ -83,7 +84,7 @@ class Fitting(pl.LightningModule):
         loss = masked_loss(self(self.valid_vectors[rows]), labels)
         self.log("valid_loss", loss, batch_size=int((labels >= 0).sum()))
 
-    def configure_optimizers(self) -> dict:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         settings = self.settings
         optimizer = torch.optim.AdamW(
             self.parameters(), lr=settings.rate, weight_decay=settings.decay
@@ -119,7 +120,7 @@ def train_heads(
     def tensor(part: Examples) -> torch.Tensor:
         return torch.from_numpy(((part.vectors - mean) * scale).astype(np.float32))
 
-    def loader(part: Examples, shuffle: bool) -> DataLoader:
+    def loader(part: Examples, shuffle: bool) -> DataLoader[tuple[torch.Tensor, ...]]:
         order = torch.Generator().manual_seed(seed)
         data = TensorDataset(torch.from_numpy(part.rows), torch.from_numpy(part.labels))
         return DataLoader(data, settings.batch, shuffle=shuffle, generator=order)

@@ -84,10 +84,10 @@ def logistic(
         solver.zero_grad()
         loss = functional.cross_entropy(torch.addmm(weights[-1], seen, weights[:-1]), truth)
         loss = loss + 0.5 * decay * (weights[:-1] ** 2).sum()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
         return loss
 
-    solver.step(cost)
+    solver.step(cost)  # type: ignore[no-untyped-call] # torch leaves it untyped
     return weights.detach().numpy()
 
 
@@ -147,7 +147,7 @@ def fit_linear(
         return made, seen[: len(labels)] @ weights[:-1] + weights[-1]
     here = np.arange(int(told.sum()))
     starts: dict[int, np.ndarray] = {}
-    best: tuple[float, float, np.ndarray] | None = None
+    best = (np.inf, strengths[0], np.zeros((len(labels), classes), np.float32))
     for strength in strengths:
         held = np.zeros((len(labels), classes), np.float32)
         for fold in kept:
@@ -158,7 +158,7 @@ def fit_linear(
             held[out] = seen[: len(labels)][out] @ starts[fold][:-1] + starts[fold][-1]
         warmth = temperature(held[told], labels[told])
         cost = -log_softmax(held[told] / warmth)[here, labels[told]].mean()
-        if best is not None and cost > best[0]:
+        if cost > best[0]:
             break
         best = (cost, strength, held)
     _, strength, held = best
