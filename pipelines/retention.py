@@ -269,7 +269,11 @@ def _size(place: Path | None) -> int:
 
 def main(words: list[str], root: Path) -> int:
     """Name what goes, and remove it unless told not to; the exit status is that of the class of failure."""
-    parser = argparse.ArgumentParser(prog="python -m pipelines.retention", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.retention",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--dry-run", action="store_true", help="only name what would go")
     asked = parser.parse_args(words)
     try:
