@@ -98,7 +98,7 @@ def recall(lists: np.ndarray, truth_indptr: np.ndarray, truth_items: np.ndarray)
 
 def hit_rate(lists: np.ndarray, truth_indptr: np.ndarray, truth_items: np.ndarray) -> np.ndarray:
     """1 for each user whose list holds a true item, else 0, (users,)."""
-    return hits(lists, truth_indptr, truth_items).any(1).astype(np.float64)
+    return np.asarray(hits(lists, truth_indptr, truth_items).any(1), dtype=np.float64)
 
 
 def reciprocal_rank(

@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from models.bundle import save
+from models.recommenders.base import Recommender
 from models.recommenders.baselines import Popularity
 from models.recommenders.events import Events, hash_order
 from models.recommenders.training import Content, Settings, train
@@ -98,12 +99,14 @@ def fit_towers(
         lesser = {name: other.scaled(best) for name, other in ablated.items()}
         for name, other in {**lesser, "buying again": model.scaled(best).without_again()}.items():
             run.measure(f"without {name}", quality(other))
-        listers = {f"without {name}": other for name, other in lesser.items()}
+        listers: dict[str, Recommender] = {
+            f"without {name}": other for name, other in lesser.items()
+        }
         listers |= {"ours": model.scaled(best), "popularity": judge.tuned(Popularity.fit, history)}
         for name, lister in listers.items():
-            values = judge.discovered(lister, history, users, truth)
-            if len(values):
-                run.measure(f"new to the user/{name}", float(values.mean()))
+            shares = judge.discovered(lister, history, users, truth)
+            if len(shares):
+                run.measure(f"new to the user/{name}", float(shares.mean()))
         for name, value in judge.against_own(model.scaled(best), rows, run.seed).items():
             run.measure(name, value)
     model = model.scaled(best)

@@ -346,7 +346,7 @@ class Registry:
         try:
             yield
         finally:
-            mlflow.set_tracking_uri(None)
+            mlflow.set_tracking_uri(None)  # type: ignore[arg-type] # None forgets it
             if before:
                 os.environ["MLFLOW_TRACKING_URI"] = before
 

@@ -7,7 +7,7 @@ alone takes longer than most calls) and `hashing` (no weights). A bundle of eith
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -326,7 +326,7 @@ class Bert(nn.Module):
     def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         hidden = self.embeddings(tokens)
         seen = None if bool(mask.all()) else mask[:, None, None, :]
-        for layer in self.encoder["layer"]:
+        for layer in cast(nn.ModuleList, self.encoder["layer"]):
             hidden = layer(hidden, seen)
         return hidden
 
@@ -376,7 +376,7 @@ class Layer(nn.Module):
         )
 
     def forward(self, hidden: torch.Tensor, seen: torch.Tensor | None) -> torch.Tensor:
-        look, settle = self.attention["self"], self.attention["output"]
+        look, settle = (cast(nn.ModuleDict, self.attention[name]) for name in ("self", "output"))
         query, key, value = (
             look[name](hidden).unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for name in ("query", "key", "value")

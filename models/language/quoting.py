@@ -6,6 +6,7 @@ review has decide together which review answers it and whether any does.
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -114,7 +115,7 @@ class Quoter:
         spans: np.ndarray,
         chances: np.ndarray,
         speak: list[str],
-    ) -> tuple:
+    ) -> tuple[Any, ...]:
         marked = self.known.get((item, normal(question)))
         if marked:
             name, start, end = marked

@@ -7,7 +7,7 @@ Don't Know). It starts best from a cross-encoder that was trained to find passag
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -74,7 +74,7 @@ class Net(nn.Module):
         embed = self.bert.embeddings
         hidden = embed.word_embeddings(tokens) + embed.token_type_embeddings(segments)
         hidden = embed.LayerNorm(hidden + embed.position_embeddings.weight[: tokens.shape[1]])
-        for layer in self.bert.encoder["layer"]:
+        for layer in cast(nn.ModuleList, self.bert.encoder["layer"]):
             hidden = layer(hidden, mask[:, None, None, :])
         hidden = self.drop(hidden)
         logits = self.span(hidden).masked_fill(~((segments == 1) & mask)[..., None], -1e4)

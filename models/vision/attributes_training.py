@@ -89,7 +89,9 @@ def fit(
     ).T.reshape(count, len(classes))
     titled = np.flatnonzero([bool(title.strip()) for title in rows.titles])
     there = {TITLE: titled, PICTURE: rows.pictured}
-    sight = Sight(image, ("colours",), mirrored=True) if len(rows.pictured) else None
+    sight = None
+    if image is not None and len(rows.pictured):
+        sight = Sight(image, ("colours",), mirrored=True)
     reading = Reading(text, settings.grams)
     kin = [named_alike(rows.titles)]
     vectors: dict[str, np.ndarray] = {}

@@ -7,6 +7,7 @@ model fine-tuning (discriminative rates); Polyak and Juditsky (1992) (averaging)
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -44,6 +45,8 @@ class Tuned(pl.LightningModule):
         self.network, self.pictures, self.tuning = network, pictures, tuning
         self.heads = nn.ModuleList(linear_layer(probe) for probe in probes)
         self.drop = nn.Dropout(tuning.dropout)
+        self.mean: torch.Tensor
+        self.std: torch.Tensor
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
         self.draw = torch.Generator().manual_seed(seed)
@@ -130,7 +133,7 @@ class Tuned(pl.LightningModule):
         }
 
 
-def decayed(part: nn.Module, rate: float, decay: float) -> list[dict]:
+def decayed(part: nn.Module, rate: float, decay: float) -> list[dict[str, Any]]:
     """Groups of parameters for an optimizer: matrices with weight decay, the others without."""
     learned = [one for one in part.parameters() if one.requires_grad]
     matrices = [one for one in learned if one.ndim > 1]

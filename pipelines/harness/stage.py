@@ -191,7 +191,11 @@ class Run:
 
     def advance(self, done: float, what: str = "") -> None:
         """Tell how far the stage is: `done` from 0 to 1, `what` it is doing."""
-        note = {"stage": self.name, "done": round(min(max(done, 0.0), 1.0), 4), "what": what}
+        note: dict[str, Any] = {
+            "stage": self.name,
+            "done": round(min(max(done, 0.0), 1.0), 4),
+            "what": what,
+        }
         path = self.state.records / f"{self.name}.progress.json"
         _write_json(path, note)
         now = time.monotonic()
@@ -204,7 +208,11 @@ class Run:
             self.say(f"{done:.0%} {what}")
 
     def progress(
-        self, items: Iterable[T], what: str, total: int | None = None, span=(0.0, 1.0)
+        self,
+        items: Iterable[T],
+        what: str,
+        total: int | None = None,
+        span: tuple[float, float] = (0.0, 1.0),
     ) -> Iterator[T]:
         """Yield `items` while telling how far the stage is, as a share `span` of the whole."""
         if total is None:

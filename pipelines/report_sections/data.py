@@ -16,7 +16,8 @@ def view(inputs: Inputs, choice: Choice) -> dict[str, Any]:
 
     off: the tables that the shop does not have, with the reason.
     """
-    tables, rules, off = [], [], []
+    rules: list[dict[str, Any]] = []
+    tables, off = [], []
     for name in TABLES:
         try:
             counted = inputs.document(f"validate-{name}/metrics.json")

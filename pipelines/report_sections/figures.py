@@ -17,7 +17,8 @@ def view(inputs: Inputs, choice: Choice) -> dict[str, Any]:
 
     off: names and reasons of those that the shop has no data for; missing: names of the rest.
     """
-    rows, missing, off = [], [], []
+    rows: list[dict[str, Any]] = []
+    missing, off = [], []
     for key, name in NAMES.items():
         try:
             judged = inputs.document(f"evaluate/{key}/metrics.json")

@@ -13,6 +13,7 @@ from pipelines.harness import BadConfig, BadData
 
 if TYPE_CHECKING:
     from models.vision.attributes import Attributes
+    from pipelines.door.pictures import Listing
 
 SECTION = "door-attributes"
 
@@ -60,7 +61,7 @@ def fit(asked: Asked) -> "Attributes":
         return fit_attributes(rows, image, text, settings, asked.seed, asked.say)
 
 
-def fields_of(asked: Asked, listing: "object") -> list[str]:
+def fields_of(asked: Asked, listing: "Listing") -> list[str]:
     """The asked columns. Raises `BadConfig` for none or one twice, `BadData` for one that the file lacks."""
     fields = [name.strip() for name in asked.options["fields"].split(",") if name.strip()]
     if not fields or len(set(fields)) != len(fields):

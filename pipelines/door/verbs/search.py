@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from models.vision.lookalikes import Lookalikes
+    from models.vision.sight import Sight
+    from pipelines.door.pictures import Listing
 
 SECTION = "door-search"
 
@@ -60,7 +62,7 @@ def fit(asked: Asked) -> Gallery:
     )
 
 
-def seen(listing: object, sight: object, asked: Asked) -> tuple["np.ndarray", "np.ndarray"]:
+def seen(listing: "Listing", sight: "Sight", asked: Asked) -> tuple["np.ndarray", "np.ndarray"]:
     """What `sight` gives of all pictures (n, d) float16, and which could be read (n,)."""
     import numpy as np
 
