@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow.parquet as pq
 
-from models.encoders.image import Undecodable
+from models.encoders.decoding import Undecodable
 from pipelines.encoders import image_encoder
 from pipelines.harness import BadData, Params, Run, stage
 from pipelines.tables import Images

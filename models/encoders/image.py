@@ -1,26 +1,21 @@
 """Frozen picture encoders: bytes of pictures in, vectors out.
 
 Two backends: `timm` (any backbone: its pooled output, or the maps of an inner layer) and `pixels` (no weights: a
-thumbnail, its edges and its colours). A bundle of either is self-contained. Only JPEG, PNG and WebP are decoded.
+thumbnail, its edges and its colours). A bundle of either is self-contained.
 """
 
 import hashlib
-import io
-import struct
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import nn
 
 from models.bundle import Bundle
+from models.encoders.decoding import Undecodable, decode
 
 KIND = "image-encoder"
-FORMATS = ("JPEG", "PNG", "WEBP")
-MAX_PIXELS = 40_000_000
 THUMBNAIL = 16
 COLOUR_BINS = 4
 PIXEL_WIDTH = 3 * THUMBNAIL**2 + COLOUR_BINS**3
@@ -28,98 +23,6 @@ GRID = 2
 """An inner layer's map is averaged over this many cells a side: coarse places are kept."""
 
 Progress = Callable[[float, str], None]
-BROKEN = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    IndexError,
-    KeyError,
-    TypeError,
-    OverflowError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
-"""What Pillow raises for damaged files of the three formats."""
-
-
-class Undecodable(ValueError):
-    """Bytes that are no picture we read; the text says why. at: which of several, from 0."""
-
-    at = 0
-
-
-def dimensions(data: bytes) -> tuple[int, int]:
-    """Width and height as the picture's head says. Raises `Undecodable`."""
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
-            return opened.size
-    except BROKEN as error:
-        raise Undecodable(f"no {', '.join(FORMATS)} picture: {error}") from None
-
-
-def decode(data: bytes, size: int) -> np.ndarray:
-    """One picture as (size, size, 3) uint8: turned as EXIF says, on white, shrunk or grown, padded to a square.
-
-    Raises `Undecodable` for other formats, damaged bytes and more than `MAX_PIXELS`.
-    """
-    # A JPEG is read at a half, quarter or eighth where that is still twice what is asked.
-    return _read(data, 2 * size, lambda picture: _square(picture, size))
-
-
-def decode_whole(data: bytes, least: int, most: int) -> np.ndarray:
-    """One picture as (h, w, 3) uint8, turned as EXIF says, on white, its longer side from `least` to `most` pixels.
-
-    Raises `Undecodable` as `decode` does.
-    """
-
-    def fitted(picture: Image.Image) -> np.ndarray:
-        longest = max(picture.size)
-        scale = min(max(least / longest, 1.0), most / longest)
-        inner = tuple(max(1, round(side * scale)) for side in picture.size)
-        return np.asarray(picture.resize(inner, Image.Resampling.BICUBIC))
-
-    return _read(data, most, fitted)
-
-
-def _read(data: bytes, draft: int, use: Callable[[Image.Image], np.ndarray]) -> np.ndarray:
-    """What `use` makes of the picture as plain RGB. draft: sides that a JPEG may be read at to save time."""
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
-            width, height = opened.size
-            if width * height <= MAX_PIXELS:
-                opened.draft(None, (draft, draft))
-                return use(_plain(ImageOps.exif_transpose(opened)))
-    except BROKEN as error:
-        raise Undecodable(f"no {', '.join(FORMATS)} picture: {error}") from None
-    raise Undecodable(f"{width} x {height} pixels, more than {MAX_PIXELS:,}")
-
-
-def _plain(picture: Image.Image) -> Image.Image:
-    """Any mode as RGB: 16 bits become 8, what is clear becomes white."""
-    if picture.mode == "I" or picture.mode.startswith("I;16"):
-        wide = np.asarray(picture).astype(np.int64)
-        picture = Image.fromarray(np.clip(wide >> 8, 0, 255).astype(np.uint8))
-    if picture.has_transparency_data:
-        clear = picture.convert("RGBA")
-        picture = Image.new("RGBA", clear.size, "white")
-        picture.alpha_composite(clear)
-    return picture.convert("RGB")
-
-
-def _square(picture: Image.Image, size: int) -> np.ndarray:
-    scale = size / max(picture.size)
-    inner = tuple(max(1, round(side * scale)) for side in picture.size)
-    shrunk = picture.resize(inner, Image.Resampling.BILINEAR)
-    if inner == (size, size):
-        return np.asarray(shrunk)
-    # The border's own grey: a white frame round a picture on black would be an edge.
-    grey = np.asarray(shrunk.convert("L"))
-    rim = int(np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])))
-    square = Image.new("RGB", (size, size), (rim, rim, rim))
-    square.paste(shrunk, ((size - inner[0]) // 2, (size - inner[1]) // 2))
-    return np.asarray(square)
 
 
 def backbone(name: str, size: int, layer: int | None, pretrained: bool = False) -> nn.Module:

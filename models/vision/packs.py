@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.encoders.image import decode_whole
+from models.encoders.decoding import decode_whole
 
 LEAST, MOST = 512, 1600
 """Pixels of the longer side: smaller pictures are enlarged, for the detector misses small letters."""

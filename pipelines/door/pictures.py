@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from models.encoders.image import Undecodable, decode
+from models.encoders.decoding import Undecodable, decode, dimensions
 from pipelines.door import files
 
 MAX_BYTES = 64 * 1024 * 1024
@@ -150,8 +150,6 @@ def fitting_size(listing: Listing, sizes: Sequence[int], enlarged: float) -> int
 
 def usual_side(listing: Listing, sample: int = 64) -> int:
     """The median of the longer sides of evenly chosen pictures, in pixels; 0 where none can be opened."""
-    from models.encoders.image import dimensions
-
     sides = []
     for row in np.unique(np.linspace(0, max(len(listing) - 1, 0), sample).astype(int)):
         if row < len(listing):

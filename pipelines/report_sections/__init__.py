@@ -17,6 +17,7 @@ ORDER = (
     "recognition",
     "pictures",
     "attributes",
+    "audit",
     "sentiment",
     "opinions",
     "answers",

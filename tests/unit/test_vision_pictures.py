@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.encoders import image
-from models.encoders.image import ImageEncoder, Undecodable, decode, pixel_features
+from models.encoders import decoding
+from models.encoders.decoding import Undecodable, decode
+from models.encoders.image import ImageEncoder, pixel_features
 
 
 def encoded(picture: Image.Image, kind: str, **options) -> bytes:
@@ -112,7 +113,7 @@ def test_damaged_bytes_never_raise_anything_else():
 
 
 def test_too_many_pixels_are_refused_before_they_are_read(monkeypatch):
-    monkeypatch.setattr(image, "MAX_PIXELS", 1000)
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 1000)
     with pytest.raises(Undecodable, match="40 x 40 pixels, more than 1,000"):
         decode(encoded(halves(), "PNG"), 16)
 

@@ -37,7 +37,7 @@ def predict(reader: "Reader", asked: Asked) -> Iterator[pa.RecordBatch]:
 
 def _text(reader: "Reader", listing: "object", row: int, told: "object") -> str:
     """The words of one picture in reading order; none where it can't be read."""
-    from models.encoders.image import Undecodable
+    from models.encoders.decoding import Undecodable
     from pipelines.door import pictures
 
     try:
