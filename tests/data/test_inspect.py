@@ -24,11 +24,14 @@ from pipelines.inspecting import guessing, looking, times, writing
 from pipelines.inspecting.proposal import Proposal
 from pipelines.sources import own
 from pipelines.sources.shop import ShopParams
+from pipelines.tables import TABLES
 from pipelines.validate import validate
 from tests.conftest import REPOSITORY
 from tests.data.shops import Shop, make_shop, picture
 
-REAL = Path(os.environ.get("VITRINE_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
+NAMED = "VITRINE_SHARED_DATA"
+REAL = Path(os.environ.get(NAMED, REPOSITORY.parent / "shared" / "data"))
+"""Real data that the product does not hold."""
 
 
 def put(folder: Path, files: dict[str, Any]) -> Path:
@@ -400,21 +403,36 @@ SHOPS = {
 }
 
 
+def real(name: str) -> list[Path]:
+    """The folders of a real shop; the test is skipped where they are not here."""
+    folders = [REAL / folder for folder in SHOPS[name][0]]
+    if not all(folder.is_dir() for folder in folders):
+        pytest.skip(f"no real data at {REAL} ({NAMED} names another place)")
+    return folders
+
+
+@pytest.mark.parametrize("name", SHOPS)
+def test_real_shops_are_known_without_a_question(project: Path, name: str) -> None:
+    assert main([*map(str, real(name)), "--write"], project) == 0
+    shop = section(read_params(project), "shop", ShopParams)
+    assert {table for table in TABLES if shop.parts(table)} == set(SHOPS[name][1])
+
+
 @pytest.mark.parametrize("name", SHOPS)
 def test_real_shops_pass_the_gate(tmp_path: Path, migrated_database: Path, name: str) -> None:
-    folders, tables = SHOPS[name]
-    if not all((REAL / folder).is_dir() for folder in folders):
-        pytest.skip(f"no real data at {REAL} (VITRINE_SHARED_DATA names another place)")
+    if NAMED not in os.environ:
+        pytest.skip(f"about a minute of work: set {NAMED} to {REAL} to run it")
+    folders, tables = real(name), SHOPS[name][1]
     shop: Shop = make_shop(tmp_path / "shop", migrated_database)
     place = tmp_path / "files"
     for folder in folders:
-        for file in (REAL / folder).iterdir():
+        for file in folder.iterdir():
             if file.name == "images.tar":
-                cut_pictures(file, place / folder / file.name, 200)
+                cut_pictures(file, place / folder.name / file.name, 200)
             else:
-                (place / folder).mkdir(parents=True, exist_ok=True)
-                (place / folder / file.name).symlink_to(file)
-    assert main([*(str(place / folder) for folder in folders), "--write"], shop.root) == 0
+                (place / folder.name).mkdir(parents=True, exist_ok=True)
+                (place / folder.name / file.name).symlink_to(file)
+    assert main([*(str(place / folder.name) for folder in folders), "--write"], shop.root) == 0
     for stage in (ingest_shop, ingest_pictures, ingest_reviews, ingest_reviews_zh):
         assert shop.run(stage) == 0
     for table in ("products", *(table for table in tables if table != "products")):
