@@ -33,6 +33,15 @@ up: .venv ## Airflow, MLflow, the report and the shop as pages on loopback; prin
 down: .venv ## stop what `make up` started
 	@$(RUN) pipelines.services.stack down
 
+.PHONY: cluster cluster-down cluster-packages
+cluster: .venv ## the services of a cluster as processes on loopback (docs/cluster.md)
+	@$(RUN) pipelines.services.cluster_run up
+cluster-down: .venv ## stop what `make cluster` started
+	@$(RUN) pipelines.services.cluster_run down
+cluster-packages: .venv ## the Python packages that `make cluster` needs beyond the others
+	@$(RUN) pip install --quiet --no-deps --require-hashes --disable-pip-version-check \
+		-r docker/cluster.lock -r docker/local.lock
+
 .PHONY: repro
 repro: .venv ## the same graph without Airflow: dvc repro
 	@$(RUN) pipelines.cache || true
@@ -101,10 +110,17 @@ pictures: .venv ## take the pictures of the documentation anew (needs chromium; 
 	@$(RUN) docs.pictures
 
 .PHONY: lock
-lock: .venv ## resolve the dependencies anew into requirements.lock, with hashes
-	@[ -x .vitrine/uv/bin/uv ] || { python3 -m venv .vitrine/uv && .vitrine/uv/bin/pip install --quiet uv; }
+lock: .venv .vitrine/uv/bin/uv ## resolve the dependencies anew into requirements.lock, with hashes
 	@.vitrine/uv/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes --extra dev \
 		--no-emit-index-url --output-file requirements.lock pyproject.toml
+
+# What the product's lock file holds stays as it is there, but for python-dateutil (docker/cluster.lock says why).
+.PHONY: lock-cluster
+lock-cluster: .vitrine/uv/bin/uv ## resolve what a cluster needs beyond that into docker/cluster.lock and docker/local.lock
+	@bash docker/lock.sh .vitrine/uv/bin/uv
+
+.vitrine/uv/bin/uv:
+	@python3 -m venv .vitrine/uv && .vitrine/uv/bin/pip install --quiet uv
 
 # The lock file that is installed lies beside the packages, written last: an interrupted installation is taken up again.
 .PHONY: .venv

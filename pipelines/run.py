@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import TextIO
 
 from pipelines.cache import check
+from pipelines.exchange import asked_for
 from pipelines.harness import BadConfig, VitrineError
+from pipelines.harness.absent import absence
 from pipelines.harness.graph import read_graph
 from pipelines.harness.params import PROMOTIONS, read_params, set_choice
 from pipelines.harness.stage import CALLER_VARIABLE, stage_lock
@@ -86,18 +88,37 @@ class StageRun:
             (self.state.records / f"{self.name}.progress.json").unlink(missing_ok=True)
             log.parent.mkdir(parents=True, exist_ok=True)
             with log.open("w", encoding="utf-8") as lines:
-                code, busy = self._dvc(lines)
-                while busy and time.monotonic() < until:
-                    print(f"{self.name}: waiting for a stage that writes its inputs", flush=True)
-                    time.sleep(BUSY_SECONDS)
+                code = self._exchange("fetch", lines)
+                if not code:
                     code, busy = self._dvc(lines)
+                    while busy and time.monotonic() < until:
+                        print(
+                            f"{self.name}: waiting for a stage that writes its inputs", flush=True
+                        )
+                        time.sleep(BUSY_SECONDS)
+                        code, busy = self._dvc(lines)
+                if not code:
+                    code = self._exchange("send", lines)
+        why = absence(self.root / "data" / self.name.replace("@", "/")) if not code else None
+        if why:
+            print(f"{self.name}: off: {why}", flush=True)
         return _outcome(code, error, log)
+
+    def _exchange(self, verb: str, log: TextIO) -> int:
+        """Fetch from or send to the store between workers, where there is one: the exit status."""
+        if not asked_for():
+            return 0
+        return self._watched(log, "pipelines.exchange", verb, self.name)[0]
 
     def _dvc(self, log: TextIO) -> tuple[int, bool]:
         """One `dvc repro`: its exit status, and whether DVC found its files in use by another process."""
         words = ["--wait-for-lock", "repro", "-s", self.name, *(["-f"] if self.force else [])]
+        return self._watched(log, "pipelines.guarded", *words)
+
+    def _watched(self, log: TextIO, module: str, *words: str) -> tuple[int, bool]:
+        """Run one of our modules that ends with its caller; its lines are shown and kept."""
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "pipelines.guarded", str(os.getpid()), *words],
+            [sys.executable, "-m", module, str(os.getpid()), *words],
             cwd=self.root,
             env=self._environment(),
             stdin=subprocess.DEVNULL,
