@@ -1,9 +1,10 @@
 """How much more often a user has an item's attribute values than others have: for items that nobody or hardly anybody had.
 
-    s(u, i) = a . f_i  +  sum_c w_c log( (n_u(v) + m g(v)) / ((n_u + m) g(v)) )  +  t log( cos(u, i) / mean + 1/10 )
+    s(u, i) = a . f_i  +  sum_c w_c log( (n_u(v) + m g(v)) / ((n_u + m) g(v)) )  +  sum_t w_t log( cos_t(u, i) / mean + 1/10 )
+             +  sum_t w'_t cos_t(u, i) / max
 
 with v the value of item i in column c, n_u(v) the user's decayed count of it, g its share among all users, f_i how items
-with such values sell, and cos the tokens' cosine of `AttributeNeighbours`. The weights are learnt by a softmax over the items
+with such values sell, and cos_t the tokens' cosine of `AttributeNeighbours` to the whole history and to its end. The weights are learnt by a softmax over the items
 that could have been had in the last window, given what was before it (McFadden 1974, Conditional logit analysis of
 qualitative choice behavior); the shrunk shares are a Dirichlet prior's (Zhai and Lafferty 2004, A study of smoothing methods).
 """
@@ -32,14 +33,14 @@ OTHERS = 2000
 PENALTY = 1.0
 """Of the squared weights, in users."""
 WINDOWS = 3
-FADING = Fading(days=30.0, counted=True)
+FADINGS = (Fading(days=30.0, counted=True), Fading(place=1.0))
 
 
 @dataclass(frozen=True)
 class AttributeAffinity(Recommender):
     """See the module. values: (n, C) numbers of attribute values, 0 for none. usual: of each column g, (S,).
 
-    weights: (C + 1,) w and t. figure: (n,) a . f. neighbours: for the cosine.
+    weights: (C + 2 T,) w. figure: (n,) a . f. neighbours: for the T cosines.
     """
 
     kind: ClassVar[str] = "attribute-affinity"
@@ -48,7 +49,7 @@ class AttributeAffinity(Recommender):
     usual: Sequence[np.ndarray]
     weights: np.ndarray
     figure: np.ndarray
-    neighbours: AttributeNeighbours
+    neighbours: Sequence[AttributeNeighbours]
 
     @classmethod
     def fit(
@@ -70,7 +71,12 @@ class AttributeAffinity(Recommender):
             learnt.append(_weights(cut, catalogue, unsold, pool, seed))
         if not learnt:
             columns = catalogue.codes.shape[1]
-            learnt = [(np.full(columns + 1, 1.0), np.zeros(_figures(events, catalogue).shape[1]))]
+            learnt = [
+                (
+                    np.full(columns + 2 * len(FADINGS), 1.0),
+                    np.zeros(_figures(events, catalogue).shape[1]),
+                )
+            ]
         personal, common = (np.mean(part, axis=0) for part in zip(*learnt, strict=True))
         figure = _figures(events, catalogue) @ common
         return cls._of(events, catalogue, personal.astype(np.float32), figure.astype(np.float32))
@@ -81,7 +87,9 @@ class AttributeAffinity(Recommender):
     ) -> "AttributeAffinity":
         values = catalogue.codes + 1
         ones = np.ones(len(events.items), dtype=np.float32)
-        near = AttributeNeighbours(events.items, catalogue.tokens, ones, FADING)
+        near = [
+            AttributeNeighbours(events.items, catalogue.tokens, ones, fading) for fading in FADINGS
+        ]
         return cls(events.items, values, _usual(events, values), weights, figure, near)
 
     def opinions(self, histories: Histories, items: np.ndarray) -> Iterator[np.ndarray]:
@@ -95,9 +103,12 @@ class AttributeAffinity(Recommender):
             lift = np.log((own + USUAL * usual) / ((total + USUAL) * usual)).astype(np.float32)
             lift[:, 0] = 0.0
             yield np.take(lift, self.values[items, column], axis=1)
-        near = self.neighbours.scores(histories)
-        usual = np.maximum(near.mean(1, keepdims=True), 1e-9)
-        yield np.log(near[:, items] / usual + 0.1)
+        for one in self.neighbours:
+            near = one.scores(histories)
+            usual = np.maximum(near.mean(1, keepdims=True), 1e-9)
+            yield np.log(near[:, items] / usual + 0.1)
+            highest = np.maximum(near.max(1, keepdims=True), 1e-9)
+            yield near[:, items] / highest
 
     def scores(self, histories: Histories) -> np.ndarray:
         found = np.repeat(self.figure[None, :], len(histories), axis=0)

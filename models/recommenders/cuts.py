@@ -40,7 +40,9 @@ class Protocol:
         fresh = _fresh(found, ~sold(found.before))
         if len(fresh.asked) >= FEW_FRESH:
             return fresh
-        hidden = np.random.default_rng(at).random(len(events.items)) < HIDDEN
+        # Of a cut within a cut, others are hidden than of the outer one.
+        rng = np.random.default_rng([at, int(sold(events).sum())])
+        hidden = rng.random(len(events.items)) < HIDDEN
         before = found.before.chosen(~hidden[found.before.item], found.before.now)
         return _fresh(replace(found, before=before), ~sold(before))
 
