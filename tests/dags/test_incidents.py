@@ -21,11 +21,22 @@ FAILURE = Failure(
     "train", "manual 1", 0, "split", "bad data", "row 13: unlucky; choose another", "http://log/1"
 )
 
+DATABASE = {
+    "conn_type": "postgresql",
+    "host": "db.example",
+    "login": "shop",
+    "password": "p@ss",
+    "port": 5432,
+    "schema": "lists",
+    "extra": {"driver": "postgresql+psycopg2"},
+}
 NOTIFY = """
 import sys
 from pathlib import Path
 from types import SimpleNamespace as Thing
 from dags.incidents import Incidents
+from dags.stages import addresses
+print(addresses({"VITRINE_LISTS_URL": "vitrine_lists", "OTHER": "vitrine_none"}))
 run = Thing(dag_id="train", run_id="manual 1", clear_number=0)
 for stage, error in (("toy", RuntimeError("toy: bad data")), ("after", RuntimeError("after: killed: 9"))):
     ti = Thing(task_id=stage, log_url=f"http://log/{stage}")
@@ -91,7 +102,7 @@ def test_an_address_that_is_none_is_refused(tmp_path: Path) -> None:
         report(State(tmp_path), FAILURE, "file:///etc/passwd")
 
 
-def test_airflows_notifier_tells_by_its_connection(tmp_path: Path, sink: Sink) -> None:
+def test_airflows_notifier_and_tasks_go_by_connections(tmp_path: Path, sink: Sink) -> None:
     state = State(tmp_path)
     state.records.mkdir(parents=True)
     note = {"class": "bad data", "text": "toy.txt, row 13: unlucky", "exit_code": 65}
@@ -102,6 +113,7 @@ def test_airflows_notifier_tells_by_its_connection(tmp_path: Path, sink: Sink) -
         "AIRFLOW_HOME": str(tmp_path / "airflow"),
         "PYTHONPATH": str(REPOSITORY),
         "AIRFLOW_CONN_VITRINE_INCIDENTS": json.dumps(connection),
+        "AIRFLOW_CONN_VITRINE_LISTS": json.dumps(DATABASE),
     }
     done = subprocess.run(
         [sys.executable, "-c", NOTIFY, str(tmp_path)],
@@ -113,6 +125,8 @@ def test_airflows_notifier_tells_by_its_connection(tmp_path: Path, sink: Sink) -
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    address = "postgresql+psycopg2://shop:p%40ss@db.example:5432/lists"
+    assert str({"VITRINE_LISTS_URL": address}) in done.stdout
     assert [(body["task"], body["kind"]) for body in sink.bodies] == [("toy", "bad data")]
     assert "row 13: unlucky" in sink.bodies[0]["text"]
     told = kept(tmp_path)[0]["failures"]
