@@ -41,7 +41,7 @@ class OpinionsParams(Params):
     """languages: those that the encoder reads, whose names are merged by meaning too; alike: from which cosine on.
 
     encoder: as of text-features, or "" for none. least: score from which a word is a name (see `aspects_words.names`).
-    support: texts that must have a name. learn: texts that names are learned from at most, and rows that polarity is
+    support: by language, texts that must have a name. learn: texts that names are learned from at most, and rows that polarity is
     learned from. words, buckets, folds, strength, stack_strength: of the polarity model (see `Grams`, `Settings`).
     quotes: of each side. trust: see `trust.Settings`.
     """
@@ -50,7 +50,7 @@ class OpinionsParams(Params):
     languages: list[str]
     alike: float
     least: float
-    support: int
+    support: dict[str, int]
     learn: int
     words: int
     ideographs: int
@@ -137,6 +137,10 @@ def opinions(run: Run, params: OpinionsParams) -> None:
     for at, language in enumerate(languages):
         run.advance(0.1 + 0.8 * at / max(len(languages), 1), f"reviews in {language}")
         rows = kept[kept[Reviews.LANGUAGE] == language]
+        if language not in params.support:
+            raise BadConfig(
+                f"params.yaml: opinions.support has no {language!r}, in which there are reviews; add it"
+            )
         labelled = train[(train[Reviews.LANGUAGE] == language) & train[Reviews.LABEL].isin(SIDES)]
         if labelled[Reviews.LABEL].nunique() < 2:
             run.say(f"{language}: no reviews of both kinds to learn polarity from; left out")
@@ -207,7 +211,7 @@ def flags(reviews: pd.DataFrame, params: OpinionsParams) -> pd.DataFrame:
     except TypeError as error:
         raise BadConfig(f"params.yaml: opinions.trust: {error}") from None
     times = reviews[Reviews.TIME]
-    seconds = times.astype("int64").to_numpy(np.float64) / 1e6
+    seconds = times.dt.as_unit("us").astype("int64").to_numpy(np.float64) / 1e6
     found = trust.flags(
         reviews[Reviews.REVIEW].tolist(),
         reviews[Reviews.TEXT].tolist(),
@@ -280,7 +284,7 @@ def read_language(
     counts = Counter(said["term"].str.lower())
     said["term"] = [normal_name(term, counts) for term in said["term"]]
     spread = said.drop_duplicates(["review_id", "term"])["term"].value_counts()
-    often = spread[spread >= params.support].sort_index()
+    often = spread[spread >= params.support[language]].sort_index()
     said = said[said["term"].isin(often.index)]
     merged = categories(often.to_dict(), language != CHINESE, encode, params.alike)
     return said.assign(category=said["term"].map(merged), language=language)
@@ -290,15 +294,16 @@ def finder_of(
     texts: Sequence[str], train: pd.DataFrame, language: str, params: OpinionsParams
 ) -> Finder:
     """What finds names, learned from `texts` and the labelled rows `train`."""
+    support = params.support[language]
     sides = train[Reviews.LABEL].map(SIDES).fillna(0).astype(int).tolist()
     labelled = train[Reviews.TEXT].tolist()
     if language == CHINESE:
         side = dict(zip(labelled, sides, strict=True))
         every = [*labelled, *(text for text in texts if text not in side)]
         known = [*sides, *[0] * (len(every) - len(sides))]
-        return aspects_spaceless.SignFinder(aspects_spaceless.learn(every, known, params.support))
+        return aspects_spaceless.SignFinder(aspects_spaceless.learn(every, known, support))
     lexicon = Lexicon(lexicons.english())
-    return aspects_words.learn(texts, labelled, sides, lexicon, params.least, params.support)
+    return aspects_words.learn(texts, labelled, sides, lexicon, params.least, support)
 
 
 def polarity_of(

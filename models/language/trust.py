@@ -36,6 +36,7 @@ class Settings:
     repeated: float
     days: float
     burst: int
+    times: float
     one_sided: float
     newcomers: float
 
@@ -191,7 +192,7 @@ def _bursts(
             pace = outside * length / max(span - length, length)
             hit = (
                 (inside >= settings.burst)
-                & (every >= settings.burst * np.maximum(pace, 1.0))
+                & (every >= settings.times * pace)
                 & (inside >= settings.one_sided * newcomers)
                 & (newcomers >= settings.newcomers * every)
             )
