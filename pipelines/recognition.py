@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 from models.bundle import save
 from models.vision.head import calibration_error, macro_f1
 from models.vision.head_training import Examples, Settings, train_heads
+from models.vision.prototypes import Prototypes
 from models.vision.recognition import Expert, Recognition
 from models.vision.sight import Sight
 from pipelines.capabilities import recognition as judge
@@ -72,7 +73,9 @@ def recognition(run: Run, params: RecognitionParams) -> None:
     for name, values in curves.items():
         run.tracker.curve(name, values)
     shares = np.bincount(data["train"].labels[:, 0], minlength=len(classes)) / len(parts["train"])
-    model = Recognition(classes, (Expert(sight, heads[0]),), shares)
+    train = data["train"]
+    prototypes = Prototypes.of(train.vectors, train.labels[:, 0], len(classes))
+    model = Recognition(classes, (Expert(sight, heads[0]),), shares, prototypes)
     save(model.to_bundle(), run.output("bundle"))
     run.rows_in, run.rows_out = len(parts["train"]), len(classes)
     run.advance(0.85, "judging on validation")

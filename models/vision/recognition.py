@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -11,6 +11,7 @@ import pandas as pd
 from models.bundle import Bundle
 from models.vision.head import Head, log_softmax, softmax
 from models.vision.linear import Linear
+from models.vision.prototypes import Prototypes
 from models.vision.sight import BATCH, Sight
 
 TOP = 5
@@ -37,12 +38,14 @@ class Recognition:
     """classes: names in the order of the classifiers' outputs. prior: (classes,) shares, for what can't be seen.
 
     The experts' probabilities are joined by their weighted geometric mean, normalised (a logarithmic opinion pool).
-    All experts look at pictures of the same size.
+    All experts look at pictures of the same size. prototypes: of what the first expert's sight gives, one a class; the
+    last classes are known by these alone where there are more than the experts know (see `with_class`).
     """
 
     classes: list[str]
     experts: tuple[Expert, ...]
     prior: np.ndarray
+    prototypes: Prototypes | None = None
     kind: ClassVar[str] = "recognition"
 
     @property
@@ -52,11 +55,42 @@ class Recognition:
 
     def of_arrays(self, pictures: np.ndarray) -> np.ndarray:
         """Probabilities (n, classes) float32 of decoded pictures (n, size, size, 3) uint8."""
+        seen = [expert.sight.see(pictures) for expert in self.experts]
         logs = [
-            expert.weight * log_softmax(expert.head.logits(expert.sight.see(pictures)))
-            for expert in self.experts
+            expert.weight * log_softmax(expert.head.logits(vectors))
+            for expert, vectors in zip(self.experts, seen, strict=True)
         ]
-        return softmax(np.sum(logs, axis=0))
+        found = softmax(np.sum(logs, axis=0))
+        if found.shape[1] == len(self.classes):
+            return found
+        taught = self._prototypes().shares(seen[0])[:, found.shape[1] :]
+        return np.concatenate([found * (1 - taught.sum(1, keepdims=True)), taught], axis=1)
+
+    def strangeness(self, pictures: np.ndarray) -> np.ndarray:
+        """How far decoded pictures (n, size, size, 3) uint8 are from every class: (n,), 0 (just like one) to 2.
+
+        "None of these" is what is stranger than nearly all pictures of known classes: the caller's choice of a limit,
+        such as the 95th percentile on pictures that were held out. Raises `ValueError` without prototypes.
+        """
+        seen = self.experts[0].sight.see(pictures)
+        return 1.0 - self._prototypes().cosines(seen).max(axis=1)
+
+    def with_class(self, name: str, pictures: np.ndarray) -> "Recognition":
+        """A recogniser of one class more, from a few pictures (k, size, size, 3) uint8, without training.
+
+        How likely the new class is tells its prototype; the experts share the rest. Raises `ValueError` for a class
+        that is known, for no picture, and without prototypes.
+        """
+        if name in self.classes:
+            raise ValueError(f"the class {name!r} is known")
+        prototypes = self._prototypes().with_class(self.experts[0].sight.see(pictures))
+        prior = np.append(self.prior, np.float32(0.0))
+        return replace(self, classes=[*self.classes, name], prior=prior, prototypes=prototypes)
+
+    def _prototypes(self) -> Prototypes:
+        if self.prototypes is None:
+            raise ValueError("this recogniser was made without prototypes")
+        return self.prototypes
 
     def probabilities(self, pictures: Sequence[bytes]) -> np.ndarray:
         """(n, classes) float32. Raises `Undecodable` for the first that can't be read."""
@@ -91,6 +125,8 @@ class Recognition:
         tensors = {"prior": np.asarray(self.prior, np.float32)}
         for at, expert in enumerate(self.experts):
             tensors |= expert.head.tensors(f"{at}/")
+        if self.prototypes is not None:
+            tensors |= self.prototypes.tensors("prototypes/")
         members = {f"sight-{at}": one.sight.to_bundle() for at, one in enumerate(self.experts)}
         config = {"weights": [expert.weight for expert in self.experts]}
         return Bundle(self.kind, config, tensors, {"classes": self.classes}, members)
@@ -105,4 +141,7 @@ class Recognition:
             )
             for at, weight in enumerate(bundle.config["weights"])
         ]
-        return cls(bundle.vocabulary["classes"], tuple(experts), bundle.tensors["prior"])
+        prototypes = Prototypes.from_tensors(bundle.tensors, "prototypes/")
+        return cls(
+            bundle.vocabulary["classes"], tuple(experts), bundle.tensors["prior"], prototypes
+        )

@@ -16,6 +16,7 @@ from models.vision.head import log_softmax
 from models.vision.head_training import Examples, train_heads
 from models.vision.head_training import Settings as HeadSettings
 from models.vision.linear import Linear, fit_linear, folds_of
+from models.vision.prototypes import Prototypes
 from models.vision.recognition import Expert, Recognition
 from models.vision.sight import Sight
 
@@ -75,7 +76,11 @@ def fit(
         experts = _from_many(
             sight, pictures, vectors, truth, len(classes), out, settings, seed, say
         )
-    return Recognition(classes, tuple(experts), shares.astype(np.float32))
+    first = experts[0].sight
+    # The tuned network, where it alone is left, sees other things than the frozen one.
+    told = vectors if first is sight else first.see(pictures)
+    prototypes = Prototypes.of(told, truth, len(classes))
+    return Recognition(classes, tuple(experts), shares.astype(np.float32), prototypes)
 
 
 def _from_few(

@@ -18,6 +18,9 @@ from models.vision.head_training import Settings as HeadSettings
 from models.vision.linear import fit_linear, folds_of
 from models.vision.lookalikes import Whitening, nearest, towards_neighbours
 from models.vision.packs import Line, in_order
+from models.vision.prototypes import Prototypes
+from models.vision.recognition import Expert, Recognition
+from models.vision.sight import Sight
 
 
 def on_white(colour: tuple[int, int, int], side: int = 32) -> np.ndarray:
@@ -219,8 +222,42 @@ def test_recognition_of_many_pictures_weighs_what_it_tried():
     found = model.of_arrays(pictures)
     assert (found.argmax(1) == truth).mean() > 0.9
     assert any("the tuned network: " in line for line in told)
+    assert model.strangeness(np.full((2, 32, 32, 3), 250, np.uint8)).shape == (2,)
     few = fit(pictures[:6], names[:6], small_encoder(), settings, 0)
     assert len(few.experts) == 1 and few.of_arrays(pictures[6:10]).shape == (4, 2)
+
+
+def plain(shades: list[int], count: int) -> np.ndarray:
+    """`count` noisy pictures of each brightness."""
+    draw = np.random.default_rng(4)
+    level = np.repeat(np.array(shades), count)[:, None, None, None]
+    noise = draw.integers(-8, 8, (len(level), 32, 32, 3))
+    side = np.where(np.arange(32) < 16, 1.0, 0.5)[None, None, :, None]
+    return (level * side + 8 + noise.clip(-8)).clip(0, 255).astype(np.uint8)
+
+
+def test_a_class_is_taught_from_three_pictures_and_a_stranger_is_told(tmp_path):
+    known, truth = plain([20, 120], 10), np.repeat([0, 1], 10)
+    sight = Sight(ImageEncoder.pixels())
+    vectors = sight.see(known)
+    probe, _ = fit_linear(vectors, truth, 2, np.arange(20) % 2, [10.0])
+    prototypes = Prototypes.of(vectors, truth, 2)
+    model = Recognition(
+        ["dark", "middle"], (Expert(sight, probe),), np.array([0.5, 0.5]), prototypes
+    )
+    strange = np.ascontiguousarray(plain([230], 6)[:, :, ::-1])
+    assert model.strangeness(strange).min() > model.strangeness(known).max()
+    taught = model.with_class("mirrored", strange[:3])
+    save(taught.to_bundle(), tmp_path / "bundle")
+    taught = Recognition.from_bundle(load(tmp_path / "bundle"))
+    found = taught.of_arrays(np.concatenate([known, strange[3:]]))
+    np.testing.assert_allclose(found.sum(1), 1.0, atol=1e-5)
+    assert found.argmax(1).tolist() == [*truth.tolist(), 2, 2, 2]
+    with pytest.raises(ValueError, match="is known"):
+        taught.with_class("dark", known)
+    bare = Recognition(["dark", "middle"], (Expert(sight, probe),), np.array([0.5, 0.5]))
+    with pytest.raises(ValueError, match="without prototypes"):
+        bare.strangeness(known)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
