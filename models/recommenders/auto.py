@@ -196,8 +196,8 @@ def fit_auto(
         spent = time.perf_counter() - begun
         say(f"{name}: NDCG@{DEPTH} {found[name]:.4f} {choices[name]} ({spent:.0f} s so far)")
 
-    def refitted(part: Events) -> dict[str, Recommender]:
-        return {name: fitted(name, choices[name], given(part, first[name])) for name in names}
+    def refitted(part: Events, start: Mapping[str, Recommender]) -> dict[str, Recommender]:
+        return {name: fitted(name, choices[name], given(part, start.get(name))) for name in names}
 
     fallback = max(found, key=lambda name: found[name])
 
@@ -223,7 +223,8 @@ def fit_auto(
             cut = protocol.cut(events, at, unsold)
             if len(cut.before.user) < len(events.user) // 2 or not len(cut.asked):
                 break
-            members = refitted(cut.before)
+            # From the start: `first` has seen what this earlier cut asks for.
+            members = refitted(cut.before, {})
         rows = Rows.joined(parts)
         say(f"ranking {len(rows.item)} candidates of {len(rows)} users, {rows.label.sum()} wanted")
         ranker, quality, kept = chosen(rows, names, names.index(fallback), seed, threads)
@@ -232,7 +233,7 @@ def fit_auto(
         way = "trees" if ranker.trees else "blend" if ranker.single < 0 else names[ranker.single]
         say(f"chosen: {way} of {', '.join(names)}")
         fallback = max(names, key=lambda name: found[name])
-    return whole(events, refitted(events), ranker, allowed)
+    return whole(events, refitted(events, first), ranker, allowed)
 
 
 def tuned(

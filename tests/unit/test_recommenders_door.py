@@ -9,12 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.recommenders import base
-from models.recommenders.auto import fit_auto
+from models.recommenders import auto, base
+from models.recommenders.auto import Auto, fit_auto
+from models.recommenders.base import Recommender
 from models.recommenders.catalogue import Catalogue
 from models.recommenders.cuts import Protocol
 from models.recommenders.events import Events, hash_order
-from models.recommenders.registry import Settings
+from models.recommenders.registry import Choice, Given, Settings, fitted
 from pipelines import benchmark
 from pipelines.harness import BadConfig, BadData
 from tests.conftest import REPOSITORY
@@ -231,7 +232,7 @@ def test_a_user_without_events_gets_what_users_with_the_same_features_bought(
     assert len(lists[lists.user == "u83"]) == 6
 
 
-def test_a_reason_of_auto_is_the_item_without_which_the_score_falls_most() -> None:
+def small_auto() -> tuple[Events, Auto]:
     rng = np.random.default_rng(9)
     names = hash_order([f"i{at}" for at in range(30)])
     user = np.repeat(np.arange(60), 8)
@@ -250,6 +251,26 @@ def test_a_reason_of_auto_is_the_item_without_which_the_score_falls_most() -> No
         threads=1,
         say=lambda text: None,
     )
+    return events, model
+
+
+def test_no_earlier_cut_goes_on_from_a_model_that_saw_what_it_asks_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    starts = []
+
+    def seen(name: str, choice: Choice, given: Given) -> Recommender:
+        starts.append((given.events.now, given.start is not None))
+        return fitted(name, choice, given)
+
+    monkeypatch.setattr(auto, "fitted", seen)
+    events, _ = small_auto()
+    assert {begun for now, begun in starts if now < events.now} == {False}
+    assert {begun for now, begun in starts if now == events.now} == {True}
+
+
+def test_a_reason_of_auto_is_the_item_without_which_the_score_falls_most() -> None:
+    events, model = small_auto()
     some = events.histories.take(np.arange(4))
     lists, _ = base.recommend(model, some, 3, again=False)
     reasons = model.explain(some, lists)
