@@ -40,7 +40,7 @@ LEARNT_ON = 6000
 """Users whom the ranker learns from."""
 FEW = 1500
 """Fewer users of one cut than this: earlier cuts are added."""
-MOST_CUTS, MOST_EVENTS = 4, 1_500_000
+MOST_CUTS, MOST_EVENTS = 4, 1_000_000
 """So many cuts at most, and so many events of all cuts together: what a cut costs grows with the events."""
 
 
