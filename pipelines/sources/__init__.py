@@ -51,6 +51,8 @@ class Found:
     tables: dict[str, pa.Table | ibis.Table]
     source: str
     licence: str
+    why: str = ""
+    """Why it lacks tables, where that is more than that it has none."""
 
 
 def source(offer: str, name: str) -> Callable[..., AbstractContextManager[Found]]:
@@ -111,7 +113,7 @@ def write(run: Run, found: Found, order: dict[str, list[str]]) -> None:
         run.advance(at / len(order), f"writing {name}")
         table = found.tables.get(name)
         if table is None:
-            run.absent(f"{name}.parquet", f"{found.source} has no {name}")
+            run.absent(f"{name}.parquet", found.why or f"{found.source} has no {name}")
             continue
         path = run.output(f"{name}.parquet")
         if isinstance(table, pa.Table):

@@ -28,7 +28,8 @@ def read(run: Run, shop: ShopParams, offer: str) -> Iterator[Found]:
             for name in OFFERS[offer]
             if shop.parts(name)
         }
-        yield Found(tables, source=shop.source, licence=shop.licence)
+        why = "" if OFFERS[offer] else "reviews of all languages come by ingest-reviews"
+        yield Found(tables, source=shop.source, licence=shop.licence, why=why)
 
 
 def watch(run: Run, shop: ShopParams) -> None:
