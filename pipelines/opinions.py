@@ -339,9 +339,6 @@ def polarity_of(
         read_until=0,
         freely=0,
         share=0.0,
-        skim_rows=0,
-        skim_held=0,
-        skim=None,
     )
     return fit(
         passages(texts, spans),

@@ -59,9 +59,6 @@ def sentiment(run: Run, params: SentimentParams) -> None:
         read_until=len(train),
         freely=len(train),
         share=1.0,
-        skim_rows=0,
-        skim_held=0,
-        skim=None,
     )
     models: dict[str, Polarity] = {}
     languages = sorted(train[Reviews.LANGUAGE].unique())

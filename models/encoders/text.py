@@ -18,7 +18,6 @@ from models.encoders.ngrams import Grams, hashed_ngrams, mix
 
 KIND = "text-encoder"
 POOLINGS = ("mean", "cls")
-WORDS = "embeddings.word_embeddings.weight"
 HASHES = 4
 """How many coordinates an n-gram is added to by the hashing backend."""
 
@@ -91,15 +90,6 @@ class TextEncoder:
         length = np.linalg.norm(raw, axis=1, keepdims=True)
         unit = np.divide(raw, length, out=np.zeros_like(raw), where=length > 1e-12)
         return unit.astype(np.float32)[places]
-
-    def pieces(self) -> tuple[str, np.ndarray]:
-        """The tokenizer (`tokenizer.json` as text) and the embedding (vocabulary, width) of each of its pieces.
-
-        Raises `ValueError` for an encoder that has neither.
-        """
-        if not isinstance(self._backend, Transformer):
-            raise ValueError("only a transformer has pieces with embeddings")
-        return self._backend.tokenizer_text, self._backend.weights[WORDS]
 
     def states(
         self, texts: Sequence[str], batch: int = 64

@@ -18,7 +18,6 @@ from models.bundle import Bundle
 from models.encoders.ngrams import Grams, bucket_ids, hashed_ngrams, mix
 from models.encoders.text import TextEncoder
 from models.language.lexicon import NAMES, NEAR_NAMES, Lexicon
-from models.language.skimmer import Skimmer
 
 KIND = "polarity"
 LONGEST = 6000
@@ -210,12 +209,11 @@ class Polarity:
         lexicon: Lexicon,
         wide: Linear,
         deciding: Deciding,
-        skimmer: Skimmer | None = None,
         reader: Reader | None = None,
     ) -> None:
         """labels: in order. levels (classes,): their numbers where they are steps of a scale, such as stars.
 
-        wide, lexicon and skimmer are the quick voices, deciding is over them.
+        wide and lexicon are the quick voices, deciding is over them.
         """
         self.labels, self.levels, self.reading, self.lexicon = (
             tuple(labels),
@@ -223,7 +221,7 @@ class Polarity:
             reading,
             lexicon,
         )
-        self.wide, self.deciding, self.skimmer, self.reader = wide, deciding, skimmer, reader
+        self.wide, self.deciding, self.reader = wide, deciding, reader
 
     def judge(
         self, given: Passages, vectors: np.ndarray | None = None
@@ -232,8 +230,6 @@ class Polarity:
         if len(self.labels) == 1:
             return np.ones((len(given), 1)), np.zeros(len(given), dtype=np.int64)
         voices = [wide_logits(self.wide, counts(given, self.reading.grams, self.reading.near))]
-        if self.skimmer:
-            voices.append(self.skimmer.logits(given.texts))
         rated = rate(given, self.lexicon)
         found = chances(self.deciding.stack(heard(voices, rated, self.levels)))
         chosen = (found / self.deciding.prior).argmax(1)
@@ -250,7 +246,7 @@ class Polarity:
         return found, chosen
 
     def to_bundle(self) -> Bundle:
-        """Weights as tensors, the lexicon as vocabulary, skimmer and encoder as members."""
+        """Weights as tensors, the lexicon as vocabulary, the encoder as a member."""
         tensors = {
             "wide.weights": self.wide.weights.astype(np.float32),
             "wide.bias": self.wide.bias,
@@ -261,8 +257,6 @@ class Polarity:
         members = {}
         if self.levels is not None:
             tensors["levels"] = self.levels
-        if self.skimmer:
-            members["skimmer"] = self.skimmer.to_bundle()
         if self.reader:
             head = self.reader.head
             tensors |= {"head.weights": head.weights, "head.bias": head.bias}
@@ -293,7 +287,6 @@ class Polarity:
             Lexicon(rated),
             Linear(tensors["wide.weights"], tensors["wide.bias"]),
             _deciding("quick", tensors),
-            Skimmer.from_bundle(members["skimmer"]) if "skimmer" in members else None,
             reader,
         )
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
@@ -26,9 +25,6 @@ from models.language.polarity import (
     wide_logits,
 )
 
-if TYPE_CHECKING:
-    from models.language.skimmer_training import Settings as SkimSettings
-
 SMOOTHING = 0.5
 COPIES = Grams(words=0, low=6, high=6, buckets=2)
 HEAD_STRENGTHS = (0.003, 0.01, 0.03, 0.1)
@@ -43,8 +39,7 @@ class Settings:
 
     folds: of the rows that the voices do not see. wide_strengths: inverse penalties of the n-grams' weights, to choose
     from; stack_strength: of the deciding model's. read_rows: texts that the encoder reads at most; read_until: rows
-    above which it is not asked, as the quick voices have learned enough. freely, share: see `Reader`. skim_rows: rows
-    from which on the skimmer is trained, by `skim`; skim_held: of them the most that it does not see.
+    above which it is not asked, as the quick voices have learned enough. freely, share: see `Reader`.
     """
 
     folds: int
@@ -54,9 +49,6 @@ class Settings:
     read_until: int
     freely: int
     share: float
-    skim_rows: int
-    skim_held: int
-    skim: "SkimSettings | None"
 
 
 def fit(
@@ -94,30 +86,11 @@ def fit(
         )
     ]
     wide = fit_wide(words, truth, classes, strength)
-    seen, skimmer = np.arange(len(given)), None
-    if (
-        encoder is not None
-        and settings.skim
-        and len(given) >= settings.skim_rows
-        and not reading.aspects
-    ):
-        from models.language.skimmer_training import train
-
-        # The skimmer is dear: one fold is held back for the deciding models, not each in turn.
-        seen = np.flatnonzero(folds == 0)[: settings.skim_held]
-        rest = np.setdiff1d(np.arange(len(given)), seen)
-        say(f"skimming {len(rest)} texts")
-        texts = [given.texts[row] for row in rest]
-        skimmer = train(texts, truth[rest], classes, encoder, settings.skim, seed)
-        voices = [voice[seen] for voice in voices]
-        voices.append(skimmer.logits([given.texts[row] for row in seen]))
-    deciding = decide(
-        heard(voices, rated[seen], levels), truth[seen], classes, settings.stack_strength
-    )
+    deciding = decide(heard(voices, rated, levels), truth, classes, settings.stack_strength)
     reader = None
     if encoder is not None and len(given) <= settings.read_until:
-        order = np.sort(np.random.default_rng(seed).permutation(len(seen))[: settings.read_rows])
-        read, voices = seen[order], [voice[order] for voice in voices]
+        read = np.sort(np.random.default_rng(seed).permutation(len(given))[: settings.read_rows])
+        voices = [voice[read] for voice in voices]
         if vectors is None:
             say(f"reading {len(read)} texts")
             found = encode(encoder, given.rows(read))
@@ -135,7 +108,7 @@ def fit(
             settings.freely,
             settings.share,
         )
-    return Polarity(labels, levels, reading, lexicon, wide, deciding, skimmer, reader)
+    return Polarity(labels, levels, reading, lexicon, wide, deciding, reader)
 
 
 def _constant(

@@ -13,9 +13,6 @@ from models.language.quoting_training import Settings, best_threshold, fit, merg
 from models.language.reader import SpanReader, best_span
 from models.language.reader_training import Settings as ReaderSettings
 from models.language.reader_training import target
-from models.language.skimmer import Skimmer
-from models.language.skimmer_training import Settings as SkimSettings
-from models.language.skimmer_training import train as train_skimmer
 from pipelines.capabilities.answers import f1
 from tests.unit.test_language_encoders import toy_transformer
 
@@ -107,15 +104,3 @@ def test_the_threshold_weighs_answered_and_unanswered_the_same() -> None:
 
 def test_telling_words_are_counted_in_any_script() -> None:
     assert hits("电池好吗", "电池很耐用")[0] == 0.5 and hits("How is it?", "any")[:2] == (0.5, 0.5)
-
-
-def test_the_skimmer_learns_and_survives_its_bundle(tmp_path) -> None:
-    texts = ["good radio", "bad radio"] * 30 + [""]
-    truth = np.array([1, 0] * 30 + [0])
-    settings = SkimSettings(epochs=6, batch=8, rate=0.02, limit=8, inner=8, filters=8)
-    made = train_skimmer(texts, truth, 2, toy_transformer(), settings, seed=2)
-    said = made.logits(["a good one", "a bad one", ""])
-    assert said[0, 0] > 0 > said[1, 0] and np.isfinite(said).all()
-    save(made.to_bundle(), tmp_path / "bundle")
-    again = Skimmer.from_bundle(load(tmp_path / "bundle")).logits(["a good one", "a bad one", ""])
-    assert np.allclose(said, again, atol=0.02)

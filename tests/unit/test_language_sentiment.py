@@ -14,7 +14,7 @@ from models.language.sentiment import LABELS, Sentiment, language_of
 from pipelines.capabilities import sentiment as judge
 
 GRAMS = Grams(2, 2, 3, 1 << 12)
-SETTINGS = Settings(3, [3.0, 10.0], 1.0, 500, 500, 500, 1.0, 0, 0, None)
+SETTINGS = Settings(3, [3.0, 10.0], 1.0, 500, 500, 500, 1.0)
 LEXICON = Lexicon({"good": 2.0, "great": 3.0, "bad": -2.5, "awful": -2.0, "😀": 2.0})
 ODD = ["", "😀", "x" * 100_000, "\x00\x01", "<b>很好</b>，推荐", "fine", "‮جيد جدا"]
 GOOD, BAD = ("good", "great", "很好", "喜欢"), ("bad", "awful", "很差", "退货")

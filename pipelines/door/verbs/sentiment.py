@@ -46,9 +46,6 @@ class DoorSentimentParams(Params):
     read_until: int
     freely: int
     share: float
-    skim_rows: int
-    skim_held: int
-    skim: dict[str, float]
     depth: dict[str, int]
     max_tokens: int
 
@@ -103,21 +100,9 @@ def fit(asked: Asked) -> Judge:
 
 
 def settings_of(params: DoorSentimentParams) -> Any:
-    """How the models are fitted. Raises `BadConfig` for a setting of `skim` that is unknown or absent."""
+    """How the models are fitted."""
     from models.language.polarity_training import Settings
-    from pipelines.harness import BadConfig
 
-    skim = None
-    if params.skim:
-        from models.language.skimmer_training import Settings as SkimSettings
-
-        whole = {
-            name: int(value) if name != "rate" else value for name, value in params.skim.items()
-        }
-        try:
-            skim = SkimSettings(**whole)
-        except TypeError as error:
-            raise BadConfig(f"params.yaml: {SECTION}.skim: {error}") from None
     return Settings(
         folds=params.folds,
         wide_strengths=params.wide_strengths,
@@ -126,9 +111,6 @@ def settings_of(params: DoorSentimentParams) -> Any:
         read_until=params.read_until,
         freely=params.freely,
         share=params.share,
-        skim_rows=params.skim_rows,
-        skim_held=params.skim_held,
-        skim=skim,
     )
 
 
