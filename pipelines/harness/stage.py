@@ -156,16 +156,25 @@ class Run:
     def absent(self, path: str, why: str) -> None:
         """Declare that the out `path` (as in `output`) is nothing the shop has: a placeholder stands for it.
 
-        Stages that read it are off; this one is too where it is so of all its outs.
+        Stages that read it are off; this one is too where it is so of all its outs. In a folder, each file that
+        another stage's deps name has its placeholder too: DVC runs no stage of which a dep is missing.
         """
         write_placeholder(self.partial / path, why)
         self.absences[path] = why
+        inside = f"{self.place}{path}/"
+        for dep in sorted({dep for node in self.graph.nodes.values() for dep in node.deps}):
+            if dep.startswith(inside):
+                write_placeholder(self.partial / dep.removeprefix(self.place), why)
+
+    @property
+    def place(self) -> str:
+        """Where the stage's outs lie, with a slash at its end."""
+        return f"data/{self.name.replace('@', '/')}/"
 
     @property
     def declared(self) -> set[str]:
         """The outs that `dvc.yaml` names, as in `output`; the file of figures is the harness' own."""
-        prefix = f"data/{self.name.replace('@', '/')}/"
-        return {out.removeprefix(prefix) for out in self.node.outs} - {METRICS}
+        return {out.removeprefix(self.place) for out in self.node.outs} - {METRICS}
 
     @property
     def off(self) -> bool:
@@ -384,6 +393,8 @@ def settle(seed: int, threads: int) -> None:
         torch.manual_seed(seed)
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(True, warn_only=True)
+        # It would write NaN into all memory before it is used: that finds errors, changes no result, and takes time.
+        torch.utils.deterministic.fill_uninitialized_memory = False
 
 
 def inputs_hash(root: Path, node: Node) -> str:
@@ -453,11 +464,10 @@ def figures(run: Run) -> dict[str, Any]:
 
 def check_outputs(run: Run) -> None:
     """Raise `Bug` where the outputs written are not those that `dvc.yaml` declares."""
-    prefix = "data/" + run.name.replace("@", "/") + "/"
     declared = run.declared | {METRICS}
-    strangers = [out for out in run.node.outs if not out.startswith(prefix)]
+    strangers = [out for out in run.node.outs if not out.startswith(run.place)]
     if strangers:
-        raise Bug(f"dvc.yaml: outs of {run.name} must lie in {prefix}: {', '.join(strangers)}")
+        raise Bug(f"dvc.yaml: outs of {run.name} must lie in {run.place}: {', '.join(strangers)}")
     absent = sorted(out for out in declared if not (run.partial / out).exists())
     if absent:
         raise Bug(f"{run.name} did not write {', '.join(absent)}, which dvc.yaml declares")

@@ -102,17 +102,17 @@ def work(run: Run, shop: frozenset[str]) -> None:
         spared = CAN_DO_WITHOUT.get(run.name, ())
         for path in inputs:
             run.optional(path) if f"data/{path}" in spared else run.input(path)
+    read = {dep for node in run.graph.nodes.values() for dep in node.deps}
     for out in run.declared - set(run.absences):
-        read = {dep for node in run.graph.nodes.values() for dep in node.deps}
-        place = f"data/{run.name.replace('@', '/')}/{out}"
-        inside = [dep for dep in read if dep.startswith(f"{place}/")]
-        names = inside or [place if Path(out).suffix else f"{place}/file"]
-        for name in names:
-            run.output(name.removeprefix(f"data/{run.name.replace('@', '/')}/")).write_text("data")
+        inside = [dep for dep in read if dep.startswith(f"{run.place}{out}/")]
+        names = [name.removeprefix(run.place) for name in inside]
+        for name in names or [out if Path(out).suffix else f"{out}/file"]:
+            run.output(name).write_text("data")
 
 
 def run_stage(root: Path, graph: Graph, node: Node, shop: frozenset[str]) -> dict[str, Any]:
-    """One stage under the harness, without MLflow; its figures."""
+    """One stage under the harness, without MLflow; its figures. As for DVC, all its deps must be there."""
+    assert not [dep for dep in node.deps if dep.startswith("data/") and not (root / dep).exists()]
     folder = root / "data" / node.name.replace("@", "/")
     folder.mkdir(parents=True)
     tracker: Any = SimpleNamespace()
