@@ -209,8 +209,6 @@ def tuned_encoder(
     batch = min(tuning.batch, len(rows))
     loader = DataLoader(data, batch, shuffle=True, generator=order, drop_last=True)
     epochs = tuning.epochs(encoder.size, len(rows))
-    # Writing NaN into what is about to be overwritten, which finds errors and changes no result, is a sixth of the time.
-    torch.utils.deterministic.fill_uninitialized_memory = False
     fit(module, loader, epochs=epochs, seed=seed, report=report, clip=5.0)
     weights = {name: value.numpy() for name, value in module.network.state_dict().items()}
     learned = ImageEncoder.timm(
