@@ -4,6 +4,7 @@ What is there stays as it is: to renew one, remove its file first. The folder is
 files in it can be read by anyone who gets that far, because a container reads them under a user of its own.
 """
 
+import argparse
 import base64
 import json
 import os
@@ -83,11 +84,13 @@ def _write(path: Path, text: str) -> None:
 
 def main(words: list[str]) -> int:
     """The command line; prints names, never what a file holds."""
-    if len(words) != 1:
-        print("usage: python -m pipelines.services.cluster_secrets FOLDER", file=sys.stderr)
-        return 64
-    made = make_secrets(Path(words[0]))
-    print(f"made in {words[0]}: {', '.join(made)}" if made else f"all there in {words[0]}")
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.services.cluster_secrets", description=__doc__
+    )
+    parser.add_argument("folder", type=Path, help="made where it is absent")
+    folder = parser.parse_args(words).folder
+    made = make_secrets(folder)
+    print(f"made in {folder}: {', '.join(made)}" if made else f"all there in {folder}")
     return 0
 
 

@@ -16,19 +16,13 @@ from tests.waiting import poll
 # In one worker with the other tests that start Airflow.
 pytestmark = pytest.mark.xdist_group("airflow")
 
-HARNESS = ("__init__.py", "harness", "run.py", "cache.py", "guarded.py")
-
 
 @pytest.fixture
 def shop(toy_project: Project) -> Project:
     """The small project with what its tasks in Airflow need."""
     root = toy_project.root
-    shutil.copytree(REPOSITORY / "dags", root / "dags")
-    (root / "pipelines").mkdir()
-    for name in HARNESS:
-        source = REPOSITORY / "pipelines" / name
-        copy = shutil.copytree if source.is_dir() else shutil.copyfile
-        copy(source, root / "pipelines" / name)
+    for name in ("dags", "pipelines"):
+        shutil.copytree(REPOSITORY / name, root / name)
     graph = root / "dvc.yaml"
     graph.write_text(graph.read_text().replace("deps: [", "deps: [pipelines/harness, "))
     return toy_project

@@ -1,8 +1,8 @@
 """A person decides in the real Airflow: a challenger is asked about and approved, then taken back."""
 
+import re
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -23,6 +23,7 @@ from tests.waiting import poll
 pytestmark = pytest.mark.xdist_group("airflow")
 
 NAME = "sentiment"
+PAUSED = re.compile(r"executor event .*task_id='ask'")
 
 
 @pytest.fixture
@@ -77,7 +78,8 @@ def test_a_challenger_is_approved_and_taken_back(project: Project) -> None:
     answer = {"chosen_options": ["Approve"], "params_input": {"because": "looks right"}}
     index = asked[0]["task_instance"]["map_index"]
     # A person takes a moment. Airflow 3.3 fails a task that is answered before its scheduler saw it pause.
-    time.sleep(3)
+    log = processes.log_file(state, airflow.NAMES[1])
+    poll(lambda: PAUSED.search(log.read_text("utf-8")), "the task seen to pause")
     api.request("PATCH", f"{place}/taskInstances/ask/{index}/hitlDetails", answer)
     assert ended(api, "promote", run) == "success"
     then = Registry(state).aliases(NAME)
