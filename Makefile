@@ -74,6 +74,9 @@ monitor: .venv ## look at the data and the lists now, as the daily DAG does
 retention: .venv ## name what no rule keeps, and remove it with REMOVE=yes
 	@$(RUN) pipelines.retention $(if $(filter yes,$(REMOVE)),,--dry-run)
 
+# The workers share the cores: threads within them would only get in each other's way.
+test test-unit: export OMP_NUM_THREADS := 1
+
 .PHONY: test
 test: .venv ## all tests but the smoke run
 	@$(RUN) ruff check .
