@@ -148,7 +148,7 @@ def test_stages_of_hours_share_the_pool(graph: Graph) -> None:
 
 def test_few_groups_and_fields_each_described(parsed: dict) -> None:
     for dag in parsed["dags"].values():
-        assert len({task["group"] for task in dag["tasks"].values()}) <= 7
+        assert len({task["group"] for task in dag["tasks"].values()}) <= 6
         assert 1 <= len(dag["schemas"]) <= 4
         assert all({"title", "type"} <= set(one) for one in dag["schemas"].values())
         assert dag["doc"]
