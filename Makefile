@@ -84,7 +84,7 @@ test: .venv ## all tests but the smoke run
 	@$(RUN) pytest tests -n logical --maxprocesses 4 --dist loadgroup
 
 .PHONY: test-unit
-test-unit: .venv ## the unit tests: under a minute
+test-unit: .venv ## the unit tests alone
 	@$(RUN) pytest tests/unit tests/dags -n logical --maxprocesses 4
 
 .PHONY: test-smoke
