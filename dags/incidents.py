@@ -23,9 +23,9 @@ class Incidents(BaseNotifier):
 
     def notify(self, context: Context) -> None:
         """Write the failure down, and send it where the connection exists and the run has told of none yet."""
-        from pipelines.incidents import Failure, report, stage_failure
+        from pipelines.incidents import stage_failure
 
-        task, run, error = context["ti"], context["dag_run"], context.get("exception")
+        error = context.get("exception")
         state = State(self.root)
         stage = getattr(context.get("task"), "stage", None)
         known = stage_failure(state, stage) if stage else None
@@ -34,17 +34,26 @@ class Incidents(BaseNotifier):
             kind, text = "too slow", str(error)
         elif known is None and ": killed:" in text:
             kind = "killed"
-        failure = Failure(
-            dag=run.dag_id,
-            run=run.run_id,
-            attempt=run.clear_number or 0,
-            task=stage or task.task_id,
-            kind=kind,
-            error=text,
-            log=task.log_url,
-            file=str(state.logs / f"{stage}.log") if stage else "",
-        )
-        report(state, failure, *web_hook())
+        file = str(state.logs / f"{stage}.log") if stage else ""
+        tell(state, context, stage or context["ti"].task_id, kind, text, file)
+
+
+def tell(state: State, context: Context, task: str, kind: str, error: str, file: str) -> None:
+    """Write down what went wrong in the run of `context`, and send it where the run has told of nothing yet."""
+    from pipelines.incidents import Failure, report
+
+    run, own = context["dag_run"], context["ti"]
+    failure = Failure(
+        dag=run.dag_id,
+        run=run.run_id,
+        attempt=run.clear_number or 0,
+        task=task,
+        kind=kind,
+        error=error,
+        log=own.log_url,
+        file=file,
+    )
+    report(state, failure, *web_hook())
 
 
 def web_hook() -> tuple[str | None, str]:

@@ -17,13 +17,22 @@ from pathlib import Path
 from typing import Any
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
-from airflow.sdk import DAG, BaseOperator, Context, CronTriggerTimetable, Param, task
+from airflow.sdk import (
+    DAG,
+    BaseOperator,
+    Context,
+    CronTriggerTimetable,
+    Param,
+    get_current_context,
+    task,
+)
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
-from airflow.timetables.base import Timetable
 
+from dags.incidents import tell
 from dags.stages import DEFAULTS, ROOT, Stage, addresses, placed, promotions, task_id
 from pipelines.harness.errors import BadConfig, BadData
 from pipelines.harness.graph import Graph, read_graph
+from pipelines.harness.state import State
 
 START = datetime(2015, 1, 1, tzinfo=UTC)
 """No backfill goes further back than this."""
@@ -88,29 +97,12 @@ class Verb(BaseOperator):
 @task
 def alarm(report: str) -> None:
     """Tell of the newest look's alarms by the web hook; skipped where there are none."""
-    from airflow.sdk import get_current_context
-
-    from dags.incidents import web_hook
-    from pipelines.harness.state import State
-    from pipelines.incidents import Failure
-    from pipelines.incidents import report as tell
-
     found = json.loads(Path(report).read_text("utf-8"))
     if not found["alarms"]:
         raise AirflowSkipException("no alarm")
     context = get_current_context()
-    run, own = context["dag_run"], context["ti"]
-    failure = Failure(
-        dag=run.dag_id,
-        run=run.run_id,
-        attempt=run.clear_number or 0,
-        task=own.task_id,
-        kind="monitor",
-        error="\n".join(found["alarms"]),
-        log=own.log_url,
-        file=report,
-    )
-    tell(State(ROOT), failure, *web_hook())
+    lines = "\n".join(found["alarms"])
+    tell(State(ROOT), context, context["ti"].task_id, "monitor", lines, report)
 
 
 @task.short_circuit
@@ -119,29 +111,28 @@ def asked(report: str) -> bool:
     return bool(json.loads(Path(report).read_text("utf-8"))["train"])
 
 
-def daily(time: str) -> Timetable:
-    """A time of the day in UTC, as cron writes it."""
-    return CronTriggerTimetable(time, timezone="UTC")
-
-
-def make_monitor(graph: Graph) -> DAG:
-    """Takes the data anew, looks, tells, and starts the DAG that decides on champions where it is asked for."""
-    from pipelines.harness.state import State
-
-    report = str(State(ROOT).home / "monitor" / "newest.json")
-    nodes = {name: node for name, node in graph.nodes.items() if node.meta.get("daily")}
-    training = next(iter(promotions(graph).values())).meta["dag"]
-    with DAG(
-        dag_id="monitor",
-        description="take the data anew and look at them",
+def waiting(name: str, about: str, cron: str, **more: Any) -> DAG:
+    """A DAG by the clock, in UTC as cron writes it, that is paused until somebody sets it going."""
+    return DAG(
+        dag_id=name,
+        description=about,
         doc_md=__doc__,
-        schedule=daily("0 2 * * *"),
+        schedule=CronTriggerTimetable(cron, timezone="UTC"),
         catchup=False,
         max_active_runs=1,
         default_args=DEFAULTS,
         is_paused_upon_creation=True,
         tags=["vitrine"],
-    ) as dag:
+        **more,
+    )
+
+
+def make_monitor(graph: Graph) -> DAG:
+    """Takes the data anew, looks, tells, and starts the DAG that decides on champions where it is asked for."""
+    report = str(State(ROOT).home / "monitor" / "newest.json")
+    nodes = {name: node for name, node in graph.nodes.items() if node.meta.get("daily")}
+    training = next(iter(promotions(graph).values())).meta["dag"]
+    with waiting("monitor", "take the data anew and look at them", "0 2 * * *") as dag:
         tasks = {
             name: Stage(task_id=task_id(name), stage=name, **placed(node))
             for name, node in nodes.items()
@@ -163,18 +154,8 @@ def make_monitor(graph: Graph) -> DAG:
 
 def make_lists() -> DAG:
     """Everybody's list as of the run's moment; the DAG to backfill."""
-    with DAG(
-        dag_id="lists",
-        description="everybody's list as of a day",
-        doc_md=__doc__,
-        schedule=daily("0 4 * * *"),
-        start_date=START,
-        catchup=False,
-        max_active_runs=1,
-        default_args=DEFAULTS,
-        is_paused_upon_creation=True,
-        tags=["vitrine"],
-    ) as dag:
+    about = "everybody's list as of a day"
+    with waiting("lists", about, "0 4 * * *", start_date=START) as dag:
         made = Verb(
             task_id="make",
             module="pipelines.backfill",
@@ -195,25 +176,9 @@ def make_lists() -> DAG:
 
 def make_retention() -> DAG:
     """Removes what no rule keeps."""
-    with DAG(
-        dag_id="retention",
-        description="remove what no rule keeps",
-        doc_md=__doc__,
-        schedule=daily("0 5 * * 0"),
-        catchup=False,
-        max_active_runs=1,
-        default_args=DEFAULTS,
-        is_paused_upon_creation=True,
-        params={
-            "dry_run": Param(
-                False,
-                type="boolean",
-                title="Dry run",
-                description="Only name what would go.",
-            )
-        },
-        tags=["vitrine"],
-    ) as dag:
+    dry_run = Param(False, type="boolean", title="Dry run", description="Only name what would go.")
+    about, params = "remove what no rule keeps", {"dry_run": dry_run}
+    with waiting("retention", about, "0 5 * * 0", params=params) as dag:
         Verb(
             task_id="clean",
             module="pipelines.retention",
