@@ -11,10 +11,9 @@ from models.recommenders.events import Events
 from models.recommenders.neighbours import nearest_others, shared
 from pipelines import engine
 from pipelines.harness import Run, stage
-from pipelines.recommending import TASK, TowerParams, fit_towers
+from pipelines.recommending import MEMORY_GB, TASK, TowerParams, fit_towers
 from pipelines.tables import Interactions, Products
 
-MEMORY_GB = 2.0
 NEIGHBOURS, SHARED = 10, 5
 """Neighbours that a user is given, and items that are named of what two of them share."""
 FAVOURITES = 3
@@ -28,8 +27,8 @@ def collaborative(run: Run, params: TowerParams) -> None:
     with engine.engine(run.threads, MEMORY_GB, spill) as connection:
         events = connection.read_parquet(str(run.input(f"{TASK}/train.parquet")))
         products = connection.read_parquet(str(run.input(f"{TASK}/products.parquet")))
-        users = _table(behaviour(events, products, Interactions.USER))
-        items = _table(behaviour(events, products, Interactions.ITEM))
+        users = engine.collect(behaviour(events, products, Interactions.USER))
+        items = engine.collect(behaviour(events, products, Interactions.ITEM))
     known = model.known
     vectors = model.user_vectors(known.histories)
     _write(run, "user_features", Interactions.USER, users, known.users, vectors)
@@ -102,29 +101,23 @@ def alike(known: Events) -> pa.Table:
     rows = matrix(known.histories)
     near = nearest_others(rows, NEIGHBOURS)
     user, place = np.nonzero(near.position >= 0)
-    other = near.position[user, place]
-    number = np.asarray(rows[user].multiply(rows[other]).sum(1)).ravel()
-    of_user, of_place, item = shared(rows, near, SHARED)
-    pair = np.searchsorted(user * NEIGHBOURS + place, of_user * NEIGHBOURS + of_place, side="left")
+    both = shared(rows, near, SHARED)
+    pair = np.searchsorted(user * NEIGHBOURS + place, both.user * NEIGHBOURS + both.place)
     starts = np.searchsorted(pair, np.arange(len(user) + 1))
     users, items = pa.array(known.users, pa.string()), pa.array(known.items, pa.string())
     found = pa.table(
         {
             Interactions.USER: users.take(pa.array(user)),
             "rank": pa.array(place + 1, pa.int32()),
-            "neighbour_id": users.take(pa.array(other)),
+            "neighbour_id": users.take(pa.array(near.position[user, place])),
             "score": pa.array(near.cosine[user, place].round(6)),
-            "shared_items": pa.array(number.astype(np.int32)),
+            "shared_items": pa.array(both.counts[user, place], pa.int32()),
             "shared": pa.ListArray.from_arrays(
-                pa.array(starts, pa.int32()), items.take(pa.array(item))
+                pa.array(starts, pa.int32()), items.take(pa.array(both.item))
             ),
         }
     )
     return found.sort_by([(Interactions.USER, "ascending"), ("rank", "ascending")])
-
-
-def _table(found: ibis.Table) -> pa.Table:
-    return pa.Table.from_batches(engine.stream(found), found.schema().to_pyarrow())
 
 
 def _write(

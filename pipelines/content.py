@@ -1,16 +1,20 @@
 """Train the content recommender, an interest model of each user over item features; write readable interests."""
 
 import ibis
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from models.recommenders.content import Content
 from pipelines import engine
 from pipelines.harness import BadConfig, Run, stage
-from pipelines.recommending import NOT_ATTRIBUTES, TASK, TowerParams, fit_towers, item_content
+from pipelines.recommending import (
+    MEMORY_GB,
+    NOT_ATTRIBUTES,
+    TASK,
+    TowerParams,
+    fit_towers,
+    item_content,
+)
 from pipelines.tables import Interactions
-
-MEMORY_GB = 2.0
 
 
 class ContentParams(TowerParams):
@@ -26,14 +30,12 @@ class ContentParams(TowerParams):
 
 @stage
 def content(run: Run, params: ContentParams) -> None:
-    settings = params.model_dump(exclude={"interest_half_life", "interests", "event_weights"})
-    fit_towers(run, Content, TowerParams(**settings), item_content(run), behaviour=False)
+    fit_towers(run, Content, params, item_content(run), behaviour=False)
     spill = run.state.home / "spill" / run.name
     with engine.engine(run.threads, MEMORY_GB, spill) as connection:
         events = connection.read_parquet(str(run.input(f"{TASK}/train.parquet")))
         products = connection.read_parquet(str(run.input(f"{TASK}/products.parquet")))
-        found = interests(events, products, params)
-        table = pa.Table.from_batches(engine.stream(found), found.schema().to_pyarrow())
+        table = engine.collect(interests(events, products, params))
     pq.write_table(table, run.output("interests.parquet"), compression="zstd")
 
 

@@ -84,6 +84,11 @@ def stream(table: ibis.Table, batch_rows: int = BATCH_ROWS) -> Iterator[pa.Recor
     yield from connection.con.sql(connection.compile(table)).to_arrow_reader(batch_rows)
 
 
+def collect(table: ibis.Table) -> pa.Table:
+    """All rows of a table that memory holds."""
+    return pa.Table.from_batches(stream(table), table.schema().to_pyarrow())
+
+
 def provenance(paths: Iterable[Path]) -> dict[bytes, bytes]:
     """Where the rows of these files come from: each file's words once, in their order, joined by "; "."""
     found: dict[bytes, dict[str, None]] = {key: {} for key in PROVENANCE}

@@ -21,6 +21,8 @@ from pipelines.tables import Images, Products
 from pipelines.vectors import read_vectors
 
 TASK = "split/recommending"
+MEMORY_GB = 2.0
+"""What the tables of a stage may take."""
 SCALES = (0.1, 0.25, 0.5, 0.75, 1.0)
 NOT_ATTRIBUTES = (
     Products.ITEM,
@@ -67,7 +69,8 @@ def fit_towers(
     run: Run, kind: type[TwoTower], params: TowerParams, content: Content | None, behaviour: bool
 ) -> TwoTower:
     """Train a recommender, choose how much its towers count on validation, judge it, and write its bundle."""
-    settings = Settings(**params.model_dump(exclude={"k"}), behaviour=behaviour)
+    wanted = TowerParams.model_fields.keys() - {"k"}
+    settings = Settings(**params.model_dump(include=wanted), behaviour=behaviour)
     events = training_events(run)
     run.rows_in = len(events.user)
     try:

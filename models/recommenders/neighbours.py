@@ -68,25 +68,34 @@ def collaborative_filtering(
     return scores
 
 
-def shared(
-    rows: sp.csr_matrix, near: Neighbours, most: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What each pair of neighbours shares: user (S,), place among the neighbours (S,), item (S,), the rarest first.
+@dataclass(frozen=True)
+class Shared:
+    """What pairs of neighbours share. user, place, item: (S,) of each item named. counts: (users, k) how many they share."""
 
-    rows: (users, items). At most `most` items a pair, in the order of users and places.
+    user: np.ndarray
+    place: np.ndarray
+    item: np.ndarray
+    counts: np.ndarray
+
+
+def shared(rows: sp.csr_matrix, near: Neighbours, most: int) -> Shared:
+    """What each pair of neighbours shares, the rarest first: at most `most` items, in the order of users and places.
+
+    rows: (users, items).
     """
     buyers = np.bincount(rows.indices, minlength=rows.shape[1])
     users, k = near.position.shape
-    parts = []
+    counts = np.zeros((users, k), dtype=np.int64)
+    none = np.zeros(0, dtype=np.int64)
+    parts = [(none, none, none)]
     for block in blocks(users, k * 1000):
         user, place = np.nonzero(near.position[block] >= 0)
         both = rows[block[user]].multiply(rows[near.position[block[user], place]]).tocsr()
+        counts[block[user], place] = np.diff(both.indptr)
         pair = np.repeat(np.arange(len(user)), np.diff(both.indptr))
         order = np.lexsort((both.indices, buyers[both.indices], pair))
         rank = np.arange(len(order)) - both.indptr[pair]
         kept = order[rank < most]
         parts.append((block[user[pair[kept]]], place[pair[kept]], both.indices[kept]))
-    if not parts:
-        return np.zeros(0, int), np.zeros(0, int), np.zeros(0, int)
-    first, second, third = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return first, second, third
+    user, place, item = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return Shared(user, place, item, counts)

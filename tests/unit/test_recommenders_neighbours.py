@@ -59,7 +59,8 @@ def test_what_neighbours_share_is_in_both_rows_and_the_rarest() -> None:
     dense = matrix(5)
     rows = sp.csr_matrix(dense)
     near = neighbours.nearest_others(rows, 3)
-    user, place, item = neighbours.shared(rows, near, 2)
+    found = neighbours.shared(rows, near, 2)
+    user, place, item = found.user, found.place, found.item
     other = near.position[user, place]
     assert len(user) and (dense[user, item] > 0).all() and (dense[other, item] > 0).all()
     buyers = (dense > 0).sum(0)
@@ -68,3 +69,4 @@ def test_what_neighbours_share_is_in_both_rows_and_the_rarest() -> None:
         mine = item[(user == one) & (place == two)]
         assert sorted(buyers[mine]) == sorted(buyers[both])[: len(mine)]
         assert len(mine) == min(2, len(both))
+        assert found.counts[one, two] == len(both)
