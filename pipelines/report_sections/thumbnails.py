@@ -1,13 +1,14 @@
-"""Pictures as small data URIs: decoded by Pillow and encoded again, so that no byte of a source passes through."""
+"""Pictures as small data URIs."""
 
 import base64
 import io
 
+from models.encoders.decoding import Undecodable
 from pipelines.harness import BadData
 from pipelines.report_sections.inputs import Inputs
 from pipelines.tables import Images
+from pipelines.thumbnails import thumbnail
 
-FORMATS = ("JPEG", "PNG", "WEBP")
 SIDE = 144
 TABLE = "validate-images/table.parquet"
 
@@ -17,15 +18,10 @@ def data_uri(content: bytes, name: str) -> str:
 
     Raises `BadData` where `content` is no JPEG, PNG or WEBP picture.
     """
-    from PIL import Image, UnidentifiedImageError
-
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
-            picture.draft("RGB", (SIDE * 2, SIDE * 2))
-            small = picture.convert("L" if picture.mode in ("1", "L") else "RGB")
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+        small = thumbnail(content, SIDE)
+    except Undecodable as error:
         raise BadData(f"data/{TABLE}, picture {name}: {error}; run validate-images again") from None
-    small.thumbnail((SIDE, SIDE))
     out = io.BytesIO()
     kind = "png" if small.mode == "L" else "webp"
     small.save(out, kind, **({"optimize": True} if kind == "png" else {"quality": 78, "method": 4}))

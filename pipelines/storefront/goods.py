@@ -11,18 +11,19 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from models.encoders.decoding import Undecodable
+from models.vision.families import unit
 from models.vision.lookalikes import nearest
 from pipelines import list_archive
 from pipelines.harness import MissingResource
 from pipelines.harness.absent import absence
 from pipelines.harness.state import State
 from pipelines.tables import Images, Products
+from pipelines.thumbnails import thumbnail
 from pipelines.vectors import read_vectors
 
-FORMATS = ("JPEG", "PNG", "WEBP")
 SIDE = 160
 FIRST_PICTURES = 12
-PIXELS = 40_000_000
 
 
 def present(path: Path) -> bool:
@@ -139,8 +140,7 @@ class Pictures:
         if not present(images) or not present(vectors):
             return
         self.keys, found, _ = read_vectors(vectors, Images.IMAGE)
-        found = found.astype(np.float32)
-        self._vectors = found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
+        self._vectors = unit(found.astype(np.float32))
         self._place = {key: at for at, key in enumerate(self.keys)}
         with pq.ParquetFile(images) as file:
             for group in range(file.num_row_groups):
@@ -164,18 +164,14 @@ class Pictures:
     @lru_cache(maxsize=2048)  # noqa: B019 one object a process
     def small(self, key: str) -> bytes | None:
         """A picture of at most 160 pixels a side as PNG, made anew, so that no byte of the source passes through."""
-        from PIL import Image
-
         if key not in self._where:
             return None
         group, row = self._where[key]
         with pq.ParquetFile(self._file) as file:
             content = file.read_row_group(group, [Images.BYTES])[Images.BYTES][row].as_py()
-        with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
-            if picture.width * picture.height > PIXELS:
-                return None
-            made = picture.convert("L" if picture.mode in ("1", "L") else "RGB")
-        made.thumbnail((SIDE, SIDE))
         out = io.BytesIO()
-        made.save(out, "png")
+        try:
+            thumbnail(content, SIDE).save(out, "png")
+        except Undecodable:
+            return None
         return out.getvalue()
