@@ -3,7 +3,6 @@
 Like a promotion it changes what lies outside of `data/`; doing it again changes nothing. The receipt says what stands.
 """
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -50,7 +49,7 @@ def deliver(run: Run, params: DeliverParams) -> None:
     if url:
         done = to_table(lists, url)
         run.say(f"{done.rows:,} rows on show in the table, {done.written:,} of them written now")
-    note = {"lists": _digest(lists), "kept": facts.name}
+    note = {"lists": list_archive.digest(lists), "kept": facts.name}
     text = json.dumps(note, indent=1, sort_keys=True) + "\n"
     run.output("receipt.json").write_text(text, encoding="utf-8")
 
@@ -59,11 +58,6 @@ def _newest(path: Path) -> str:
     """The newest time of a table, "" where it has no row."""
     found = pc.max(pq.read_table(path, columns=[Interactions.TIME])[Interactions.TIME]).as_py()
     return found.isoformat() if found else ""
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 if __name__ == "__main__":

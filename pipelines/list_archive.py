@@ -4,6 +4,7 @@ Each folder holds `lists.parquet` (as `recommend` writes it) and `facts.json`; i
 complete. Delayed truth, the storefront and the table of lists read them.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -59,6 +60,12 @@ class Kept:
     @property
     def lists(self) -> Path:
         return self.folder / LISTS
+
+
+def digest(lists: Path) -> str:
+    """SHA-256 of a file of lists, which names their version wherever they are delivered."""
+    with lists.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def archive(state: State) -> Path:

@@ -6,7 +6,6 @@ beside it, a part at a time; what was written before a stop is not written again
 show it. The version before goes afterwards.
 """
 
-import hashlib
 import os
 import sys
 import time
@@ -118,8 +117,7 @@ def _load(engine: Any, lists: Path) -> tuple[str, int, int]:
     from sqlalchemy import delete, func, insert, inspect, select, text
 
     known = tables()
-    with lists.open("rb") as file:
-        version = hashlib.file_digest(file, "sha256").hexdigest()
+    version = list_archive.digest(lists)
     known.meta.create_all(engine)
     if VIEW not in inspect(engine).get_view_names():
         with engine.begin() as connection:
