@@ -1,6 +1,5 @@
 """The report as a browser shows it: opened from the disk, in both schemes, on a telephone, by keyboard."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,7 @@ from pipelines.report_sections.inputs import Choice, Inputs
 from tests.conftest import REPOSITORY
 from tests.report_inputs import HOSTILE_TITLE, write_inputs
 
-CHROMIUM = Path("/usr/bin/chromium")
 PHONE, DESK = 390, 1280
-
-pytestmark = pytest.mark.skipif(
-    not CHROMIUM.exists(), reason=f"{CHROMIUM} is not there: apt-get install chromium"
-)
 
 
 @pytest.fixture(scope="module")
@@ -33,18 +27,6 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = root / "report.html"
     path.write_text(render(REPOSITORY / TEMPLATES, sections, profile="tiny", seed=5), "utf-8")
     return path
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        opened = play.chromium.launch(
-            executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
-        yield opened
-        opened.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

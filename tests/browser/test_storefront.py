@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from pipelines.services.web import Refused, call
 from tests.browser.shop_front import (
@@ -21,11 +20,6 @@ from tests.browser.shop_front import (
 )
 from tests.waiting import poll
 
-CHROMIUM = Path("/usr/bin/chromium")
-needs_chromium = pytest.mark.skipif(
-    not CHROMIUM.exists(), reason=f"{CHROMIUM} is not there: apt-get install chromium"
-)
-
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
@@ -36,16 +30,6 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     made = front(root, registry)
     with serving(made) as address:
         yield address, made, registry, root
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_playwright() as play:
-        opened = play.chromium.launch(
-            executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
-        yield opened
-        opened.close()
 
 
 @pytest.fixture
@@ -72,7 +56,6 @@ def titles(page: Any) -> list[str]:
     return page.locator("#list .title").all_inner_texts()
 
 
-@needs_chromium
 def test_a_customers_list_and_its_reasons(page: Any) -> None:
     page.select_option("#user", "user 1")
     page.wait_for_selector("#list li")
@@ -83,7 +66,6 @@ def test_a_customers_list_and_its_reasons(page: Any) -> None:
     assert wide <= 390
 
 
-@needs_chromium
 def test_three_clicks_change_the_list_by_keyboard(page: Any) -> None:
     """Everything is reached and done with Tab, letters and Enter."""
     page.locator("#new").focus()
@@ -109,7 +91,6 @@ def test_three_clicks_change_the_list_by_keyboard(page: Any) -> None:
     assert titles(page) != after
 
 
-@needs_chromium
 def test_pictures_that_look_alike_and_an_answer(page: Any) -> None:
     page.locator("#pictures button").nth(3).click()
     page.wait_for_selector("#alike img")
@@ -125,7 +106,6 @@ def test_pictures_that_look_alike_and_an_answer(page: Any) -> None:
     assert "<b>light</b>" in page.locator("#answer").inner_text()
 
 
-@needs_chromium
 def test_all_controls_are_named(page: Any) -> None:
     nameless = """[...document.querySelectorAll('button, input, select, a')].filter(one =>
         !(one.textContent.trim() || one.getAttribute('aria-label') || one.labels?.length

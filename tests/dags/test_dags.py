@@ -1,7 +1,6 @@
 """The DAGs are the graph of `dvc.yaml`, no more and no less."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import pytest
 from pipelines.harness.graph import Graph, read_graph
 from pipelines.services import stack
 from tests.conftest import REPOSITORY
+from tests.dags.snippets import run_snippet
 
 DUMP = """
 import json, runpy, sys
@@ -56,18 +56,7 @@ def graph() -> Graph:
 
 def read(file: str, home: Path) -> dict[str, Any]:
     """The DAGs of a file as a process of their own reads them, without Airflow's database."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW")}
-    environment |= {"AIRFLOW_HOME": str(home), "PYTHONPATH": str(REPOSITORY)}
-    done = subprocess.run(
-        [sys.executable, "-c", DUMP, str(home / "dags.json"), file],
-        cwd=REPOSITORY,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    run_snippet(DUMP, str(home / "dags.json"), file, cwd=REPOSITORY, home=home)
     return json.loads((home / "dags.json").read_text())
 
 

@@ -1,9 +1,6 @@
 """One message an incident, with the stage, the error, the log and the cure; none is lost when nobody listens."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +11,8 @@ from pipelines import incidents
 from pipelines.harness.errors import BadConfig, MissingResource
 from pipelines.harness.state import State
 from pipelines.incidents import Failure, report
-from tests.conftest import REPOSITORY
 from tests.dags.sink import Sink, listening
+from tests.dags.snippets import run_snippet
 
 FAILURE = Failure(
     "train", "manual 1", 0, "split", "bad data", "row 13: unlucky; choose another", "http://log/1"
@@ -107,26 +104,17 @@ def test_airflows_notifier_and_tasks_go_by_connections(tmp_path: Path, sink: Sin
     state.records.mkdir(parents=True)
     note = {"class": "bad data", "text": "toy.txt, row 13: unlucky", "exit_code": 65}
     (state.records / "toy.error.json").write_text(json.dumps(note))
-    found = {key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW")}
     connection = {"conn_type": "http", "host": sink.address, "password": "/end"}
-    found |= {
-        "AIRFLOW_HOME": str(tmp_path / "airflow"),
-        "PYTHONPATH": str(REPOSITORY),
-        "AIRFLOW_CONN_VITRINE_INCIDENTS": json.dumps(connection),
-        "AIRFLOW_CONN_VITRINE_LISTS": json.dumps(DATABASE),
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", NOTIFY, str(tmp_path)],
+    said = run_snippet(
+        NOTIFY,
+        str(tmp_path),
         cwd=tmp_path,
-        env=found,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+        home=tmp_path / "airflow",
+        AIRFLOW_CONN_VITRINE_INCIDENTS=json.dumps(connection),
+        AIRFLOW_CONN_VITRINE_LISTS=json.dumps(DATABASE),
     )
-    assert done.returncode == 0, done.stderr
     address = "postgresql+psycopg2://shop:p%40ss@db.example:5432/lists"
-    assert str({"VITRINE_LISTS_URL": address}) in done.stdout
+    assert str({"VITRINE_LISTS_URL": address}) in said
     assert [(body["task"], body["kind"]) for body in sink.bodies] == [("toy", "bad data")]
     assert "row 13: unlucky" in sink.bodies[0]["text"]
     told = kept(tmp_path)[0]["failures"]

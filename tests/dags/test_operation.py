@@ -1,11 +1,8 @@
 """A verb run by a task: its output is the log, and what is wrong in data or settings is not tried again."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-from tests.conftest import REPOSITORY
+from tests.dags.snippets import run_snippet
 
 RUN = """
 from airflow.sdk.exceptions import AirflowFailException
@@ -26,18 +23,7 @@ print("C", tried("pipelines.services.stack", "no verb"))
 
 
 def test_verbs_end_as_their_exit_status_says(tmp_path: Path) -> None:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW")}
-    done = subprocess.run(
-        [sys.executable, "-c", RUN],
-        cwd=tmp_path,
-        env={**kept, "AIRFLOW_HOME": str(tmp_path), "PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+    lines = run_snippet(RUN, cwd=tmp_path, home=tmp_path).splitlines()
     assert "Beautiful is better than ugly." in lines and "A well" in lines
     assert any(line.startswith("B AirflowFailException backfill: bad conf") for line in lines)
     assert any(line.startswith("C RuntimeError usage: python -m") for line in lines)

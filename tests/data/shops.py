@@ -17,6 +17,15 @@ from tests.conftest import REPOSITORY
 
 START = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
 DAYS = 60
+SIZES = {
+    "valid_days": 14,
+    "test_days": 14,
+    "shares": dict.fromkeys(("recognition", "attributes", "sentiment", "answers"), [0.2, 0.3]),
+    "max_eval_rows": 1000,
+    "attributes": ["department", "category", "brand"],
+    "picture_attribute": "type",
+}
+"""How the split of a small shop is told to cut."""
 INPUTS = {
     "products": "ingest-shop",
     "users": "ingest-shop",

@@ -9,18 +9,10 @@ import pyarrow.compute as pc
 import pytest
 
 from pipelines.split import split
-from tests.data.shops import DAYS, START, Shop, changed, make_shop, picture, tables
+from tests.data.shops import DAYS, SIZES, START, Shop, changed, make_shop, picture, tables
 
 TEST_FROM = START + datetime.timedelta(days=DAYS - 14)
 VALID_FROM = TEST_FROM - datetime.timedelta(days=14)
-SIZES = {
-    "valid_days": 14,
-    "test_days": 14,
-    "shares": dict.fromkeys(("recognition", "attributes", "sentiment", "answers"), [0.2, 0.3]),
-    "max_eval_rows": 1000,
-    "attributes": ["department", "category", "brand"],
-    "picture_attribute": "type",
-}
 
 
 @pytest.fixture

@@ -22,11 +22,11 @@ from pipelines.services.processes import LOOPBACK, Running, Service
 from pipelines.services.report_server import Pages
 
 PARENT = """
-import signal, subprocess, sys, time
+import signal, subprocess, sys
 {ignore}
-child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"], start_new_session=True)
 print(child.pid, flush=True)
-time.sleep(600)
+signal.pause()
 """
 
 

@@ -13,17 +13,9 @@ from pipelines.ingest_pictures import ingest_pictures
 from pipelines.ingest_shop import ingest_shop
 from pipelines.split import split
 from pipelines.validate import validate
-from tests.data.shops import INPUTS, Shop, make_shop, tables
+from tests.data.shops import INPUTS, SIZES, Shop, make_shop, tables
 
 WHY = "this shop has no such table"
-SIZES = {
-    "valid_days": 14,
-    "test_days": 14,
-    "shares": dict.fromkeys(("recognition", "attributes", "sentiment", "answers"), [0.2, 0.3]),
-    "max_eval_rows": 1000,
-    "attributes": ["department", "category", "brand"],
-    "picture_attribute": "type",
-}
 
 
 @pytest.fixture
