@@ -13,7 +13,7 @@ from typing import Any
 
 from models.bundle import DamagedBundle
 from pipelines.harness import BadData, MissingResource, VitrineError
-from pipelines.harness.absent import absence
+from pipelines.harness.absent import absence, lacking
 
 FURTHER = 8
 """Reviews, besides the quoted one, that are counted and named."""
@@ -27,8 +27,7 @@ class Asker:
         """Raises `MissingResource` where the answers model is absent or damaged."""
         self.answers = _model(root, "answers")
         sentiment = root / "data" / "sentiment" / "bundle"
-        there = sentiment.is_dir() and not absence(sentiment)
-        self.sentiment = _model(root, "sentiment") if there else None
+        self.sentiment = _model(root, "sentiment") if lacking(sentiment) is None else None
 
     def ask(self, item: str, question: str) -> dict[str, Any]:
         """answer, review_id, confidence, reviews (best first) and divide (label to how many of the best say so).

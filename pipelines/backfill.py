@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from models.kinds import load_model
 from pipelines import list_archive
 from pipelines.harness import BadConfig, MissingResource, VitrineError
-from pipelines.harness.absent import absence
+from pipelines.harness.absent import lacking
 from pipelines.harness.params import read_params, section
 from pipelines.harness.stage import settle, stage_lock
 from pipelines.harness.state import State
@@ -86,7 +86,7 @@ def read_tables(root: Path, moment: pd.Timestamp) -> Tables:
         for name in ("interactions", "products", "users")
     }
     for name, path in paths.items():
-        why = absence(path) if path.exists() else "it has not been made"
+        why = lacking(path)
         if why:
             raise MissingResource(f"{path}: {why}; run `dvc repro validate-{name}`")
     before = [(Interactions.TIME, "<", moment.to_pydatetime())]

@@ -21,7 +21,7 @@ from models.metrics import interval, ndcg, paired_interval
 from models.recommenders.events import decay
 from pipelines import drift, list_archive
 from pipelines.harness import BadConfig, MissingResource, Params, VitrineError
-from pipelines.harness.absent import absence
+from pipelines.harness.absent import lacking
 from pipelines.harness.params import read_params, section
 from pipelines.harness.stage import peak_memory_mb
 from pipelines.harness.state import State
@@ -110,9 +110,7 @@ class Shop:
     def table(self, name: str) -> pd.DataFrame | None:
         """The rows of a table below `data/`; None where the shop has it not."""
         path = self.data / name
-        if not path.exists() or absence(path) is not None:
-            return None
-        return pq.read_table(path).to_pandas()
+        return pq.read_table(path).to_pandas() if lacking(path) is None else None
 
 
 def look(shop: Shop, archive: list[Kept], params: MonitorParams, seed: int) -> list[Finding]:
@@ -384,7 +382,7 @@ def monitor(root: Path) -> dict[str, Any]:
     if params.window_days % WEEK or params.reference_days % WEEK or params.window_days < WEEK:
         raise BadConfig("monitor.window_days and reference_days must be whole weeks")
     path = root / "data" / "validate-interactions" / "table.parquet"
-    why = absence(path) if path.exists() else "it has not been made"
+    why = lacking(path)
     if why:
         raise MissingResource(f"{path}: {why}; run `dvc repro validate-interactions`")
     events = pq.read_table(path).to_pandas()

@@ -70,3 +70,8 @@ def absence(path: Path) -> str | None:
             return None
         return why.decode() if why else None
     return None
+
+
+def lacking(path: Path) -> str | None:
+    """Why nothing can be read there: the shop does not have it, or no stage made it yet; None where it can."""
+    return absence(path) if path.exists() else "it has not been made"

@@ -11,18 +11,13 @@ from pipelines.inspecting.proposal import Proposal
 from pipelines.sources import functions, readers
 from pipelines.sources.columns import Mapping, contract_of
 from pipelines.sources.shop import Part, Take
+from pipelines.split import NEEDED
 from pipelines.tables import TABLES
 
 ROWS = 5
 WIDTH = 40
-NEEDED = {
-    "recommending": ("interactions",),
-    "recognition": ("images", "a label of them"),
-    "attributes": ("products",),
-    "sentiment": ("reviews", "a label of them"),
-    "answers": ("questions", "reviews"),
-}
-"""What each task can't do without."""
+LABELLED = {"recognition": "labels of images", "sentiment": "labels of reviews"}
+"""Task to what it can't do without beside its tables."""
 
 
 def lines(
@@ -105,25 +100,22 @@ def stages_off(root: Path, proposal: Proposal) -> dict[str, list[str]]:
     if "picture_labels" in proposal.parts or any(
         "label" in part.columns for part in proposal.parts.get("images", [])
     ):
-        there.add("images' labels")
+        there.add(LABELLED["recognition"])
     if any(
         "label" in {**part.columns, **part.constants} for part in proposal.parts.get("reviews", [])
     ):
-        there.add("reviews' labels")
+        there.add(LABELLED["sentiment"])
     off: dict[str, list[str]] = {}
     nodes = read_graph(root).nodes.values()
-    for task, needed in NEEDED.items():
-        lacking = [
-            name
-            for name in needed
-            if name.replace("a label of them", f"{needed[0]}' labels") not in there
-        ]
+    for task, tables in NEEDED.items():
+        needed = [*tables, *([LABELLED[task]] if task in LABELLED else [])]
+        lacking = [name for name in needed if name not in there]
         if lacking:
             # What reads the splits of several tasks goes on with the others.
             stages = [
                 node.name
                 for node in nodes
-                if f"data/split/{task}" in node.deps
+                if any(f"{dep}/".startswith(f"data/split/{task}/") for dep in node.deps)
                 and sum(dep.startswith("data/split/") for dep in node.deps) == 1
             ]
             off.setdefault(f"no {', no '.join(lacking)}", []).extend(stages)

@@ -16,7 +16,7 @@ from models.vision.families import unit
 from models.vision.lookalikes import nearest
 from pipelines import list_archive
 from pipelines.harness import MissingResource
-from pipelines.harness.absent import absence
+from pipelines.harness.absent import lacking
 from pipelines.harness.state import State
 from pipelines.tables import Images, Products
 from pipelines.thumbnails import thumbnail
@@ -24,11 +24,6 @@ from pipelines.vectors import read_vectors
 
 SIDE = 160
 FIRST_PICTURES = 12
-
-
-def present(path: Path) -> bool:
-    """Whether a stage made the file and the shop has what it holds."""
-    return path.exists() and absence(path) is None
 
 
 @dataclass(frozen=True)
@@ -45,7 +40,7 @@ class Goods:
     @classmethod
     def read(cls, path: Path) -> "Goods":
         """From the validated products. Raises `MissingResource` where there are none."""
-        if not present(path):
+        if lacking(path):
             raise MissingResource(f"{path} is missing: run `make demo`")
         wanted = (Products.ITEM, Products.TITLE, Products.CATEGORY, Products.AVAILABLE)
         has = set(pq.read_schema(path).names)
@@ -117,7 +112,7 @@ def newest_mark(root: Path) -> tuple[str, int] | None:
     """Which lists are newest: their file and when it came; None where there are none."""
     kept = list_archive.newest(State(root))
     path = kept.lists if kept else root / "data" / "recommend" / "lists.parquet"
-    return (str(path), path.stat().st_mtime_ns) if present(path) else None
+    return (str(path), path.stat().st_mtime_ns) if lacking(path) is None else None
 
 
 def read_lists(root: Path, mark: tuple[str, int]) -> Lists:
@@ -137,7 +132,7 @@ class Pictures:
         self._vectors = np.zeros((0, 1), np.float32)
         self._file = images
         self._where: dict[str, tuple[int, int]] = {}
-        if not present(images) or not present(vectors):
+        if lacking(images) or lacking(vectors):
             return
         self.keys, found, _ = read_vectors(vectors, Images.IMAGE)
         self._vectors = unit(found.astype(np.float32))
