@@ -85,7 +85,7 @@ test: .venv ## all tests but the smoke run
 
 .PHONY: test-unit
 test-unit: .venv ## the unit tests alone
-	@$(RUN) pytest tests/unit tests/dags -n logical --maxprocesses 4
+	@$(RUN) pytest tests/unit -n logical --maxprocesses 4
 
 .PHONY: test-smoke
 test-smoke: .venv ## the smoke profile through the real Airflow, checked
