@@ -1,27 +1,56 @@
 """Turn the shop's purchases, products and customers into canonical tables."""
 
+import datetime
+from dataclasses import replace
+
+import ibis
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from pipelines.harness import Params, Run, stage
-from pipelines.sources import given, write
+from pipelines.harness.params import read_moment
+from pipelines.sources import Found, given, write
+from pipelines.tables import Interactions
+
+EVENTS = "interactions"
 
 
 class IngestShopParams(Params):
-    """source: a name of `pipelines.sources`. users: how many of them (0: all). memory_gb: what tables may take."""
+    """source: a name of `pipelines.sources`. users: how many of them (0: all). memory_gb: what tables may take.
+
+    until: the moment (ISO 8601, UTC) before which the shop is looked at, as if nothing had happened since; empty: now.
+    """
 
     source: str
     users: int
     memory_gb: float
+    until: str
 
 
 @stage
 def ingest_shop(run: Run, params: IngestShopParams) -> None:
+    until = read_moment(params.until, "ingest-shop.until")
     how = {"users": params.users, "memory_gb": params.memory_gb}
     with given(run, "shop", params.source, **how) as found:
         order = {
-            "interactions": ["user_id", "timestamp", "item_id", "order_id", "value", "price"],
+            EVENTS: ["user_id", "timestamp", "item_id", "order_id", "value", "price"],
             "products": ["item_id"],
             "users": ["user_id"],
         }
-        write(run, found, order)
+        write(run, as_of(found, until) if until else found, order)
+
+
+def as_of(found: Found, until: datetime.datetime) -> Found:
+    """What was found, without the events from `until` on. Events with no time are left to the data gate."""
+    events = found.tables.get(EVENTS)
+    if events is None:
+        return found
+    times = events[Interactions.TIME]
+    if isinstance(events, pa.Table):
+        events = events.filter(pc.fill_null(pc.less(times, pa.scalar(until)), True))
+    else:
+        events = events.filter(times.isnull() | (times < ibis.literal(until)))
+    return replace(found, tables={**found.tables, EVENTS: events})
 
 
 if __name__ == "__main__":

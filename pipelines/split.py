@@ -34,6 +34,7 @@ from ibis import _
 
 from pipelines import engine
 from pipelines.harness import BadConfig, BadData, Params, Run, stage
+from pipelines.harness.params import read_moment
 from pipelines.tables import LANGUAGES, Images, Interactions, Products, Questions, Reviews, Users
 
 PARTS = ("train", "valid", "test")
@@ -149,18 +150,10 @@ def find_cut(tables: dict[str, ibis.Table], params: SplitParams) -> Cut:
         if Interactions.TIME in table.columns
     ]
     end = max((end for end in ends if end is not None), default=None)
-    if params.test_from:
-        try:
-            test_from = datetime.datetime.fromisoformat(params.test_from)
-        except ValueError:
-            raise BadConfig(
-                f"split.test_from {params.test_from!r} is no moment: write it as 2024-05-31T00:00:00+00:00"
-            ) from None
-        if test_from.tzinfo is None:
-            test_from = test_from.replace(tzinfo=datetime.UTC)
-    elif end is None:
-        return Cut(None, None, None)
-    else:
+    test_from = read_moment(params.test_from, "split.test_from")
+    if test_from is None:
+        if end is None:
+            return Cut(None, None, None)
         midnight = end.replace(hour=0, minute=0, second=0, microsecond=0)
         test_from = midnight - datetime.timedelta(days=params.test_days - 1)
     return Cut(test_from - datetime.timedelta(days=params.valid_days), test_from, end)

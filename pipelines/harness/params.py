@@ -1,5 +1,6 @@
 """Typed parameters from `params.yaml`: frozen, unknown keys refused and named."""
 
+import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -65,6 +66,22 @@ def section(document: dict[str, Any], name: str, kind: type[P]) -> P:
         raise BadConfig(
             f"params.yaml (profile {profile}): {'; '.join(faults)}. {name} knows: {known}"
         ) from None
+
+
+def read_moment(text: str, name: str) -> datetime.datetime | None:
+    """The moment that the parameter `name` gives in ISO 8601; of UTC where it names no zone, None where it is empty.
+
+    Raises `BadConfig` where it is none.
+    """
+    if not text:
+        return None
+    try:
+        found = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        raise BadConfig(
+            f"{name} {text!r} is no moment: write it as 2024-05-31T00:00:00+00:00"
+        ) from None
+    return found if found.tzinfo else found.replace(tzinfo=datetime.UTC)
 
 
 def set_choice(root: Path, key: str, value: str) -> bool:

@@ -24,7 +24,7 @@ from pipelines.ingest_encoders import ingest_encoders as encoders_stage
 from pipelines.ingest_pictures import ingest_pictures
 from pipelines.ingest_reviews import ingest_reviews
 from pipelines.ingest_reviews_zh import ingest_reviews_zh
-from pipelines.ingest_shop import ingest_shop
+from pipelines.ingest_shop import as_of, ingest_shop
 from pipelines.sources import (
     Found,
     amazon_sentences,
@@ -206,6 +206,23 @@ def test_a_table_in_memory_and_an_expression_are_written_alike(
     assert files[0].equals(files[1])
     assert files[0].schema.metadata == files[1].schema.metadata
     assert files[0].column("user_id").to_pylist() == ["a", "b", "c"]
+
+
+def test_a_shop_is_looked_at_as_it_was_before_a_moment(connection: Any) -> None:
+    """What came at the moment or after it is not there yet; an event of no time is left to the gate."""
+    days = [datetime.datetime(2024, 1, day, tzinfo=datetime.UTC) for day in (1, 2, 3)]
+    times = pa.array([*days, None], pa.timestamp("us", "UTC"))
+    events = pa.table({"item_id": ["a", "b", "c", "d"], "timestamp": times})
+    lazy = engine.bring(connection, "events_of_days", events)
+    for table in (events, lazy):
+        found = Found({"interactions": table, "users": events}, "made", "CC0-1.0")
+        then = as_of(found, days[1]).tables
+        kept = then["interactions"]
+        kept = kept if isinstance(kept, pa.Table) else kept.to_pyarrow()
+        assert kept["item_id"].to_pylist() == ["a", "d"]
+        assert then["users"] is events
+    nothing = Found({}, "made", "CC0-1.0")
+    assert as_of(nothing, days[1]) == nothing
 
 
 def test_an_unknown_source_is_refused_with_the_known_ones() -> None:
