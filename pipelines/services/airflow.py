@@ -9,6 +9,7 @@ import os
 import secrets
 import subprocess
 import sys
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -32,6 +33,9 @@ CONNECTIONS = "AIRFLOW_CONN_VITRINE_"
 HEAVY = "heavy"
 """The pool of stages that keep their cores busy, `meta.pool` in dvc.yaml."""
 UNFINISHED = ("queued", "running")
+PATIENCE_SECONDS = 120.0
+"""How long a question is asked again that nobody answers: on busy cores the server may not get its turn."""
+PAUSE_SECONDS = 2.0
 
 
 def settings(state: State, port: int) -> dict[str, str]:
@@ -188,17 +192,32 @@ class Api:
         return f"http://{LOOPBACK}:{self.port}"
 
     def request(self, method: str, path: str, body: Any = None) -> Any:
-        """One call below `/api/v2`, with a fresh token where the old one is no longer taken."""
+        """One call below `/api/v2`, with a fresh token where the old one is no longer taken.
+
+        Raises `MissingResource` where nobody answers: a question (GET) is repeated for a while first.
+        """
         for _ in range(2):
             if self._token is None:
-                self._token = call("GET", f"{self.address}/auth/token")["access_token"]
+                self._token = self._call("GET", "/auth/token")["access_token"]
             try:
-                return call(method, f"{self.address}/api/v2{path}", body, self._token)
+                return self._call(method, f"/api/v2{path}", body)
             except Refused as error:
                 if error.status != 401:
                     raise
                 self._token = None
         raise MissingResource(f"Airflow at {self.address} takes no token that it gave")
+
+    def _call(self, method: str, path: str, body: Any = None) -> Any:
+        until = time.monotonic() + (PATIENCE_SECONDS if method == "GET" else 0.0)
+        while True:
+            try:
+                return call(method, f"{self.address}{path}", body, self._token)
+            except OSError as error:
+                if time.monotonic() >= until:
+                    raise MissingResource(
+                        f"Airflow at {self.address} does not answer ({error}); its logs are in .vitrine/logs"
+                    ) from error
+            time.sleep(PAUSE_SECONDS)
 
     def set_pool(self, name: str, slots: int) -> None:
         """See to it that a pool exists with this many slots."""

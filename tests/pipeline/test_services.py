@@ -124,9 +124,12 @@ def test_settings_of_another_airflow_are_left_out(
 def pages(tmp_path: Path) -> Iterator[int]:
     report = tmp_path / "data" / "report"
     docs = State(tmp_path).data_docs / "products"
-    for folder in (report, docs):
+    monitor = State(tmp_path).home / "monitor"
+    for folder in (report, docs, monitor):
         folder.mkdir(parents=True)
     (report / "report.html").write_text("<p>here")
+    (monitor / "index.html").write_text("<p>looked")
+    State(tmp_path).journal.write_text("{}\n")
     (docs / "index.html").write_text("<p>docs")
     (tmp_path / "data" / "secret.txt").write_text("no")
     (report / "link").symlink_to(tmp_path / "data" / "secret.txt")
@@ -149,27 +152,30 @@ def get(port: int, path: str, host: str = "localhost") -> tuple[int, str]:
 @pytest.mark.parametrize(
     ("path", "status", "words"),
     [
-        ("/", 200, "/report/report.html"),
-        ("/report/report.html", 200, "here"),
-        ("/data-docs/products/index.html?x=1", 200, "docs"),
-        ("/report/", 404, ""),
-        ("/report/../secret.txt", 404, ""),
-        ("/report/%2e%2e/secret.txt", 404, ""),
-        ("/report/link", 404, ""),
+        ("/", 200, 'href="/data/report/report.html"'),
+        ("/", 200, 'href="/.vitrine/monitor/index.html"'),
+        ("/data/report/report.html", 200, "here"),
+        ("/.vitrine/monitor/index.html", 200, "looked"),
+        ("/.vitrine/data-docs/products/index.html?x=1", 200, "docs"),
+        ("/data/report/", 404, ""),
+        ("/data/secret.txt", 404, ""),
+        ("/data/report/../secret.txt", 404, ""),
+        ("/data/report/%2e%2e/secret.txt", 404, ""),
+        ("/data/report/link", 404, ""),
+        ("/data/report/report.html%00", 404, ""),
+        ("/.vitrine/journal.jsonl", 404, ""),
         ("/params.yaml", 404, ""),
         ("//etc/passwd", 404, ""),
     ],
 )
-def test_only_the_report_and_the_data_docs_are_shown(
-    pages: int, path: str, status: int, words: str
-) -> None:
+def test_only_the_pages_are_shown(pages: int, path: str, status: int, words: str) -> None:
     code, text = get(pages, path)
     assert code == status
     assert words in text
 
 
 def test_another_host_name_is_refused(pages: int) -> None:
-    assert get(pages, "/report/report.html", host="shop.example")[0] == 403
+    assert get(pages, "/data/report/report.html", host="shop.example")[0] == 403
 
 
 def test_the_services_file_is_plain_json(tmp_path: Path) -> None:
@@ -180,3 +186,26 @@ def test_the_services_file_is_plain_json(tmp_path: Path) -> None:
         note = json.loads((state.home / "services" / "one.json").read_text())
         assert note["owner"] == "demo"
         processes.stop(state, ["one"])
+
+
+@pytest.mark.parametrize(("method", "calls"), [("GET", 3), ("POST", 1)])
+def test_a_question_is_asked_again_an_order_is_not(
+    method: str, calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def call(method: str, url: str, body: object = None, token: str | None = None) -> object:
+        asked.append(method)
+        if len(asked) < 3:
+            raise TimeoutError("timed out")
+        return {"answer": 42}
+
+    monkeypatch.setattr(airflow, "call", call)
+    monkeypatch.setattr(airflow, "PAUSE_SECONDS", 0.0)
+    api = airflow.Api(1, "token")
+    if method == "GET":
+        assert api.request(method, "/x") == {"answer": 42}
+    else:
+        with pytest.raises(MissingResource, match="does not answer .timed out"):
+            api.request(method, "/x")
+    assert len(asked) == calls
