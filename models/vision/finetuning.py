@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from models.encoders.image import ImageEncoder, backbone
+from models.encoders.image import ImageEncoder, backbone, fold_norms, foldable
 from models.training import fit
 from models.vision.augmenting import augment, pasted
 from models.vision.finetuning_settings import Tuning
@@ -192,14 +192,14 @@ def tuned_encoder(
     """
     config = encoder.config
     network = backbone(config["name"], config["size"], None)
-    network.load_state_dict(
-        {
-            name: torch.from_numpy(value.astype(np.float32))
-            if value.dtype.kind == "f"
-            else torch.from_numpy(value)
-            for name, value in encoder.weights.items()
-        }
-    )
+    given = {
+        name: value.astype(np.float32) if value.dtype.kind == "f" else value
+        for name, value in encoder.weights.items()
+    }
+    network.load_state_dict({name: torch.from_numpy(value) for name, value in given.items()})
+    learned = {one for part in parts_of(network)[tuning.frozen :] for one in part.modules()}
+    if foldable(config["name"]):
+        fold_norms(network, learned)
     network = network.requires_grad_(True).to(memory_format=torch.channels_last)
     torch.manual_seed(seed)
     module = Tuned(network, probes, pictures, config["mean"], config["std"], tuning, seed)
@@ -210,9 +210,14 @@ def tuned_encoder(
     loader = DataLoader(data, batch, shuffle=True, generator=order, drop_last=True)
     epochs = tuning.epochs(encoder.size, len(rows))
     fit(module, loader, epochs=epochs, seed=seed, report=report, clip=5.0)
-    weights = {name: value.numpy() for name, value in module.network.state_dict().items()}
-    learned = ImageEncoder.timm(
-        config["name"], weights, config["size"], config["mean"], config["std"]
+    places = {name for name, one in module.network.named_modules() if one in learned}
+    taught = {
+        name: value.numpy()
+        for name, value in module.network.state_dict().items()
+        if name.rpartition(".")[0] in places
+    }
+    found = ImageEncoder.timm(
+        config["name"], given | taught, config["size"], config["mean"], config["std"]
     )
     width = module.heads[0].in_features
     heads = [
@@ -225,4 +230,4 @@ def tuned_encoder(
         )
         for head in module.heads
     ]
-    return learned, heads
+    return found, heads

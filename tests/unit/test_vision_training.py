@@ -174,6 +174,15 @@ def test_tuning_learns_and_repeats():
     ]
     (first, heads), (second, _) = found
     assert first.identity == second.identity != encoder.identity
+    assert first.weights.keys() == encoder.weights.keys()
+    kept = {
+        name
+        for name, value in encoder.weights.items()
+        if np.array_equal(value, first.weights[name])
+    }
+    # The frozen part, its norms folded while the others learned, comes back as it was.
+    assert {"conv_stem.weight", "bn1.weight", "bn1.running_mean"} <= kept
+    assert "conv_head.weight" not in kept
     assert heads[0].logits(first.encode_arrays(pictures)).shape == (24, 2)
 
 
