@@ -48,7 +48,7 @@ def pages(root: Path, api: Api, mlflow: str, report: str) -> dict[str, str]:
         "airflow-graph": f"{api.address}/dags/{first}/runs/{run}",
         "airflow-grid": f"{api.address}/dags/{first}",
         "mlflow-models": f"{mlflow}/#/models",
-        "report": f"{report}/report/report.html",
+        "report": f"{report}/data/report/report.html",
     }
 
 

@@ -1,6 +1,7 @@
 """The report, the monitor and the data docs as pages on loopback: `python -m pipelines.services.report_server PORT`.
 
-Files below these folders are served and nothing else: no listing, no other host name.
+A page's address is its place in the project, so that links between pages hold here and from the disk alike. Files below
+these folders are served and nothing else: no listing, no other host name.
 """
 
 import html
@@ -21,18 +22,14 @@ PORT = 8088
 START_SECONDS = 30.0
 
 
-def folders(root: Path) -> dict[str, Path]:
-    """First part of an address to the folder that it shows."""
+def folders(root: Path) -> tuple[Path, ...]:
+    """What is shown."""
     state = State(root)
-    return {
-        "report": root / "data" / "report",
-        "monitor": state.home / "monitor",
-        "data-docs": state.data_docs,
-    }
+    return root / "data" / "report", state.home / "monitor", state.data_docs
 
 
 class Pages(SimpleHTTPRequestHandler):
-    """Answers GET and HEAD for files of these folders of `root`, and `/` with links to them."""
+    """Answers GET and HEAD for files of these folders below `root`, and `/` with links to them."""
 
     root: Path
 
@@ -42,7 +39,8 @@ class Pages(SimpleHTTPRequestHandler):
             self.send_error(HTTPStatus.FORBIDDEN, "another host name")
             return None
         if urlsplit(self.path).path == "/":
-            return self._index()
+            self._index()
+            return None
         if self._file() is None:
             self.send_error(HTTPStatus.NOT_FOUND)
             return None
@@ -54,18 +52,17 @@ class Pages(SimpleHTTPRequestHandler):
 
     def _file(self) -> Path | None:
         parts = unquote(urlsplit(self.path).path).strip("/").split("/")
-        folder = folders(self.root).get(parts[0])
-        if folder is None or ".." in parts:
+        if ".." in parts or any("\0" in part for part in parts):
             return None
-        found = folder.joinpath(*parts[1:]).resolve()
-        inside = found.is_relative_to(folder.resolve())
+        found = self.root.joinpath(*parts).resolve()
+        inside = any(found.is_relative_to(folder.resolve()) for folder in folders(self.root))
         return found if inside and found.is_file() else None
 
-    def _index(self):  # type: ignore[no-untyped-def]
+    def _index(self) -> None:
         links = [
-            f'<li><a href="/{name}/{quote(path.relative_to(folder).as_posix())}">'
-            f"{html.escape(path.relative_to(folder).as_posix())}</a></li>"
-            for name, folder in folders(self.root).items()
+            f'<li><a href="/{quote(path.relative_to(self.root).as_posix())}">'
+            f"{html.escape(path.relative_to(folder.parent).as_posix())}</a></li>"
+            for folder in folders(self.root)
             for path in sorted(folder.glob("*.html")) + sorted(folder.glob("*/index.html"))
         ]
         said = "".join(links) or "<li>Nothing yet: run <code>make demo</code>.</li>"
@@ -81,7 +78,6 @@ class Pages(SimpleHTTPRequestHandler):
         self.end_headers()
         if self.command == "GET":
             self.wfile.write(page)
-        return None
 
     def end_headers(self) -> None:
         """With a word against guessing of types and against being framed."""
