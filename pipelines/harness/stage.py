@@ -147,6 +147,13 @@ class Run:
             raise Bug(f"{self.name} reads {path}, which its deps in dvc.yaml do not name")
         return self.root / path
 
+    def former(self, path: str) -> Path:
+        """Where the output `path` of an earlier run lies, if it is still there: DVC keeps those with `persist: true`.
+
+        What a stage makes must not depend on it; it may only spare the work of making it again.
+        """
+        return self.root / self.place / path
+
     def output(self, path: str) -> Path:
         """Where to write an output; it appears as `data/<stage>/<path>` when the stage is done."""
         full = self.partial / path
