@@ -8,6 +8,7 @@ import pytest
 from pipelines.report import TEMPLATES, render
 from pipelines.report_sections import ORDER, build_sections
 from pipelines.report_sections.inputs import Choice, Inputs
+from tests.browser.reachable import faults, untabbed
 from tests.conftest import REPOSITORY
 from tests.report_inputs import HOSTILE_TITLE, write_inputs
 
@@ -44,7 +45,7 @@ def test_it_opens_whole_and_silent(report: Path, browser: Any, scheme: str, widt
     page.goto(report.as_uri())
     assert said == []
     assert [url for url in asked if not url.startswith("data:")] == [report.as_uri()]
-    assert page.locator("main > section").count() == len(ORDER) + 1
+    assert page.locator("main > section").count() == len(ORDER) + 2
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     pictures = page.locator("img")
     assert pictures.count() > 0
@@ -52,6 +53,17 @@ def test_it_opens_whole_and_silent(report: Path, browser: Any, scheme: str, widt
     assert HOSTILE_TITLE in page.locator("#lists").inner_text()
     assert page.locator(".wide svg").is_visible() == (width == DESK)
     assert page.locator(".narrow svg").is_visible() == (width == PHONE)
+    context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [PHONE, DESK])
+def test_axe_finds_nothing_serious(report: Path, browser: Any, scheme: str, width: int) -> None:
+    context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 800})
+    page = context.new_page()
+    page.goto(report.as_uri())
+    page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+    assert faults(page) == []
     context.close()
 
 
@@ -92,4 +104,5 @@ def test_the_keyboard_reaches_sections_and_details(report: Path, browser: Any) -
     details.locator("summary").focus()
     page.keyboard.press("Enter")
     assert details.evaluate("node => node.open")
+    assert untabbed(page) == []
     page.close()

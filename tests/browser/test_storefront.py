@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from pipelines.services.web import Refused, call
+from tests.browser.reachable import faults, untabbed
 from tests.browser.shop_front import (
     HOSTILE,
     ITEMS,
@@ -104,6 +105,28 @@ def test_pictures_that_look_alike_and_an_answer(page: Any) -> None:
     page.keyboard.press("Enter")
     expect(page.locator("#answer")).to_contain_text("light")
     assert "<b>light</b>" in page.locator("#answer").inner_text()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious_and_tab_reaches_all(page: Any, scheme: str) -> None:
+    """As the page opens, and with everything on it that clicks bring."""
+    page.emulate_media(color_scheme=scheme)
+    assert faults(page) == []
+    page.locator("#pictures button").first.click()
+    page.wait_for_selector("#alike img")
+    page.locator("#open-ask").click()
+    page.wait_for_selector("#ask:not([hidden])")
+    page.locator("#question").fill("Is it heavy?")
+    page.keyboard.press("Enter")
+    expect(page.locator("#answer")).to_contain_text("light")
+    page.locator("#new").click()
+    page.wait_for_selector("#products button")
+    page.locator("#products button").first.click()
+    page.wait_for_selector("#list li")
+    page.get_by_role("button", name="why this?").first.click()
+    page.wait_for_load_state("networkidle")
+    assert faults(page) == []
+    assert untabbed(page) == []
 
 
 def test_all_controls_are_named(page: Any) -> None:
