@@ -106,3 +106,15 @@ def test_deps_name_every_module_that_a_stage_imports(graph: Graph) -> None:
         bare = {"pipelines/__init__.py", "models/__init__.py"}
         faults += [f"{node.name}: {path}" for path in sorted(seen - bare) if not node.reads(path)]
     assert not faults
+
+
+def test_what_works_on_state_is_never_taken_from_an_earlier_run(graph: Graph) -> None:
+    """DVC hands out the outputs of an earlier run of equal inputs; the journal and the archive it does not know."""
+    stages = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text("utf-8"))["stages"]
+    state = ("pipelines/journal.py", "pipelines/list_archive.py")
+    named = {name for name, node in graph.nodes.items() if any(map(node.reads, state))}
+    assert {"deliver", "report"} <= named
+    for name in named:
+        stage = stages[name] if name in stages else stages[name.partition("@")[0]]["do"]
+        kept = [out for out in stage["outs"] if isinstance(out, dict) and "persist" in str(out)]
+        assert kept or stage.get("always_changed"), f"{name}: an earlier run could stand for it"
