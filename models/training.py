@@ -57,8 +57,8 @@ def fit(
     """
     pl.seed_everything(seed, workers=True, verbose=False)
     # Writing NaN into what is about to be overwritten, which finds errors and changes no result, takes up to a sixth of
-    # the time.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    # the time. Types don't see a property of a module's class.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     watch = _Watch(monitor, report)
     callbacks: list[pl.Callback] = [watch]
     if monitor:

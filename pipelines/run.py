@@ -130,7 +130,7 @@ class StageRun:
         )
         busy = False
         try:
-            for line in self._child.stdout:
+            for line in self._child.stdout or ():
                 if not self.quiet:
                     print(line, end="", flush=True)
                 log.write(line)

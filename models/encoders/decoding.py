@@ -64,8 +64,8 @@ def decode_whole(data: bytes, least: int, most: int) -> np.ndarray:
     def fitted(picture: Image.Image) -> np.ndarray:
         longest = max(picture.size)
         scale = min(max(least / longest, 1.0), most / longest)
-        inner = tuple(max(1, round(side * scale)) for side in picture.size)
-        return np.asarray(picture.resize(inner, Image.Resampling.BICUBIC))
+        width, height = (max(1, round(side * scale)) for side in picture.size)
+        return np.asarray(picture.resize((width, height), Image.Resampling.BICUBIC))
 
     return read(data, most, fitted)
 
@@ -100,13 +100,13 @@ def _plain(picture: Image.Image) -> Image.Image:
 
 def _square(picture: Image.Image, size: int) -> np.ndarray:
     scale = size / max(picture.size)
-    inner = tuple(max(1, round(side * scale)) for side in picture.size)
-    shrunk = picture.resize(inner, Image.Resampling.BILINEAR)
-    if inner == (size, size):
+    width, height = (max(1, round(side * scale)) for side in picture.size)
+    shrunk = picture.resize((width, height), Image.Resampling.BILINEAR)
+    if width == height == size:
         return np.asarray(shrunk)
     # The border's own grey: a white frame round a picture on black would be an edge.
     grey = np.asarray(shrunk.convert("L"))
     rim = int(np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])))
     square = Image.new("RGB", (size, size), (rim, rim, rim))
-    square.paste(shrunk, ((size - inner[0]) // 2, (size - inner[1]) // 2))
+    square.paste(shrunk, ((size - width) // 2, (size - height) // 2))
     return np.asarray(square)

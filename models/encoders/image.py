@@ -23,9 +23,11 @@ GRID = 2
 """An inner layer's map is averaged over this many cells a side: coarse places are kept."""
 
 Progress = Callable[[float, str], None]
+Network = Any
+"""An `nn.Module` as timm makes them; what they have beyond it, timm's types leave out."""
 
 
-def backbone(name: str, size: int, layer: int | None, pretrained: bool = False) -> nn.Module:
+def backbone(name: str, size: int, layer: int | None, pretrained: bool = False) -> Network:
     """The timm network `name` for pictures of `size` pixels a side, without classifier, ready for inference.
 
     layer: what lies above this one of timm's `feature_info` is cut off; None: nothing is.
@@ -33,7 +35,9 @@ def backbone(name: str, size: int, layer: int | None, pretrained: bool = False) 
     import timm
 
     seen = timm.models.get_pretrained_cfg(name)
-    fixed = {"img_size": size} if seen is not None and seen.fixed_input_size else {}
+    fixed: dict[str, Any] = {}
+    if seen is not None and seen.fixed_input_size:
+        fixed["img_size"] = size
     network = timm.create_model(name, pretrained=pretrained, num_classes=0, **fixed)
     if layer is not None:
         network.prune_intermediate_layers([layer], prune_norm=True, prune_head=True)
@@ -73,7 +77,7 @@ class ImageEncoder:
             else value
             for name, value in weights.items()
         }
-        self._network: nn.Module | None = None
+        self._network: Network | None = None
 
     @classmethod
     def pixels(cls) -> "ImageEncoder":
@@ -128,7 +132,7 @@ class ImageEncoder:
             digest.update(np.ascontiguousarray(self.weights[name]).data)
         return digest.hexdigest()
 
-    def network(self) -> nn.Module:
+    def network(self) -> Network:
         """The backbone, built when first used."""
         if self._network is None:
             config = self.config

@@ -1,5 +1,7 @@
 """Logistic regression over dense numbers, with Lightning: the whole table is one batch, L-BFGS finds the optimum."""
 
+from typing import Any
+
 import numpy as np
 import pytorch_lightning as pl
 import torch
@@ -53,5 +55,7 @@ def regress(
     module = Regression(given.shape[1], outputs, 1 / (strength * len(given)))
     rows = torch.from_numpy(np.ascontiguousarray(given, dtype=np.float64))
     table = [(rows, torch.from_numpy(truth.astype(np.int64)))]
-    fit(module, DataLoader(table, batch_size=None), epochs=1, seed=0)
+    # A list is data set enough: it has an item and a length.
+    loader = DataLoader[Any](table, batch_size=None)  # type: ignore[arg-type]
+    fit(module, loader, epochs=1, seed=0)
     return module.linear.weight.numpy().T.copy(), module.linear.bias.numpy().copy()

@@ -10,7 +10,7 @@ from scipy.sparse.linalg import lsqr, svds
 from models.recommenders.base import Recommender
 from models.recommenders.catalogue import Catalogue
 from models.recommenders.events import Events, Histories
-from models.recommenders.kernels import Fading, ImplicitFactors, weighted
+from models.recommenders.kernels import Fades, Fading, ImplicitFactors, weighted
 
 DIRECTIONS = 128
 """Directions of the tokens that factors are predicted from."""
@@ -21,7 +21,7 @@ LEAST = 0.1
 
 
 @dataclass(frozen=True)
-class AttributeNeighbours(Recommender):
+class AttributeNeighbours(Fades):
     """The sum of the cosines of an item's tokens to those of the items of the history, times the item's prior.
 
     tokens: (items, F). prior: (items,) how an item with such tokens sells at first, or ones.

@@ -4,6 +4,7 @@ A kernel is (items, items): row j holds what item j says for the others. The sco
 the entry's weight times kernel[j, i], so that a new user is served by the history alone.
 """
 
+from abc import abstractmethod
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -51,8 +52,16 @@ def weighted(histories: Histories, weights: np.ndarray) -> sp.csr_matrix:
     )
 
 
+class Fades(Recommender):
+    """A recommender that reads histories as they fade."""
+
+    @abstractmethod
+    def with_fading(self, fading: Fading) -> "Fades":
+        """The same model with another fading. Nothing is trained."""
+
+
 @dataclass(frozen=True)
-class ItemKernel(Recommender):
+class ItemKernel(Fades):
     """See the module. matrix: (items, items) float32, rows speak."""
 
     kind: ClassVar[str] = "item-kernel"
@@ -154,7 +163,7 @@ def transitions(
 
 
 @dataclass(frozen=True)
-class Ease(Recommender):
+class Ease(Fades):
     """Item-item weights in closed form, over the items that were bought most. active: (A,) positions. weights: (A, A).
 
     Source: Steck (2019), Embarrassingly shallow autoencoders for sparse data.

@@ -217,7 +217,8 @@ def make_app(front: Front) -> FastAPI:
 def _mixed(goods: Goods, names: list[str]) -> list[str]:
     """The first names of different categories, then others, so that a newcomer sees more than one shelf."""
     seen: set[str] = set()
-    first, rest = [], []
+    first: list[str] = []
+    rest: list[str] = []
     for name in names[: SUGGESTED * 20]:
         category = goods.card(name)["category"]
         (rest if category in seen else first).append(name)
