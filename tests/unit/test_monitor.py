@@ -182,6 +182,6 @@ def test_the_page_escapes_and_keeps_what_was_seen_before(tmp_path: Path) -> None
         write(state, {**report, "findings": [asdict(finding)], **verdict([finding])}, keep=5)
     text = (folder(state) / "index.html").read_text()
     assert "&lt;script&gt;x" in text and "<script>" not in text
-    assert "Training is asked for." in text and "2026-03-01T01:00:00Z: 1 alarms" in text
+    assert "Training is asked for." in text and "2026-03-01T01:00:00Z: 1 alarm, training" in text
     newest = json.loads((folder(state) / "newest.json").read_text())
     assert newest["train"] and newest["at"].startswith("2026-03-01T02")
