@@ -40,7 +40,10 @@ DENSE_WIDTH = 64
 
 
 class TowerParams(Params):
-    """k: items on a list. The others: see `models.recommenders.training.Settings`."""
+    """k: items on a list. window_days: at least; where the split's window is longer, that long.
+
+    The others: see `models.recommenders.training.Settings`.
+    """
 
     k: int
     dim: int
@@ -56,13 +59,14 @@ class TowerParams(Params):
     drop: float
 
 
-def training_events(run: Run) -> Events:
-    """The training part as of its end, over the whole catalogue."""
+def training_events(run: Run) -> tuple[Events, float]:
+    """The training part as of its end, over the whole catalogue; and how many days the validation after it has."""
     split = run.input(TASK)
     products = pq.read_table(split / "products.parquet", columns=[Products.ITEM])
     frame = pq.read_table(split / "train.parquet", columns=judge.COLUMNS).to_pandas()
-    now = judge.moment(json.loads((split / "cut.json").read_text("utf-8"))["valid_from"])
-    return Events.from_frame(frame, hash_order(products[0].to_pylist()), now)
+    cut = json.loads((split / "cut.json").read_text("utf-8"))
+    now, end = judge.moment(cut["valid_from"]), judge.moment(cut["test_from"])
+    return Events.from_frame(frame, hash_order(products[0].to_pylist()), now), end - now
 
 
 def fit_towers(
@@ -70,8 +74,10 @@ def fit_towers(
 ) -> TwoTower:
     """Train a recommender, choose how much its towers count on validation, judge it, and write its bundle."""
     wanted = TowerParams.model_fields.keys() - {"k"}
-    settings = Settings(**params.model_dump(include=wanted), behaviour=behaviour)
-    events = training_events(run)
+    events, horizon = training_events(run)
+    told = params.model_dump(include=wanted)
+    told["window_days"] = max(params.window_days, horizon)
+    settings = Settings(**told, behaviour=behaviour)
     run.rows_in = len(events.user)
     try:
         model, ablated, curves = train(

@@ -1,10 +1,12 @@
 """Cut all tables once into train, valid and test, so that no later or twin row is seen in training.
 
 Rows with a time are cut by time, all tables at the same two moments: test is what happened at or after `test_from`,
-valid the `valid_days` before it. Rows without a time are cut by families, rows that must stay together: a family's
-part is drawn by a seeded hash of its name alone, so that more or other rows never move it. Of rows with equal
-content (the same picture, the same words) the earlier part keeps its own and the later parts drop theirs; an
-evaluation part holds one of them. Thus nothing that is added or changed in test can change train or valid.
+valid the `valid_days` before it. Where fewer than `fewest` users came in so many days (or, of a shop without events,
+fewer reviews), both reach further back, for a figure on a handful of users tells nothing. Rows without a time are cut
+by families, rows that must stay together: a family's part is drawn by a seeded hash of its name alone, so that more or
+other rows never move it. Of rows with equal content (the same picture, the same words) the earlier part keeps its own
+and the later parts drop theirs; an evaluation part holds one of them. Thus nothing that is added or changed in test
+can change train or valid.
 
 | task | rows | family | content |
 |---|---|---|---|
@@ -48,6 +50,12 @@ NEEDED = {
     "answers": ("questions", "reviews"),
 }
 """Task to the tables without which it is absent."""
+SUBJECT = {"interactions": Interactions.USER, "reviews": Reviews.REVIEW}
+"""The table by which it is told whether a window holds enough (the first that there is), and of what."""
+PURCHASE = "purchase"
+"""Where there are such events, who made one is counted: lists are judged by them."""
+LARGEST = 5
+"""A window is not widened for more than one in so many of them."""
 TABLE_NAMES = ("products", "users", "interactions", "images", "reviews", "questions")
 FAMILY, CONTENT, DIGEST, TWIN, DRAW, PART, MOMENT = (
     "_family",
@@ -70,6 +78,8 @@ class SplitParams(Params):
     """The moment (ISO 8601, UTC) at which test begins; empty: the last `test_days` days of the data."""
     valid_days: int
     test_days: int
+    fewest: int
+    """Users (without events: reviews) whom valid and test hold at least, but no more than a fifth of all."""
     shares: dict[str, list[float]]
     """For each task whose rows have no time: the shares of the families that go to valid and to test."""
     attributes: list[str]
@@ -136,14 +146,14 @@ def check(params: SplitParams) -> None:
             raise BadConfig(
                 f"split.shares.{task} {shares}: give two, of valid and of test, above 0, that leave a rest"
             )
-    if min(params.valid_days, params.test_days, params.max_eval_rows) < 1:
+    if min(params.valid_days, params.test_days, params.max_eval_rows, params.fewest) < 1:
         raise BadConfig(
-            "split.valid_days, split.test_days and split.max_eval_rows must be at least 1"
+            "split.valid_days, split.test_days, split.fewest and split.max_eval_rows must be at least 1"
         )
 
 
 def find_cut(tables: dict[str, ibis.Table], params: SplitParams) -> Cut:
-    """The cut in time for all tables: given by `test_from`, else at the midnight that leaves `test_days` days."""
+    """The cut in time for all tables: given by `test_from`, else at the midnight that leaves `test_days` days or more."""
     ends = [
         table[Interactions.TIME].max().to_pyarrow().as_py()
         for table in tables.values()
@@ -154,9 +164,36 @@ def find_cut(tables: dict[str, ibis.Table], params: SplitParams) -> Cut:
     if test_from is None:
         if end is None:
             return Cut(None, None, None)
-        midnight = end.replace(hour=0, minute=0, second=0, microsecond=0)
-        test_from = midnight - datetime.timedelta(days=params.test_days - 1)
-    return Cut(test_from - datetime.timedelta(days=params.valid_days), test_from, end)
+        after = _midnight(end) + datetime.timedelta(days=1)
+        test_from = window_start(tables, after, params.test_days, params.fewest)
+    valid_from = window_start(tables, test_from, params.valid_days, params.fewest)
+    return Cut(valid_from, test_from, end)
+
+
+def _midnight(moment: datetime.datetime) -> datetime.datetime:
+    return moment.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def window_start(
+    tables: dict[str, ibis.Table], until: datetime.datetime, days: int, fewest: int
+) -> datetime.datetime:
+    """When a window begins that ends at `until`: `days` before it, or at the midnight from which `fewest` came."""
+    start = until - datetime.timedelta(days=days)
+    name = next((name for name in SUBJECT if name in tables), None)
+    if name is None or Interactions.TIME not in tables[name].columns:
+        return start
+    table = tables[name]
+    before = table.filter(table[Interactions.TIME] < ibis.literal(until))
+    if name == "interactions":
+        bought = before.filter(before[Interactions.EVENT] == PURCHASE)
+        before = bought if engine.count(bought) else before
+    lasts = before.group_by(SUBJECT[name]).agg(last=before[Interactions.TIME].max())
+    wanted = min(fewest, engine.count(lasts) // LARGEST)
+    if not wanted:
+        return start
+    newest = lasts.order_by(ibis.desc("last")).limit(1, offset=wanted - 1)
+    reached = newest["last"].to_pyarrow()[0].as_py()
+    return min(start, _midnight(reached))
 
 
 def words_of(text: ibis.Value) -> ibis.Value:

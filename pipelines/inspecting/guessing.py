@@ -118,7 +118,7 @@ def sequences(one: Look, proposal: Proposal) -> None:
         }
     )
     grounds = [f"{one.name}: {note}" for note in one.notes] + [
-        "times are made: a user's events are spread over one year, in their order"
+        "times are made: all users end at one day, and a user's events lie four weeks apart, in their order"
     ]
     event = proposal.chosen.get("interactions.event")
     if event:

@@ -34,8 +34,10 @@ LOOKED_AT = 1000
 """Lines of JSON that tell which fields there are."""
 MAX_OBJECT = 1 << 26
 """Bytes of one JSON line."""
-YEAR = 366
-"""Days of the made year over which a user's events are spread where only their order is known."""
+LAST_MOMENT = 978_220_800
+"""Where only the order of events is known: the moment of each user's last one, 2000-12-31, in seconds since 1970."""
+APART, COUNTED = 28, 13
+"""Days between two events of a user there, and how many of the last ones lie so; older ones lie a day apart."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,8 @@ def pairs(path: Path, encoding: str) -> Iterator[dict[str, Any]]:
 def _write_sequences(path: Path, encoding: str, target: Path) -> Path:
     """Lines `user item item …`, in order of time, as CSV of user, item, place and a made moment.
 
-    The moments of a user are spread evenly over one year: they say what came before what, and nothing else.
+    The moments say what came before what, and nothing else. All users end at the same one, and events lie as far apart
+    as the split's windows are long, so that test holds everyone's last event, validation the one before, training the rest.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("w", encoding="utf-8", newline="") as file:
@@ -146,10 +149,10 @@ def _write_sequences(path: Path, encoding: str, target: Path) -> Path:
                 raise BadData(
                     f"{path}, line {number}: not `user item item …` between spaces: correct it"
                 )
-            step = (YEAR - 1) * 86_400 / max(len(items) - 1, 1)
             for place, item in enumerate(items):
-                seconds = 946_684_800 + int(place * step)  # from 2000-01-01
-                file.write(f"{user},{item},{place},{seconds}\n")
+                later = len(items) - 1 - place
+                days = APART * min(later, COUNTED) + max(later - COUNTED, 0)
+                file.write(f"{user},{item},{place},{LAST_MOMENT - days * 86_400}\n")
     return target
 
 

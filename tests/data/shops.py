@@ -20,6 +20,7 @@ DAYS = 60
 SIZES = {
     "valid_days": 14,
     "test_days": 14,
+    "fewest": 2,
     "shares": dict.fromkeys(("recognition", "attributes", "sentiment", "answers"), [0.2, 0.3]),
     "max_eval_rows": 1000,
     "attributes": ["department", "category", "brand"],

@@ -254,8 +254,9 @@ def test_a_database(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
         reader.table("products", open_secret)
 
 
-def test_sequences_keep_their_order_and_no_more(reader: Reader) -> None:
-    name = reader.write("s.txt", "1 9 8 7\n2 9 9\n")
+def test_sequences_keep_their_order_and_leave_one_event_a_window(reader: Reader) -> None:
+    long = " ".join(f"i{at}" for at in range(1000))
+    name = reader.write("s.txt", f"1 9 8 7\n2 9 9\n3 {long}\n")
     part = Part(
         format="sequences",
         files=[name],
@@ -266,9 +267,13 @@ def test_sequences_keep_their_order_and_no_more(reader: Reader) -> None:
     rows = sorted(
         reader.table("interactions", part), key=lambda row: (row["user_id"], row["timestamp"])
     )
-    assert [row["item_id"] for row in rows] == ["9", "8", "7", "9", "9"]
-    ends = {row["timestamp"] for row in (rows[2], rows[4])}
+    assert [row["item_id"] for row in rows] == ["9", "8", "7", "9", "9", *long.split()]
+    ends = {row["timestamp"] for row in (rows[2], rows[4], rows[-1])}
     assert len(ends) == 1  # all users end at the same moment
+    days = [(end - row["timestamp"]).days for row in rows for end in ends]
+    assert days[:5] == [56, 28, 0, 28, 0]
+    assert days[-15:] == [*range(365, 363, -1), *range(336, -1, -28)]
+    assert days[5] < 5 * 365
 
 
 # Pictures
