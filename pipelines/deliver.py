@@ -36,7 +36,7 @@ def deliver(run: Run, params: DeliverParams) -> None:
     facts = Facts(
         known_until=newest,
         before=newest,
-        champion=receipt["champion"],
+        champion=receipt["champion"] or list_archive.NO_MODEL,
         fitted_before=cut["test_from"],
         rows=len(columns),
         users=len(columns[Interactions.USER].unique()),

@@ -18,13 +18,15 @@ import pandas as pd
 from pipelines.harness.state import State
 
 LISTS, FACTS = "lists.parquet", "facts.json"
+NO_MODEL = "popularity"
+"""Stands for the champion where there was none: the lists hold what sells."""
 
 
 @dataclass(frozen=True)
 class Facts:
     """known_until: the newest event that the lists know (ISO 8601, UTC); before: they know all before this moment.
 
-    champion: manifest hash of the model. fitted_before: the moment from which on the models were fitted on nothing;
+    champion: manifest hash of the model, or `NO_MODEL`. fitted_before: the moment from which on the models were fitted on nothing;
     lists that know less were made with hindsight. rows, users: of the lists. maker: `recommend` or `backfill`.
     """
 

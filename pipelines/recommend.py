@@ -1,14 +1,14 @@
 """Make every user's list with the champion, with reasons and rules: `data/recommend/lists.parquet`.
 
-The champion is the one that the receipt of its promotion names, fetched by the hash of its manifest. A list is made
-from all that is known today, the test days included. Users are taken a block at a time, so that memory depends on
+The champion is the one that the receipt of its promotion names, fetched by the hash of its manifest. Where there is none
+(no challenger beat the baselines, or none was approved yet) the lists hold what sells. A list is made from all that is known today, the test days included. Users are taken a block at a time, so that memory depends on
 the block and the catalogue, not on the number of users.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -16,15 +16,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from models.kinds import load_model
-from models.recommenders.events import Events
+from models.recommenders.baselines import Popularity
+from models.recommenders.events import Events, hash_order
 from pipelines.harness import BadConfig, Params, Run, stage
 from pipelines.list_rules import Rules, Shelf, choose
-from pipelines.registry import champion_bundle
+from pipelines.registry import NoChampion, champion_bundle
 from pipelines.tables import Interactions, Products, Users
 
 SPLIT = "split/recommending"
 PARTS = ("train", "valid", "test")
-PURCHASE = "purchase"
+OWNED = ("purchase", "rating")
+"""Events that say that a user has the item."""
 AGAIN, BECAUSE, POPULAR, CATALOGUE = "again", "because", "popular", "catalogue"
 GROUP_ROWS = 131_072
 SCHEMA = pa.schema(
@@ -45,13 +47,14 @@ reason: `again` (the user's own purchases of the item raised it most), `because`
 
 
 class RecommendParams(Params):
-    """k: length of a list. exclude_bought: leave out what the user bought. max_per_category: 0 is no limit.
+    """k: length of a list. max_per_category: 0 is no limit.
 
+    exclude_bought: leave out what the user bought or rated; `auto`: where goods are hardly ever bought again.
     block_users: users at a time. half_life_days: of the popularity that fills lists which the champion can't.
     """
 
     k: int
-    exclude_bought: bool
+    exclude_bought: Literal["auto", "always", "never"]
     max_per_category: int
     block_users: int
     half_life_days: float
@@ -81,9 +84,8 @@ def recommend(run: Run, params: RecommendParams) -> None:
         raise BadConfig("recommend.k, block_users and half_life_days must be above 0")
     frame = read_events(run)
     run.rows_in = len(frame)
-    with champion_bundle(run.root, run.input("promote/recommender/receipt.json")) as folder:
-        model = load_model(folder)
     products = pq.read_table(run.input(f"{SPLIT}/products.parquet")).to_pandas()
+    model = serving(run, frame, products[Products.ITEM].tolist(), params.half_life_days)
     shop = open_shop(model.items, products, frame, params.half_life_days)
     users = everyone(frame, run.input(f"{SPLIT}/users.parquet"))
     blocks = make_lists(model, shop, frame, users, params)
@@ -96,6 +98,17 @@ def recommend(run: Run, params: RecommendParams) -> None:
     run.measure("catalogue_coverage", summary["items"] / max(int(shop.available.sum()), 1))
     for reason in (AGAIN, BECAUSE, POPULAR, CATALOGUE):
         run.measure(f"reason_{reason}", summary[reason] / max(summary["rows"], 1))
+
+
+def serving(run: Run, frame: pd.DataFrame, items: list[str], half_life: float) -> Any:
+    """The champion; where there is none, what sells."""
+    try:
+        with champion_bundle(run.root, run.input("promote/recommender/receipt.json")) as folder:
+            return load_model(folder)
+    except NoChampion as none:
+        run.miss("a champion", f"the lists hold what sells: {none}")
+        known = hash_order([*items, *frame[Interactions.ITEM].unique()])
+        return Popularity.fit(Events.from_frame(frame, known), half_life)
 
 
 def read_events(run: Run) -> pd.DataFrame:
@@ -136,8 +149,10 @@ def make_lists(
     model = model.observe(events)
     histories = events.of(users).histories
     bought = None
-    if params.exclude_bought:
-        purchases = frame[frame[Interactions.EVENT] == PURCHASE]
+    if params.exclude_bought == "always" or (
+        params.exclude_bought == "auto" and not events.bought_again
+    ):
+        purchases = frame[frame[Interactions.EVENT].isin(OWNED)]
         bought = Events.from_frame(purchases, list(shop.items)).of(users).histories
     rules, shelf = Rules(params.k, params.max_per_category), shop.shelf
     for at in range(0, len(users), params.block_users):

@@ -81,6 +81,8 @@ def shares(run: Run, members: dict[str, Any], rows: Path, steps: int) -> dict[We
             mixed = sum(
                 share / steps * scores[name] for share, name in zip(way, names, strict=True)
             )
+            if not history.bought_again:
+                mixed[mine.owner, mine.item] = -np.inf
             gained[at] += ndcg(top_k(mixed, judge.K), true.indptr, true.item).sum()
     return {
         tuple((name, share / steps) for name, share in zip(names, way, strict=True)): float(total)

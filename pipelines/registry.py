@@ -34,6 +34,10 @@ LOAD_SECONDS = 300
 CARD_LIMIT = 5000  # characters of a description in MLflow's database
 
 
+class NoChampion(MissingResource):
+    """Nothing serves for a capability: no challenger was good enough, or none was approved yet."""
+
+
 class Unreadable(MissingResource):
     """A version is registered, and its bundle is absent, damaged or another's."""
 
@@ -376,8 +380,8 @@ def read_example(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 def champion_bundle(root: Path, receipt: Path) -> Iterator[Path]:
     """The folder of the bundle that a receipt names as champion, found by its manifest hash.
 
-    Raises `BadData` for a receipt that can't be read, `MissingResource` where it names no champion or the registry
-    does not hold it.
+    Raises `BadData` for a receipt that can't be read, `NoChampion` where it names none, `MissingResource` where the
+    registry does not hold it.
     """
     try:
         note = json.loads(receipt.read_text(encoding="utf-8"))
@@ -385,7 +389,7 @@ def champion_bundle(root: Path, receipt: Path) -> Iterator[Path]:
     except (ValueError, KeyError) as error:
         raise BadData(f"{receipt} is no receipt ({error!r}): run `dvc repro promote`") from None
     if manifest is None:
-        raise MissingResource(
+        raise NoChampion(
             f"{capability} has no champion: `python -m pipelines.journal show {capability}` says why; "
             f"`python -m pipelines.verdict approve {capability}` makes its challenger one"
         )

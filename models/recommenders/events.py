@@ -12,6 +12,9 @@ SECONDS_A_DAY = 86_400.0
 HALF_LIVES = (7.0, 30.0, 90.0, 365.0)
 """Days after which an event counts half; a history keeps one decayed count for each."""
 
+REBOUGHT = 0.01
+"""A share of repeated events below which what a user has belongs on no list of theirs."""
+
 
 def hash_order(ids: Sequence[str]) -> list[str]:
     """Distinct ids ordered by a hash, so that a position tells nothing and ties are broken by chance alone."""
@@ -120,6 +123,15 @@ class Events:
         """Decayed number of events of each item, (n,) float64."""
         weight = decay(self.now - self.day, half_life)
         return np.bincount(self.item, weight, len(self.items))
+
+    @cached_property
+    def bought_again(self) -> bool:
+        """Whether goods are bought again here: whether `REBOUGHT` of the events are with an item of an earlier day."""
+        key = self.user.astype(np.int64) * len(self.items) + self.item
+        order = np.lexsort((self.day, key))
+        key, day = key[order], np.floor(self.day[order])
+        again = (key[1:] == key[:-1]) & (day[1:] > day[:-1])
+        return bool(again.sum() >= REBOUGHT * max(len(key), 1))
 
     @cached_property
     def histories(self) -> "Histories":

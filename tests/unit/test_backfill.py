@@ -79,7 +79,10 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     cut = tmp_path / "data/split/recommending/cut.json"
     cut.parent.mkdir(parents=True)
     cut.write_text(json.dumps({"test_from": "2026-01-08T00:00:00+00:00"}))
-    (tmp_path / "params.yaml").write_text((REPOSITORY / "params.yaml").read_text())
+    params = (REPOSITORY / "params.yaml").read_text()
+    (tmp_path / "params.yaml").write_text(
+        params.replace("exclude_bought: auto", "exclude_bought: never")
+    )
     monkeypatch.setattr(backfill, "Registry", Champions)
     monkeypatch.setattr(backfill, "load_model", lambda folder: Counts())
     monkeypatch.setattr(Champions, "manifest", "d" * 64)

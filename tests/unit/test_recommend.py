@@ -1,6 +1,8 @@
 """The batch lists: full, within the rules, with reasons, and the same whatever the size of a block."""
 
+import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -10,11 +12,18 @@ import pytest
 
 from models.recommenders.baselines import PersonalPopularity
 from models.recommenders.events import Events, hash_order
-from pipelines.recommend import RecommendParams, everyone, make_lists, open_shop, write_lists
+from pipelines.recommend import (
+    RecommendParams,
+    everyone,
+    make_lists,
+    open_shop,
+    serving,
+    write_lists,
+)
 
 ITEMS = [f"i{at:02d}" for at in range(24)]
 PARAMS = RecommendParams(
-    k=6, exclude_bought=False, max_per_category=0, block_users=4, half_life_days=14.0
+    k=6, exclude_bought="never", max_per_category=0, block_users=4, half_life_days=14.0
 )
 
 
@@ -69,17 +78,39 @@ def test_every_user_has_a_full_list_in_order(model, products, events) -> None:
     assert (falls <= 0).all()
 
 
+def test_without_a_champion_lists_hold_what_sells(products, events, tmp_path: Path) -> None:
+    receipt = tmp_path / "receipt.json"
+    receipt.write_text(json.dumps({"capability": "recommender", "champion": None}))
+    missed = {}
+    run = SimpleNamespace(root=tmp_path, input=lambda path: receipt, miss=missed.setdefault)
+    popular = serving(run, events, products["item_id"].tolist(), 14.0)
+    assert "no champion" in missed["a champion"]
+    table = lists(popular, products, events, PARAMS)
+    assert table.groupby("user_id").size().eq(6).all()
+    assert table.groupby("rank")["item_id"].nunique().eq(1).all()
+    assert set(table["reason"]) == {"popular"}
+
+
 def test_what_is_no_product_or_not_available_is_left_out(model, products, events) -> None:
     table = lists(model, products, events, changed(k=24))
     assert set(table["item_id"]) == set(ITEMS[2:])
 
 
 def test_bought_items_are_left_out_when_asked(model, products, events) -> None:
-    table = lists(model, products, events, changed(exclude_bought=True))
+    table = lists(model, products, events, changed(exclude_bought="always"))
     bought = events[events["event"] == "purchase"]
     had = set(zip(bought["user_id"], bought["item_id"], strict=True))
     assert not had & set(zip(table["user_id"], table["item_id"], strict=True))
     assert table.groupby("user_id").size().eq(6).all()
+
+
+def test_where_nothing_is_bought_again_lists_hold_no_item_twice(model, products, events) -> None:
+    some = lists(model, products, events, changed(exclude_bought="auto"))
+    assert some.equals(lists(model, products, events, PARAMS))  # they do buy again here
+    once = events.drop_duplicates(["user_id", "item_id"]).assign(event="rating")
+    table = lists(model, products, once, changed(exclude_bought="auto"))
+    had = set(zip(once["user_id"], once["item_id"], strict=True))
+    assert not had & set(zip(table["user_id"], table["item_id"], strict=True))
 
 
 def test_a_category_is_limited(model, products, events) -> None:

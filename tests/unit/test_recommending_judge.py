@@ -63,6 +63,33 @@ def test_a_shop_without_purchases_is_judged_on_what_it_knows(split: Path) -> Non
     assert users == sorted(pd.read_parquet(split / "valid.parquet").user_id.unique())
 
 
+def test_of_very_many_buyers_some_are_asked_whatever_else_is_there(
+    split: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge.freeze(split, "test", split / "all")
+    monkeypatch.setattr(judge, "MOST_USERS", 5)
+    judge.freeze(split, "test", split / "some")
+    items = judge.catalogue(split / "all")
+    everyone, some = (judge.asked(split / name, items) for name in ("all", "some"))
+    assert len(some[1]) == 5 and set(some[1]) < set(everyone[1])
+    assert len(some[0].user) == len(everyone[0].user)  # the history is everyone's
+    truth = everyone[2].take(np.array([everyone[1].index(name) for name in some[1]]))
+    assert np.array_equal(truth.item, some[2].item)
+
+
+def test_where_nothing_is_bought_again_lists_are_judged_without_it() -> None:
+    days = pd.to_datetime(["2024-01-01", "2024-01-02", "2024-01-03", "2024-01-04"], utc=True)
+    frame = pd.DataFrame({"user_id": list("aabb"), "item_id": list("xyxz"), "timestamp": days})
+    history = Events.from_frame(frame, list("xyz"))
+    truth = Events.from_frame(frame.head(1).assign(item_id="z"), list("xyz")).histories
+    assert not history.bought_again
+    own = PersonalPopularity.fit(history, 30.0)
+    assert judge.listed(own, history, ["a"], truth) == 1.0  # what they have stands before it else
+    for later, told in (("1h", False), ("1D", True)):
+        twice = pd.concat([frame, frame.assign(timestamp=days + pd.Timedelta(later))])
+        assert Events.from_frame(twice, list("xyz")).bought_again == told
+
+
 def test_an_item_that_the_model_does_not_know_costs_it(split: Path) -> None:
     rows = split / "rows"
     judge.freeze(split, "valid", rows)
