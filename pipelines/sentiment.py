@@ -8,7 +8,7 @@ from models.bundle import save
 from models.encoders.ngrams import Grams
 from models.language.lexicon import Lexicon
 from models.language.polarity import Polarity, Reading, passages
-from models.language.polarity_training import Settings, fit
+from models.language.polarity_training import FEWEST, Settings, fit
 from models.language.sentiment import CHINESE, LABELS, Sentiment
 from pipelines import lexicons
 from pipelines.capabilities import sentiment as judge
@@ -66,7 +66,7 @@ def sentiment(run: Run, params: SentimentParams) -> None:
         run.advance(0.1 + 0.6 * at / len(languages), f"reviews in {language}")
         rows = train[train[Reviews.LANGUAGE] == language]
         labels = [label for label in LABELS if label in set(rows[Reviews.LABEL])]
-        known = rows[Reviews.REVIEW].isin(place.keys()).to_numpy()
+        known = int(rows[Reviews.REVIEW].isin(place.keys()).sum())
         models[language] = fit(
             passages(rows[Reviews.TEXT].tolist()),
             rows[Reviews.LABEL].map(labels.index).to_numpy(np.int64),
@@ -74,10 +74,10 @@ def sentiment(run: Run, params: SentimentParams) -> None:
             None,
             reading_of(language, params),
             Lexicon(lexicons.english()),
-            encoder if known.any() else None,
+            encoder if known >= FEWEST else None,
             settings,
             run.seed,
-            vectors=vectors_of(rows, place, vectors) if known.any() else None,
+            vectors=vectors_of(rows, place, vectors) if known >= FEWEST else None,
             say=run.say,
         )
     model = Sentiment(models)
@@ -112,15 +112,12 @@ def reading_of(language: str, params: SentimentParams) -> Reading:
 
 
 def vectors_of(table: pd.DataFrame, place: dict[str, int], vectors: np.ndarray) -> np.ndarray:
-    """The vectors (n, width) of the rows of `table`. Raises `BadData` where one is missing."""
+    """The vectors (n, width) of the rows of `table`; NaN where text-features read no such review."""
     rows = table[Reviews.REVIEW].map(place)
-    if rows.isna().any():
-        missing = table[Reviews.REVIEW][rows.isna()].iloc[0]
-        raise BadData(
-            f"text-features/reviews.parquet has no vector of {missing}, a row of split/sentiment/train.parquet: "
-            "run `dvc repro text-features`"
-        )
-    return vectors[rows.to_numpy(np.int64)].astype(np.float32)
+    found = np.full((len(table), vectors.shape[1]), np.nan, dtype=np.float32)
+    known = rows.notna().to_numpy()
+    found[known] = vectors[rows[known].to_numpy(np.int64)]
+    return found
 
 
 if __name__ == "__main__":

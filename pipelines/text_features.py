@@ -9,7 +9,9 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from models.encoders.text import TextEncoder
@@ -32,6 +34,8 @@ class TextFeaturesParams(Params):
     """Texts at a time."""
     languages: list[str]
     """Languages that the encoder reads; reviews in others get no vector."""
+    characters: int
+    """Of reviews that are read at most; those beyond, in the order of a hash of their ids, get no vector. 0: all."""
     share_amounts: bool
     """Titles that differ in their numbers alone share the vector of the first of them, which saves time."""
     reference_texts: int
@@ -45,7 +49,8 @@ def text_features(run: Run, params: TextFeaturesParams) -> None:
     reviews = table_or_empty(run, "reviews", Reviews.REVIEW, Reviews.TEXT)
     if run.off:
         return
-    reviews = readable(reviews, params.languages)
+    known = products.num_rows + reviews.num_rows
+    reviews = some(readable(reviews, params.languages), params.characters)
     encoder = text_encoder(params.encoder, packaged)
     titles = products[Products.TITLE].to_pylist()
     if params.reference_texts and params.encoder != "hashing":
@@ -68,7 +73,7 @@ def text_features(run: Run, params: TextFeaturesParams) -> None:
     for name, (key, rows, found) in made.items():
         if name not in run.absences:
             write_vectors(run.output(name), key, rows[key].to_pylist(), found, encoder.identity)
-    run.rows_in = run.rows_out = products.num_rows + reviews.num_rows
+    run.rows_in, run.rows_out = known, products.num_rows + reviews.num_rows
     run.measure("width", encoder.width)
     run.measure("unique_texts", len(set(texts)))
 
@@ -89,6 +94,16 @@ def readable(reviews: pa.Table, languages: Sequence[str]) -> pa.Table:
         return reviews
     known = reviews[Reviews.LANGUAGE].to_pylist()
     return reviews.filter(pa.array([tongue is None or tongue in languages for tongue in known]))
+
+
+def some(reviews: pa.Table, characters: int) -> pa.Table:
+    """The reviews that come first by a hash of their ids, of so many characters together; 0: all."""
+    lengths = pc.utf8_length(reviews[Reviews.TEXT]).to_numpy()
+    if not characters or lengths.sum() <= characters:
+        return reviews
+    order = pd.util.hash_array(reviews[Reviews.REVIEW].to_numpy()).argsort(kind="stable")
+    chosen = order[np.cumsum(lengths[order]) <= characters]
+    return reviews.take(pa.array(np.sort(chosen)))
 
 
 def without_twins(titles: Sequence[str]) -> list[str]:

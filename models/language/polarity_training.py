@@ -66,7 +66,7 @@ def fit(
 ) -> Polarity:
     """The model fitted on `given` (n) with classes `truth` (n,), places in `labels`.
 
-    vectors: of the encoder for `given`, where they are known already.
+    vectors: of the encoder for `given`, where they are known already; only texts with one (a row without NaN) are read.
     """
     classes = len(labels)
     if classes < 2 or len(given) < FEWEST:
@@ -89,7 +89,10 @@ def fit(
     deciding = decide(heard(voices, rated, levels), truth, classes, settings.stack_strength)
     reader = None
     if encoder is not None and len(given) <= settings.read_until:
-        read = np.sort(np.random.default_rng(seed).permutation(len(given))[: settings.read_rows])
+        order = np.random.default_rng(seed).permutation(len(given))
+        if vectors is not None:
+            order = order[~np.isnan(vectors[order, 0])]
+        read = np.sort(order[: settings.read_rows])
         voices = [voice[read] for voice in voices]
         if vectors is None:
             say(f"reading {len(read)} texts")
