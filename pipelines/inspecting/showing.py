@@ -16,6 +16,8 @@ from pipelines.tables import TABLES
 
 ROWS = 5
 WIDTH = 40
+TITLES = "data/text-features/products.parquet"
+"""What nothing that reads it can do without."""
 LABELLED = {"recognition": "labels of images", "sentiment": "labels of reviews"}
 """Task to what it can't do without beside its tables."""
 
@@ -119,4 +121,12 @@ def stages_off(root: Path, proposal: Proposal) -> dict[str, list[str]]:
                 and sum(dep.startswith("data/split/") for dep in node.deps) == 1
             ]
             off.setdefault(f"no {', no '.join(lacking)}", []).extend(stages)
+    if "products" not in there:
+        makers = {node.name for node in nodes if TITLES in node.deps}
+        known = {stage for stages in off.values() for stage in stages}
+        off.setdefault("no products", []).extend(
+            node.name
+            for node in nodes
+            if (node.name.partition("@")[2] or node.name) in makers and node.name not in known
+        )
     return off

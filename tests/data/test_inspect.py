@@ -336,6 +336,22 @@ def test_writing_keeps_every_comment_and_reads_back(
     assert not read_params(project)["shop"]
 
 
+def test_what_needs_products_is_told_to_be_off_without_them(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = put(tmp_path / "shop", {"e.csv": HEAD + "1,2,2024-01-01\n"})
+    assert main([str(folder), "--choose", "interactions.event=view"], project) == 0
+    told = {
+        why: stages.split(", ")
+        for line in capsys.readouterr().out.splitlines()
+        if line.startswith("off: ")
+        for stages, why in [line.removeprefix("off: ").rstrip(")").split(" (")]
+    }
+    assert {"content", "evaluate@content", "promote@hybrid"} <= set(told["no products"])
+    listed = [stage for stages in told.values() for stage in stages]
+    assert len(listed) == len(set(listed)) and "recommender" not in listed
+
+
 def test_comments_inside_the_section_stay() -> None:
     text = "a: 1\nshop:  # mine\n  # why so\n  users:\n    - format: csv  # theirs\n      files: [a.csv]\nb: 2  # end\n"
     shop = {"users": [{"format": "csv", "files": ["b.csv"]}], "bots_above": 3}
