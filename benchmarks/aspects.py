@@ -4,8 +4,8 @@
 
 `tests/data/aspects.jsonl` holds 300 sentences (200 English, 100 Chinese) of the default reviews. Rules were chosen on
 the half `validation`; `test` was left alone. It needs `data/validate-reviews` and `data/split/sentiment`. Names are
-learned from all reviews' texts, polarity from the labelled training rows but those of the marked reviews. A found name
-is right where it overlaps a marked one and has its polarity; each name counts once a sentence.
+learned from the reviews' texts as the stage learns them, polarity from the labelled training rows but those of the
+marked reviews. A found name is right where it overlaps a marked one and has its polarity; each counts once a sentence.
 """
 
 import argparse
@@ -31,7 +31,8 @@ def main(words: list[str], root: Path) -> int:
     parser.add_argument("--errors", action="store_true", help="print what was missed and invented")
     asked = parser.parse_args(words)
     from pipelines.harness.params import read_params, section
-    from pipelines.opinions import OpinionsParams, whole_reviews
+    from pipelines.opinions import OpinionsParams
+    from pipelines.review_trust import whole_reviews
 
     document = read_params(root)
     if asked.profile:
@@ -61,19 +62,15 @@ def finder(
     reviews: pd.DataFrame, train: pd.DataFrame, language: str, params: Any, seed: int
 ) -> Callable[[list[str]], list[list[Found]]]:
     """The stage's own reading of one language, of sentences by themselves."""
-    from pipelines.opinions import NEGATIVE, POSITIVE, around, finder_of, lean, polarity_of
+    from models.language.opinions import NEGATIVE, POSITIVE
+    from pipelines.opinions import reader_of
 
-    texts = reviews[reviews["language"] == language]["text"]
-    rows = train[train["language"] == language]
-    order = np.random.default_rng(seed).permutation(len(rows))[: params.learn]
-    rows = rows.iloc[np.sort(order)]
-    spotter = finder_of(texts.tolist(), rows, language, params)
-    model = polarity_of(rows, spotter, language, params, seed)
+    rows = reviews[reviews["language"] == language]
+    reader = reader_of(rows, train[train["language"] == language], language, params, seed)
 
     def find(sentences: list[str]) -> list[list[Found]]:
-        spoken = spotter.find(sentences)
-        given = around([sentences[one.text] for one in spoken], spoken, language)
-        chosen = lean(model, given).argmax(1)
+        spoken = reader.finder.find(sentences)
+        chosen = reader.sides(sentences, spoken).argmax(1)
         answers: list[list[Found]] = [[] for _ in sentences]
         for one, at in zip(spoken, chosen.tolist(), strict=True):
             answers[one.text].append((one.start, one.end, (NEGATIVE, POSITIVE)[at]))

@@ -32,21 +32,22 @@ def main(words: list[str], root: Path) -> int:
     parser.add_argument("--share", type=float, default=0.05)
     asked = parser.parse_args(words)
     from pipelines.harness.params import read_params, section
-    from pipelines.opinions import OpinionsParams, flags, sides_of, whole_reviews
+    from pipelines.opinions import OpinionsParams
+    from pipelines.review_trust import flags, sides_of, whole_reviews
 
     document = read_params(root)
-    params = section(document, "opinions", OpinionsParams)
+    settings = section(document, "opinions", OpinionsParams).trust
     lines = [json.loads(line) for line in asked.reviews.read_text("utf-8").splitlines()]
     reviews = frame(pd.DataFrame(lines))
     rng = np.random.default_rng(document["seed"])
     started = time.perf_counter()
-    bad = set(flags(whole_reviews(reviews), params)["review_id"])
+    bad = set(flags(whole_reviews(reviews), settings)["review_id"])
     seconds = time.perf_counter() - started
     print(f"{len(reviews)} reviews, {len(bad)} flagged before any attack, {seconds:.1f} s")
     top = reviews["item_id"].value_counts().head(PRODUCTS).index.sort_values()
     attacked = pd.concat([reviews, *(attack(reviews, item, asked.share, rng) for item in top)])
     table = whole_reviews(attacked.reset_index(drop=True))
-    flagged = table["review_id"].isin(set(flags(table, params)["review_id"]))
+    flagged = table["review_id"].isin(set(flags(table, settings)["review_id"]))
     planted = table["review_id"].str.startswith("planted-")
     table["side"] = sides_of(table)
     print("product          planted  caught  before  moved without flags  moved with flags")

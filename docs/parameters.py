@@ -12,16 +12,17 @@ from typing import Any
 
 import yaml
 
-from pipelines.harness.params import TOP_LEVEL
+from pipelines.harness.params import TOP_LEVEL, merged
 
 HEAD = """\
 # Parameters
 
 This page is written from `params.yaml` and from the classes that read it, at each build of the documentation.
 
-A stage reads the section of its own name. The values of the chosen profile are laid over it. A key that the class does
-not know is refused, and so is a value of another type; the message names both. Sections that begin with `door-` belong
-to the verbs of the benchmark door.
+A stage reads the section of its own name. The values of the chosen profile are laid over it, mappings in it key by key. A
+key that the class does not know is refused, and so is a value of another type; the message names both. `towers.dim` is
+the key `dim` of the mapping `towers`: the settings of a model, as its own class declares them. Sections that begin with
+`door-` belong to the verbs of the benchmark door.
 
 ## The choices of a run
 
@@ -63,12 +64,16 @@ WORD = re.compile(r"\b((?:\w+, )*\w+): ")
 
 @dataclass(frozen=True)
 class Kind:
-    """A class of parameters as its source has it. fields: name to type; words: docstrings, those of bases first."""
+    """A class of parameters as its source has it. fields: name to type; words: docstrings, those of bases first.
+
+    settings: of each field that holds a model's settings, their class.
+    """
 
     name: str
     module: str
     fields: Mapping[str, str]
     words: tuple[str, ...]
+    settings: Mapping[str, "Kind"]
 
 
 def kinds(root: Path) -> dict[str, Kind]:
@@ -79,9 +84,9 @@ def kinds(root: Path) -> dict[str, Kind]:
     """
     classes: dict[str, tuple[str, ast.ClassDef]] = {}
     stages: dict[str, str] = {}
-    for path in sorted((root / "pipelines").rglob("*.py")):
+    for path in sorted([*root.glob("pipelines/**/*.py"), *root.glob("models/*/settings.py")]):
         text = path.read_text("utf-8")
-        if "Params" not in text:
+        if "Params" not in text and path.name != "settings.py":
             continue
         module = path.relative_to(root).with_suffix("").as_posix().replace("/", ".")
         for node in ast.parse(text).body:
@@ -102,13 +107,19 @@ def kinds(root: Path) -> dict[str, Kind]:
 
 def _kind(name: str, classes: Mapping[str, tuple[str, ast.ClassDef]]) -> Kind:
     module, node = classes.get(name, ("", ast.ClassDef(name, [], [], [], [])))
-    bases = [_kind(ast.unparse(base), classes) for base in node.bases]
+    bases = [_kind(name, classes) for name in map(ast.unparse, node.bases) if name != "Params"]
     fields = {field: kind for base in bases for field, kind in base.fields.items()}
     for line in node.body:
         if isinstance(line, ast.AnnAssign):
             fields[ast.unparse(line.target)] = ast.unparse(line.annotation)
     own = (ast.get_docstring(node) or "",) if node.body else ()
-    return Kind(name, module, fields, tuple(text for base in bases for text in base.words) + own)
+    settings = {
+        field: _kind(type_name, classes)
+        for field, type_name in fields.items()
+        if type_name.endswith("Settings") and type_name in classes
+    }
+    words = tuple(text for base in bases for text in base.words) + own
+    return Kind(name, module, fields, words, settings)
 
 
 def comments(text: str) -> dict[tuple[str, str], str]:
@@ -151,21 +162,27 @@ def cell(value: Any) -> str:
 
 
 def rows(
-    name: str, kind: Kind, document: Mapping[str, Any], told: Mapping[tuple[str, str], str]
+    kind: Kind, given: Mapping[str, Mapping[str, Any]], told: Mapping[str, str], before: str = ""
 ) -> Iterator[str]:
-    """One line of the table a field: type, value (each profile's where they differ), meaning."""
-    own = document.get(name) or {}
+    """One line of the table a field: type, value (each profile's where they differ), meaning.
+
+    given: of each profile, its values. told: comments by key. before: what the keys begin with.
+    """
     words = meanings(kind)
     for field, type_name in kind.fields.items():
-        values = {}
-        for profile, laid in document["profiles"].items():
-            merged = {**own, **(laid.get(name) or {})}
-            values[profile] = cell(merged[field]) if field in merged else "not set"
-        shown = next(iter(values.values()))
-        if any(value != shown for value in values.values()):
-            shown = "<br>".join(f"{profile}: {value}" for profile, value in values.items())
-        meaning = told.get((name, field)) or words.get(field) or COMMON.get(field, "")
-        yield f"| `{field}` | `{escaped(type_name)}` | {shown} | {escaped(meaning)} |"
+        if field in kind.settings:
+            within = {profile: values.get(field, {}) for profile, values in given.items()}
+            yield from rows(kind.settings[field], within, {}, f"{before}{field}.")
+            continue
+        cells = {
+            profile: cell(values[field]) if field in values else "not set"
+            for profile, values in given.items()
+        }
+        shown = next(iter(cells.values()))
+        if any(value != shown for value in cells.values()):
+            shown = "<br>".join(f"{profile}: {value}" for profile, value in cells.items())
+        meaning = told.get(field) or words.get(field) or COMMON.get(field, "")
+        yield f"| `{before}{field}` | `{escaped(type_name)}` | {shown} | {escaped(meaning)} |"
 
 
 def escaped(text: str) -> str:
@@ -197,7 +214,11 @@ def page(root: Path) -> str:
         lines += [f"Read as `{kind.module}.{kind.name}`.", ""]
         lines += [f"> {' '.join(words.split())}\n" for words in kind.words if words]
         lines += ["| key | type | value | meaning |", "|---|---|---|---|"]
-        lines += rows(name, kind, document, told)
+        given = {
+            profile: merged({**document, "profile": profile}, name)
+            for profile in document["profiles"]
+        }
+        lines += rows(kind, given, {key: text for (of, key), text in told.items() if of == name})
     return "\n".join(lines) + "\n"
 
 

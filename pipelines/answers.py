@@ -17,12 +17,12 @@ from models.encoders.text import TextEncoder
 from models.language.answers import Answers, Found, Review, Shelf, answer
 from models.language.answers_training import (
     Marked,
-    Settings,
     best_margin,
     cross_fitted,
     fit_scorer,
     right_candidates,
 )
+from models.language.settings import ScorerSettings
 from models.metrics import interval
 from pipelines.capabilities import answers as judge
 from pipelines.encoders import reranker, text_encoder
@@ -45,10 +45,7 @@ class AnswersParams(Params):
     """Of a question with a passage."""
     candidates: int
     """Sentences that are read with each question."""
-    epochs: int
-    rate: float
-    decay: float
-    folds: int
+    scorer: ScorerSettings
 
 
 @stage
@@ -60,14 +57,8 @@ def answers(run: Run, params: AnswersParams) -> None:
     reviews = pq.read_table(run.input("split/answers/reviews.parquet")).to_pandas()
     if not len(tables["train"]):
         raise BadData("split/answers/train.parquet has no question: bring questions, or mark some")
-    encoder = text_encoder(
-        params.encoder, run.input("ingest-encoders/text") if params.encoder == "package" else None
-    )
-    reader = reranker(
-        params.reranker,
-        run.input("ingest-encoders/reranker") if params.reranker == "package" else None,
-        params.max_tokens,
-    )
+    encoder = text_encoder(params.encoder, run.input("ingest-encoders/text"))
+    reader = reranker(params.reranker, run.input("ingest-encoders/reranker"), params.max_tokens)
     model = Answers.untrained(
         library(reviews),
         encoder,
@@ -84,11 +75,12 @@ def answers(run: Run, params: AnswersParams) -> None:
         lambda done, what: run.advance(0.4 + 0.3 * done, what),
     )
     right = right_candidates(found, shelves, marked(questions))
-    settings = Settings(params.epochs, params.rate, params.decay, params.folds)
     train = np.arange(len(tables["train"]))
     of_train = Found(found.rows[train], found.features[train])
-    margin = best_margin(cross_fitted(of_train, right[train], settings, run.seed), right[train])
-    model.scorer, losses = fit_scorer(of_train, right[train], settings, run.seed)
+    margin = best_margin(
+        cross_fitted(of_train, right[train], params.scorer, run.seed), right[train]
+    )
+    model.scorer, losses = fit_scorer(of_train, right[train], params.scorer, run.seed)
     model.scorer.margin.fill_(margin)
     run.tracker.curve("train_loss", losses)
     save(model.to_bundle(), run.output("bundle"))
@@ -99,7 +91,7 @@ def answers(run: Run, params: AnswersParams) -> None:
         run.measure(f"answer_f1/{name}", float(rows["score"].mean()))
     run.measure("margin", margin)
     run.measure("candidates_hold_answer", float(right[~right[:, -1], :-1].any(1).mean()))
-    logits = cross_fitted(found, right, settings, run.seed)
+    logits = cross_fitted(found, right, params.scorer, run.seed)
     cross_fitted_figures(run, questions, shelves, found, logits, margin)
 
 

@@ -18,7 +18,7 @@ from pipelines.card import Facts, cut_dates, encoders, provenance, write_card
 from pipelines.decision import Case, Decision, Rules, decide
 from pipelines.frozen import ROW, SCORE, Scores, Seal, check_scores, check_seal, read_scores
 from pipelines.harness import BadData, Params, Run, VitrineError, stage
-from pipelines.harness.params import read_params
+from pipelines.harness.params import flat, merged, read_params
 from pipelines.journal import FAILED, PROMOTED, REFUSED, REJECTED, ROLLED_BACK, WAITS, Journal
 from pipelines.registry import (
     CHALLENGER,
@@ -159,7 +159,7 @@ def facts(run: Run, candidate: Candidate, figures: Mapping[str, Any]) -> Facts:
         manifest=candidate.scores.bundle,
         rows=candidate.seal.rows,
         figures=figures,
-        params={**document[name], **document["profiles"][run.profile].get(name, {})},
+        params=flat(merged({**document, "profile": run.profile}, name)),
         sources=provenance([split]) + encoders(encoder_folders(run, name)),
         dates=cut_dates(split),
         megabytes=candidate.megabytes,

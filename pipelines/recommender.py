@@ -20,19 +20,9 @@ Weights = tuple[tuple[str, float], ...]
 
 
 class RecommenderParams(Params):
-    """steps: each member's share is a multiple of 1 / steps; 1 chooses one of them.
-
-    The others: see `models.recommenders.registry.Settings`.
-    """
+    """steps: each member's share is a multiple of 1 / steps; 1 chooses one of them."""
 
     steps: int
-    dim: int
-    rounds: int
-    ease_items: int
-    ease_penalty: float
-    neighbours: int
-    sequence: dict[str, float | int]
-    sequence_epochs: int
 
 
 @stage

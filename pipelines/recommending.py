@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from models.bundle import save
 from models.recommenders.base import Recommender
 from models.recommenders.baselines import Popularity
 from models.recommenders.events import Events, hash_order
-from models.recommenders.training import Content, Settings, train
+from models.recommenders.settings import TowerSettings
+from models.recommenders.training import Content, train
 from models.recommenders.two_tower import TwoTower
 from pipelines.capabilities import recommending as judge
 from pipelines.harness import BadData, Params, Run
@@ -40,23 +42,10 @@ DENSE_WIDTH = 64
 
 
 class TowerParams(Params):
-    """k: items on a list. window_days: at least; where the split's window is longer, that long.
-
-    The others: see `models.recommenders.training.Settings`.
-    """
+    """k: items on a list. Where the split's window is longer than `towers.window_days`, training's is that long too."""
 
     k: int
-    dim: int
-    hidden: int
-    epochs: int
-    batch: int
-    rate: float
-    decay: float
-    dropout: float
-    windows: int
-    window_days: float
-    buyers: int
-    drop: float
+    towers: TowerSettings
 
 
 def training_events(run: Run) -> tuple[Events, float]:
@@ -73,24 +62,24 @@ def fit_towers(
     run: Run, kind: type[TwoTower], params: TowerParams, content: Content | None, behaviour: bool
 ) -> TwoTower:
     """Train a recommender, choose how much its towers count on validation, judge it, and write its bundle."""
-    wanted = TowerParams.model_fields.keys() - {"k"}
     events, horizon = training_events(run)
-    told = params.model_dump(include=wanted)
-    told["window_days"] = max(params.window_days, horizon)
-    settings = Settings(**told, behaviour=behaviour)
+    towers = replace(params.towers, window_days=max(params.towers.window_days, horizon))
     run.rows_in = len(events.user)
     try:
         model, ablated, curves = train(
             kind,
             events,
             content,
-            settings,
+            behaviour,
+            towers,
             params.k,
             run.seed,
             lambda done, what: run.advance(0.1 + 0.6 * done, what),
         )
     except ValueError as error:
-        raise BadData(f"interactions: {error}; bring more days or lower window_days") from None
+        raise BadData(
+            f"interactions: {error}; bring more days or lower towers.window_days"
+        ) from None
     for name, values in curves.items():
         run.tracker.curve(name, values)
     run.advance(0.75, "choosing on validation")

@@ -5,11 +5,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from models.bundle import save
-from models.encoders.ngrams import Grams
 from models.language.lexicon import Lexicon
 from models.language.polarity import Polarity, Reading, passages
-from models.language.polarity_training import FEWEST, Settings, fit
+from models.language.polarity_training import FEWEST, Encoding, fit
 from models.language.sentiment import CHINESE, LABELS, Sentiment
+from models.language.settings import EncoderSettings, GramSettings, PolaritySettings
 from pipelines import lexicons
 from pipelines.capabilities import sentiment as judge
 from pipelines.encoders import text_encoder
@@ -20,27 +20,16 @@ from pipelines.vectors import read_vectors
 
 
 class SentimentParams(Params):
-    """encoder: as of text-features. words, characters, buckets: see `Grams`. The others: see `Settings`.
-
-    ideographs: the characters of n-grams where words have no spaces between them.
-    """
+    """encoder: as of text-features. It reads every text."""
 
     encoder: str
-    words: int
-    characters: list[int]
-    ideographs: list[int]
-    buckets: int
-    folds: int
-    wide_strengths: list[float]
-    stack_strength: float
+    grams: GramSettings
+    polarity: PolaritySettings
 
 
 @stage
 def sentiment(run: Run, params: SentimentParams) -> None:
-    encoder = text_encoder(
-        params.encoder,
-        run.input("ingest-encoders/text") if params.encoder == "package" else None,
-    )
+    encoder = text_encoder(params.encoder, run.input("ingest-encoders/text"))
     keys, vectors, made_by = read_vectors(
         run.input("text-features/reviews.parquet"), Reviews.REVIEW
     )
@@ -51,33 +40,27 @@ def sentiment(run: Run, params: SentimentParams) -> None:
     place = {key: at for at, key in enumerate(keys)}
     train = pq.read_table(run.input("split/sentiment/train.parquet")).to_pandas()
     check(train)
-    settings = Settings(
-        folds=params.folds,
-        wide_strengths=params.wide_strengths,
-        stack_strength=params.stack_strength,
-        read_rows=len(train),
-        read_until=len(train),
-        freely=len(train),
-        share=1.0,
-    )
+    every = EncoderSettings(len(train), len(train), freely=len(train), share=1.0)
     models: dict[str, Polarity] = {}
     languages = sorted(train[Reviews.LANGUAGE].unique())
     for at, language in enumerate(languages):
         run.advance(0.1 + 0.6 * at / len(languages), f"reviews in {language}")
         rows = train[train[Reviews.LANGUAGE] == language]
         labels = [label for label in LABELS if label in set(rows[Reviews.LABEL])]
-        known = int(rows[Reviews.REVIEW].isin(place.keys()).sum())
+        grams = params.grams.of(spaced=language != CHINESE)
+        encoding = None
+        if rows[Reviews.REVIEW].isin(place.keys()).sum() >= FEWEST:
+            encoding = Encoding(encoder, every, vectors_of(rows, place, vectors))
         models[language] = fit(
             passages(rows[Reviews.TEXT].tolist()),
             rows[Reviews.LABEL].map(labels.index).to_numpy(np.int64),
             labels,
             None,
-            reading_of(language, params),
+            Reading(grams, grams, aspects=False),
             Lexicon(lexicons.english()),
-            encoder if known >= FEWEST else None,
-            settings,
+            encoding,
+            params.polarity,
             run.seed,
-            vectors=vectors_of(rows, place, vectors) if known >= FEWEST else None,
             say=run.say,
         )
     model = Sentiment(models)
@@ -100,15 +83,6 @@ def check(train: pd.DataFrame) -> None:
             f"split/sentiment/train.parquet, column label, row {strange.index[0]}: {strange[Reviews.LABEL].iloc[0]!r} "
             f"is none of {', '.join(LABELS)}; correct it where the reviews come from"
         )
-
-
-def reading_of(language: str, params: SentimentParams) -> Reading:
-    """The n-grams of a language: of characters alone where words have no spaces between them."""
-    words, (low, high) = params.words, params.characters
-    if language == CHINESE:
-        words, (low, high) = 0, params.ideographs
-    grams = Grams(words, low, high, params.buckets)
-    return Reading(grams, grams, aspects=False)
 
 
 def vectors_of(table: pd.DataFrame, place: dict[str, int], vectors: np.ndarray) -> np.ndarray:

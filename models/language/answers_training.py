@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from models.language.answers import Found, Scorer, Shelf
+from models.language.settings import ScorerSettings
 from models.training import fit
 
 
@@ -21,20 +22,10 @@ class Marked:
     end: int
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How to fit. folds: of the cross-fitting that chooses the margin."""
-
-    epochs: int
-    rate: float
-    decay: float
-    folds: int
-
-
 class Fitting(pl.LightningModule):
     """Cross-entropy over a question's candidates and "no answer"; several candidates may be right."""
 
-    def __init__(self, scorer: Scorer, settings: Settings) -> None:
+    def __init__(self, scorer: Scorer, settings: ScorerSettings) -> None:
         super().__init__()
         self.scorer, self.settings = scorer, settings
 
@@ -74,7 +65,7 @@ def right_candidates(
 def fit_scorer(
     found: Found,
     right: np.ndarray,
-    settings: Settings,
+    settings: ScorerSettings,
     seed: int,
     report: Callable[[float, str], None] = lambda done, what: None,
 ) -> tuple[Scorer, list[float]]:
@@ -100,7 +91,9 @@ def fit_scorer(
     return scorer, curves["train_loss"]
 
 
-def cross_fitted(found: Found, right: np.ndarray, settings: Settings, seed: int) -> np.ndarray:
+def cross_fitted(
+    found: Found, right: np.ndarray, settings: ScorerSettings, seed: int
+) -> np.ndarray:
     """Logits (q, k + 1) of each question by a scorer that was fitted without its fold."""
     logits = np.zeros(right.shape)
     order = np.random.default_rng(seed).permutation(len(right))

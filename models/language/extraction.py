@@ -16,6 +16,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from models.encoders.text import TextEncoder
+
 WORD = re.compile(r"[^\W\d_]+|\d+(?:[.,]\d+)*|[^\w\s]|_")
 BUCKETS = 1 << 30
 NEVER = -1e4
@@ -368,7 +370,7 @@ class Extraction:
 class States:
     """A language model's states of words: the mean over a word's pieces."""
 
-    def __init__(self, encoder: object | None) -> None:
+    def __init__(self, encoder: TextEncoder | None) -> None:
         self.encoder = encoder
 
     @property

@@ -1,7 +1,6 @@
 """Fitting of the reader of titles by the likelihood of marked titles."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pytorch_lightning as pl
@@ -22,21 +21,8 @@ from models.language.extraction import (
     weight_of,
     words,
 )
+from models.language.settings import TaggerSettings
 from models.training import fit as fit_module
-
-
-@dataclass(frozen=True)
-class Settings:
-    """hidden: of the recurrent net. voices: networks whose scores are averaged."""
-
-    hidden: int
-    epochs: int
-    batch: int
-    rate: float
-    decay: float
-    dropout: float
-    voices: int
-
 
 Values = Mapping[str, Sequence[str]]
 
@@ -84,7 +70,7 @@ class Fitting(pl.LightningModule):
     """Minimises the negative log likelihood of the marked labels."""
 
     def __init__(
-        self, tagger: Tagger, inputs: Inputs, labels: np.ndarray, settings: Settings
+        self, tagger: Tagger, inputs: Inputs, labels: np.ndarray, settings: TaggerSettings
     ) -> None:
         super().__init__()
         self.tagger, self.settings = tagger, settings
@@ -133,7 +119,7 @@ def fit(
     titles: Sequence[Title],
     values: Sequence[Values],
     states: States,
-    settings: Settings,
+    settings: TaggerSettings,
     seed: int,
     report: Callable[[float, str], None] = lambda done, what: None,
 ) -> Extraction:

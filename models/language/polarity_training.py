@@ -24,6 +24,7 @@ from models.language.polarity import (
     rated_width,
     wide_logits,
 )
+from models.language.settings import EncoderSettings, PolaritySettings
 
 SMOOTHING = 0.5
 COPIES = Grams(words=0, low=6, high=6, buckets=2)
@@ -34,21 +35,16 @@ FEWEST = 20
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How to fit.
+class Encoding:
+    """The encoder that a model asks, and how much.
 
-    folds: of the rows that the voices do not see. wide_strengths: inverse penalties of the n-grams' weights, to choose
-    from; stack_strength: of the deciding model's. read_rows: texts that the encoder reads at most; read_until: rows
-    above which it is not asked, as the quick voices have learned enough. freely, share: see `Reader`.
+    vectors (n, width): of the texts that are fitted on, where they are known already; only texts with one (a row without
+    NaN) are read then.
     """
 
-    folds: int
-    wide_strengths: Sequence[float]
-    stack_strength: float
-    read_rows: int
-    read_until: int
-    freely: int
-    share: float
+    encoder: TextEncoder
+    use: EncoderSettings
+    vectors: np.ndarray | None = None
 
 
 def fit(
@@ -58,16 +54,12 @@ def fit(
     levels: np.ndarray | None,
     reading: Reading,
     lexicon: Lexicon,
-    encoder: TextEncoder | None,
-    settings: Settings,
+    encoding: Encoding | None,
+    settings: PolaritySettings,
     seed: int,
-    vectors: np.ndarray | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Polarity:
-    """The model fitted on `given` (n) with classes `truth` (n,), places in `labels`.
-
-    vectors: of the encoder for `given`, where they are known already; only texts with one (a row without NaN) are read.
-    """
+    """The model fitted on `given` (n) with classes `truth` (n,), places in `labels`. levels, reading: see `Polarity`."""
     classes = len(labels)
     if classes < 2 or len(given) < FEWEST:
         return _constant(truth, labels, levels, reading, lexicon)
@@ -88,11 +80,12 @@ def fit(
     wide = fit_wide(words, truth, classes, strength)
     deciding = decide(heard(voices, rated, levels), truth, classes, settings.stack_strength)
     reader = None
-    if encoder is not None and len(given) <= settings.read_until:
+    if encoding is not None and len(given) <= encoding.use.read_until:
+        use, encoder, vectors = encoding.use, encoding.encoder, encoding.vectors
         order = np.random.default_rng(seed).permutation(len(given))
         if vectors is not None:
             order = order[~np.isnan(vectors[order, 0])]
-        read = np.sort(order[: settings.read_rows])
+        read = np.sort(order[: use.read_rows])
         voices = [voice[read] for voice in voices]
         if vectors is None:
             say(f"reading {len(read)} texts")
@@ -108,8 +101,8 @@ def fit(
             encoder,
             head,
             decide(whole, truth[read], classes, settings.stack_strength),
-            settings.freely,
-            settings.share,
+            use.freely,
+            use.share,
         )
     return Polarity(labels, levels, reading, lexicon, wide, deciding, reader)
 

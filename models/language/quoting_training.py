@@ -14,20 +14,11 @@ from models.language.polarity_training import fit_head
 from models.language.quoting import FEATURES, Quoter, Span, features, find
 from models.language.reader import SpanReader
 from models.language.reader_training import Example, train
-from models.language.reader_training import Settings as ReaderSettings
+from models.language.settings import QuoterSettings
 
 STRENGTH = 0.1
 NEGATIVES = 2
 """Reviews of an item, besides those with the answer, that a question is read with in training."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to fit. held: share of the items whose questions choose the threshold. reviews_read: see `Quoter`."""
-
-    reader: ReaderSettings
-    held: float
-    reviews_read: int
 
 
 @dataclass(frozen=True)
@@ -56,7 +47,7 @@ def fit(
     library: Mapping[str, Sequence[Review]],
     asked: Sequence[Asked],
     encoder: TextEncoder,
-    settings: Settings,
+    settings: QuoterSettings,
     f1: Callable[[str, str], float],
     seed: int,
     say: Callable[[str], None] = lambda text: None,

@@ -10,6 +10,7 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch.utils.data import DataLoader, IterableDataset
 
 from models.language.reader import Net, Passage, SpanReader, stacked
+from models.language.settings import ReaderSettings
 from models.training import batches_by_length, fit, two_paced
 
 SPAN_WEIGHT = 0.5
@@ -26,25 +27,10 @@ class Example:
     spans: tuple[tuple[int, int], ...]
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How to fit.
-
-    frozen: layers, from the first, that stay as they are: they know words, not questions. rate: of the others, that of
-    the new ones is ten times it. limit: see `SpanReader`.
-    """
-
-    frozen: int
-    epochs: int
-    batch: int
-    rate: float
-    limit: int
-
-
 class Fitting(pl.LightningModule):
     """Cross-entropy of beginning and end where there is an answer, and of there being one."""
 
-    def __init__(self, net: Net, settings: Settings, steps: int) -> None:
+    def __init__(self, net: Net, settings: ReaderSettings, steps: int) -> None:
         super().__init__()
         self.net, self.settings, self.steps = net, settings, steps
 
@@ -105,7 +91,7 @@ def target(passage: Passage, spans: Sequence[tuple[int, int]]) -> np.ndarray:
 def train(
     reader: SpanReader,
     examples: Sequence[Example],
-    settings: Settings,
+    settings: ReaderSettings,
     seed: int,
     report: Callable[[float, str], None] = lambda done, what: None,
 ) -> list[float]:

@@ -5,40 +5,19 @@ Nothing here reads what a review says of a product, so that blame alone flags no
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from models.encoders.ngrams import Grams, hashed_ngrams, mix, normal
 from models.language.polarity import CJK
+from models.language.settings import TrustSettings
 
 COPIED, REPEATING, BURST = "copied", "repeats itself", "burst"
 SHINGLES = Grams(words=0, low=6, high=6, buckets=2)
 SIGNATURE, BANDS = 32, 8
 """Least hashes kept of a text, and the groups of them of which one must be equal for two texts to be compared."""
 BLOCK = 4096
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What is flagged.
-
-    alike: share of the pieces of both texts from which on one is a copy. shortest: letters below which a text may be
-    like others by chance (a sign of a script without spaces counts as three). repeated: share of a text's pieces that
-    are different below which it repeats itself. days: of a burst; burst: reviews of one product in that time, at
-    least, and times as many as at the product's usual pace. one_sided: share that praises, or blames, in a burst.
-    newcomers: share of a burst by users without an earlier review.
-    """
-
-    alike: float
-    shortest: int
-    repeated: float
-    days: float
-    burst: int
-    times: float
-    one_sided: float
-    newcomers: float
 
 
 def flags(
@@ -48,7 +27,7 @@ def flags(
     users: Sequence[str | None],
     seconds: np.ndarray,
     sides: np.ndarray,
-    settings: Settings,
+    settings: TrustSettings,
 ) -> pd.DataFrame:
     """The flagged of n reviews: row, reason, because (words for a reader); a review may have several reasons.
 
@@ -64,7 +43,7 @@ def flags(
     return found.sort_values(["row", "reason"], kind="stable").reset_index(drop=True)
 
 
-def _frame(rows: Sequence[int], reason: str, because: Sequence[str]) -> pd.DataFrame:
+def _frame(rows: Sequence[int] | np.ndarray, reason: str, because: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "row": np.asarray(rows, dtype=np.int64),
@@ -84,7 +63,7 @@ def _copies(
     texts: Sequence[str],
     users: Sequence[str | None],
     seconds: np.ndarray,
-    settings: Settings,
+    settings: TrustSettings,
 ) -> pd.DataFrame:
     """Copies of an earlier review. A short text is one only where the same user wrote it before.
 
@@ -138,7 +117,7 @@ def _copies(
     return _frame(rows, COPIED, [f"the same as review {names[copy_of[row]]}" for row in rows])
 
 
-def _repeating(texts: Sequence[str], settings: Settings) -> pd.DataFrame:
+def _repeating(texts: Sequence[str], settings: TrustSettings) -> pd.DataFrame:
     """Long texts with few different pieces: the same words again and again."""
     rows, because = [], []
     for row, text in enumerate(texts):
@@ -158,7 +137,7 @@ def _bursts(
     users: Sequence[str | None],
     seconds: np.ndarray,
     sides: np.ndarray,
-    settings: Settings,
+    settings: TrustSettings,
 ) -> pd.DataFrame:
     """Many reviews of one product in a short time, far above its pace, one-sided, by users without an earlier one.
 

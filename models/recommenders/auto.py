@@ -19,16 +19,17 @@ from models.recommenders.catalogue import Catalogue
 from models.recommenders.cuts import Cut, Protocol, sampled, sold
 from models.recommenders.events import Events, Histories
 from models.recommenders.features import Shop, pairs
+from models.recommenders.kernels import Fades, Fading
 from models.recommenders.ranker import DEPTH, Ranker, Rows, best_of_each, chosen, opinions
 from models.recommenders.registry import (
     RECOMMENDERS,
     Choice,
     Given,
-    Settings,
     affordable,
     fadings,
     fitted,
 )
+from models.recommenders.settings import RegistrySettings
 
 PROPOSED = 60
 """Items that each member proposes to each user."""
@@ -165,7 +166,7 @@ def fit_auto(
     events: Events,
     catalogue: Catalogue,
     protocol: Protocol,
-    settings: Settings,
+    settings: RegistrySettings,
     *,
     again: bool,
     allowed: np.ndarray | None,
@@ -183,13 +184,13 @@ def fit_auto(
     unsold = allowed is not None and catalogue.known and not (sold(events) & allowed).any()
     pool = len(events.items) if allowed is None else int(allowed.sum())
     cut = protocol.cut(events, 0, unsold)
-    names = list(names) if names is not None else affordable(given(cut.before))
+    tried = affordable(given(cut.before)) if names is None else list(names)
     most = int(np.clip(TUNED_CELLS // len(events.items), *TUNED_ON))
     tuning = sampled(cut, most, seed)
     choices: dict[str, Choice] = {}
     first: dict[str, Recommender] = {}
     found: dict[str, float] = {}
-    for name in names:
+    for name in tried:
         choices[name], first[name], found[name] = tuned(
             name, given(cut.before), tuning, allowed, unsold
         )
@@ -197,7 +198,7 @@ def fit_auto(
         say(f"{name}: NDCG@{DEPTH} {found[name]:.4f} {choices[name]} ({spent:.0f} s so far)")
 
     def refitted(part: Events, start: Mapping[str, Recommender]) -> dict[str, Recommender]:
-        return {name: fitted(name, choices[name], given(part, start.get(name))) for name in names}
+        return {name: fitted(name, choices[name], given(part, start.get(name))) for name in tried}
 
     fallback = max(found, key=lambda name: found[name])
 
@@ -209,7 +210,7 @@ def fit_auto(
         return Auto(part.items, members, ranker, shop, catalogue, may, again, fallback, quality)
 
     ranker = Ranker(np.zeros(0), "", 0)
-    if len(names) > 1:
+    if len(tried) > 1:
         parts, members, at = [], first, 0
         while True:
             may = _open(cut, allowed, unsold)
@@ -227,12 +228,12 @@ def fit_auto(
             members = refitted(cut.before, {})
         rows = Rows.joined(parts)
         say(f"ranking {len(rows.item)} candidates of {len(rows)} users, {rows.label.sum()} wanted")
-        ranker, quality, kept = chosen(rows, names, names.index(fallback), seed, threads)
-        names = [names[at] for at in kept]
+        ranker, quality, kept = chosen(rows, tried, tried.index(fallback), seed, threads)
+        tried = [tried[at] for at in kept]
         say(" ".join(f"{name} {values.mean():.4f}" for name, values in quality.items()))
-        way = "trees" if ranker.trees else "blend" if ranker.single < 0 else names[ranker.single]
-        say(f"chosen: {way} of {', '.join(names)}")
-        fallback = max(names, key=lambda name: found[name])
+        way = "trees" if ranker.trees else "blend" if ranker.single < 0 else tried[ranker.single]
+        say(f"chosen: {way} of {', '.join(tried)}")
+        fallback = max(tried, key=lambda name: found[name])
     return whole(events, refitted(events, first), ranker, allowed)
 
 
@@ -245,9 +246,11 @@ def tuned(
     values = compare(bases, cut, may, given.again)
     label = max(values, key=lambda one: values[one])
     model = bases[label]
-    if not hasattr(model, "with_fading"):
+    if not isinstance(model, Fades):
         return Choice(label, None), model, values[label]
-    ways = {fading: model.with_fading(fading) for fading in fadings(given)}
+    ways: dict[Fading, Recommender] = {
+        fading: model.with_fading(fading) for fading in fadings(given)
+    }
     values = compare(ways, cut, may, given.again)
     fading = max(values, key=lambda one: values[one])
     return Choice(label, fading), ways[fading], values[fading]

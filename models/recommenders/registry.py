@@ -1,6 +1,6 @@
 """Recommenders by name: how each is fitted, and which variants of it are tried on validation rows."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
 
@@ -19,8 +19,9 @@ from models.recommenders.baselines import PersonalPopularity, Popularity, UserNe
 from models.recommenders.catalogue import Catalogue
 from models.recommenders.cuts import Protocol
 from models.recommenders.events import HALF_LIVES, Events
-from models.recommenders.kernels import Ease, Fading, ImplicitFactors
+from models.recommenders.kernels import Ease, Fades, Fading, ImplicitFactors
 from models.recommenders.sequential import Sequential
+from models.recommenders.settings import RegistrySettings
 
 NEAR = 200
 """Neighbours that an item keeps."""
@@ -42,25 +43,10 @@ class Given:
     again: bool
     unsold: bool
     pool: int
-    settings: "Settings"
+    settings: RegistrySettings
     seed: int
     threads: int
     start: Recommender | None = None
-
-
-@dataclass(frozen=True)
-class Settings:
-    """dim, rounds: of the factors. ease_items: that take part in EASE. neighbours: users that vote.
-
-    ease_penalty: in mean buyers an item. sequence: see `sequential_training.SequenceSettings`; 0 epochs leave it out.
-    """
-
-    dim: int
-    rounds: int
-    ease_items: int
-    ease_penalty: float
-    neighbours: int
-    sequence: Mapping[str, float]
 
 
 Bases = Iterator[tuple[str, Callable[[], Recommender]]]
@@ -197,11 +183,10 @@ def sequential(given: Given) -> Bases:
 
 def _sequential(given: Given) -> Sequential:
     # Lightning takes seconds to import.
-    from models.recommenders.sequential_training import SequenceSettings, train
+    from models.recommenders.sequential_training import train
 
-    settings = SequenceSettings(**given.settings.sequence)
     start = given.start if isinstance(given.start, Sequential) else None
-    return train(given.events, settings, given.seed, start)
+    return train(given.events, given.settings.sequence, given.seed, start)
 
 
 RECOMMENDERS: dict[str, Callable[[Given], Bases]] = {
@@ -251,7 +236,7 @@ def affordable(given: Given) -> list[str]:
         gone.add("personal-popularity")
     if not given.catalogue.known:
         gone |= set(BY_CONTENT)
-    if not given.settings.sequence["epochs"] or ordered(given.events) < ORDERED:
+    if not given.settings.sequence.epochs or ordered(given.events) < ORDERED:
         gone.add("sequential")
     return [name for name in RECOMMENDERS if name not in gone]
 
@@ -266,4 +251,6 @@ def ordered(events: Events) -> float:
 def fitted(name: str, choice: Choice, given: Given) -> Recommender:
     """The recommender `name` as it was chosen."""
     model = dict(RECOMMENDERS[name](given))[choice.label]()
-    return model if choice.fading is None else model.with_fading(choice.fading)
+    if choice.fading is not None and isinstance(model, Fades):
+        return model.with_fading(choice.fading)
+    return model

@@ -6,7 +6,6 @@ Turning dross into gold loss: is BERT4Rec really better than SASRec? (full softm
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import pytorch_lightning as pl
@@ -20,6 +19,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from models.recommenders.events import Events
 from models.recommenders.sequential import Attention, Sequential
+from models.recommenders.settings import SequenceSettings
 from models.training import fit, load_arrays, state_arrays
 
 WINDOW = 5
@@ -28,26 +28,6 @@ LENGTH = 0.5
 """Root mean square of the first vectors' lengths."""
 UNKNOWN = -1e4
 """Bias of items that were not learnt."""
-
-
-@dataclass(frozen=True)
-class SequenceSettings:
-    """length: of a sequence. sampled: items of a batch that the softmax is over. places: of a batch.
-
-    budget: places in all epochs together, of which there are `epochs` where it allows.
-    """
-
-    dim: int
-    heads: int
-    blocks: int
-    length: int
-    dropout: float
-    rate: float
-    decay: float
-    sampled: int
-    places: int
-    budget: int
-    epochs: int
 
 
 class Batches(IterableDataset[tuple[torch.Tensor, ...]]):

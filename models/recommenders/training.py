@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from models.recommenders.events import HALF_LIVES, Events, Histories
 from models.recommenders.factors import described, item_vectors, turned, value_vectors
+from models.recommenders.settings import TowerSettings
 from models.recommenders.two_tower import (
     PAIR_FEATURES,
     POPULARITY_HALF_LIVES,
@@ -41,29 +42,6 @@ BEHAVIOUR, TEXT, ATTRIBUTES = "behaviour", "text and picture", "attributes"
 
 
 Given = Mapping[str, torch.Tensor]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """dim: numbers a vector. hidden: width of r. windows: cuts in the past, `window_days` apart.
-
-    buyers: an item with fewer has no behaviour vector and no part in the loss. dropout: share of a history's entries
-    that a step doesn't see. drop: share of items whose behaviour vector is hidden in a step, so that content learns to
-    stand alone. behaviour: whether items have such vectors. decay: weight decay of the maps.
-    """
-
-    dim: int
-    hidden: int
-    epochs: int
-    batch: int
-    rate: float
-    decay: float
-    dropout: float
-    windows: int
-    window_days: float
-    buyers: int
-    behaviour: bool
-    drop: float
 
 
 @dataclass(frozen=True)
@@ -213,16 +191,17 @@ def sources(
     histories: Histories,
     active: np.ndarray,
     content: Content | None,
-    settings: Settings,
+    behaviour: bool,
+    settings: TowerSettings,
     seed: int,
     newest: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, np.ndarray]:
     """What is given of all items as of these histories: source to (items, f).
 
-    newest: what it is today, towards which singular vectors are turned.
+    behaviour: whether that is a source. newest: what it is today, towards which singular vectors are turned.
     """
     found = {}
-    if settings.behaviour:
+    if behaviour:
         found[BEHAVIOUR] = item_vectors(histories, active, settings.dim, seed)
     if content is not None and len(content.sizes):
         values = value_vectors(histories, content.codes, content.sizes, settings.dim, seed)
@@ -237,7 +216,7 @@ def sources(
 class Tower(nn.Module):
     """Item vectors (n, d): the sum of a linear map of each source."""
 
-    def __init__(self, widths: Mapping[str, int], settings: Settings) -> None:
+    def __init__(self, widths: Mapping[str, int], settings: TowerSettings) -> None:
         super().__init__()
         self.drop = settings.drop
         self.maps = nn.ModuleDict(
@@ -260,7 +239,7 @@ class Network(pl.LightningModule):
     """The model of `two_tower`, as a module to train."""
 
     def __init__(
-        self, widths: Mapping[str, int], features: np.ndarray, bias: float, settings: Settings
+        self, widths: Mapping[str, int], features: np.ndarray, bias: float, settings: TowerSettings
     ) -> None:
         super().__init__()
         self.settings = settings
@@ -341,25 +320,26 @@ def train(
     kind: type[TwoTower],
     events: Events,
     content: Content | None,
-    settings: Settings,
+    behaviour: bool,
+    settings: TowerSettings,
     k: int,
     seed: int,
     report: Callable[[float, str], None] = lambda done, what: None,
 ) -> tuple[TwoTower, dict[str, TwoTower], dict[str, list[float]]]:
     """Fit a recommender of `kind` on all of `events`.
 
-    content: None for behaviour alone. Returns the model, the same model without each of its sources where it has
+    content: None for behaviour alone; behaviour: False for content alone. Returns the model, the same model without each of its sources where it has
     several, and its loss by epoch. Raises `ValueError` where the events are too few.
     """
     torch.manual_seed(seed)
     cuts = windows(events, settings.windows, settings.window_days)
     histories, items = events.histories, len(events.items)
     active = np.bincount(histories.item, minlength=items) >= settings.buyers
-    newest = sources(histories, active, content, settings, seed)
+    newest = sources(histories, active, content, behaviour, settings, seed)
     positions = np.flatnonzero(active)
     at_cuts: list[Given] = []
     for cut in cuts:
-        then = sources(cut.histories, active, content, settings, seed, newest)
+        then = sources(cut.histories, active, content, behaviour, settings, seed, newest)
         at_cuts.append({name: torch.from_numpy(values[positions]) for name, values in then.items()})
     features = np.concatenate([cut.features for cut in cuts])
     widths = {name: values.shape[1] for name, values in newest.items()}

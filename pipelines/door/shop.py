@@ -12,11 +12,9 @@ import pyarrow.parquet as pq
 from models.recommenders.catalogue import Catalogue
 from models.recommenders.cuts import Protocol
 from models.recommenders.events import SECONDS_A_DAY, Events, hash_order
-from models.recommenders.registry import Settings
 from pipelines.door import files
 from pipelines.door.verb import Asked
 from pipelines.harness import BadData
-from pipelines.recommender import RecommenderParams
 
 USER, ITEM, TIME, PLACE = "user", "item", "ts", "pos"
 TEXT = {USER: pa.string(), ITEM: pa.string()}
@@ -254,12 +252,3 @@ def _kind(path: Path, name: str) -> pa.DataType:
         kind = files.read(path, {}).schema.field(name).type
         return kind
     return pa.string()
-
-
-def settings(asked: Asked) -> Settings:
-    """The sizes that `params.yaml` gives for the asked profile."""
-    found = asked.params("recommender", RecommenderParams)
-    sequence = {**found.sequence, "epochs": found.sequence_epochs}
-    return Settings(
-        **found.model_dump(exclude={"steps", "sequence", "sequence_epochs"}), sequence=sequence
-    )

@@ -1,6 +1,8 @@
 """Typed parameters from `params.yaml`: frozen, unknown keys refused and named."""
 
 import datetime
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,7 +16,10 @@ TOP_LEVEL = {"profile", "promotion", "seed", "threads", "shop", "profiles"}
 
 
 class Params(BaseModel):
-    """Base of every stage's parameters. Subclass it beside the stage that reads it."""
+    """Base of every stage's parameters. Subclass it beside the stage that reads it.
+
+    A field may be a dataclass, such as a model's settings: a mapping in the section, held as strictly as the section.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -45,18 +50,63 @@ def read_params(root: Path) -> dict[str, Any]:
     return document
 
 
+def merged(document: dict[str, Any], name: str) -> dict[str, Any]:
+    """The section `name` with the profile's values laid over it, mappings in it key by key.
+
+    >>> merged({"profile": "a", "fit": {"of": {"x": 1, "y": 2}}, "profiles": {"a": {"fit": {"of": {"y": 3}}}}}, "fit")
+    {'of': {'x': 1, 'y': 3}}
+    """
+    profile = document["profiles"][document["profile"]]
+    return _laid(profile.get(name) or {}, document.get(name) or {})
+
+
+def _laid(over: Mapping[str, Any], under: Mapping[str, Any]) -> dict[str, Any]:
+    found = {**under, **over}
+    for key in over.keys() & under.keys():
+        if isinstance(over[key], Mapping) and isinstance(under[key], Mapping):
+            found[key] = _laid(over[key], under[key])
+    return found
+
+
+def _check_keys(value: Any, place: str) -> None:
+    """Raise `BadConfig` for a key that YAML reads as something else than a text: `no` is one."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise BadConfig(
+                    f"params.yaml: {place}: the key {key!r} is no text: put it in quotes"
+                )
+            _check_keys(inner, f"{place}.{key}")
+    elif isinstance(value, list):
+        for at, inner in enumerate(value):
+            _check_keys(inner, f"{place}.{at}")
+
+
+def flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Values by dotted keys.
+
+    >>> flat({"k": 1, "of": {"x": 2}})
+    {'k': 1, 'of.x': 2}
+    """
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{before}{key}.")
+        else:
+            found[f"{before}{key}"] = value
+    return found
+
+
 def section(document: dict[str, Any], name: str, kind: type[P]) -> P:
     """The parameters of one stage: its section, with the profile's values laid over it.
 
     Raises `BadConfig` naming each key that is unknown, absent or of the wrong type.
     """
-    profile = document["profile"]
-    merged = {
-        **(document.get(name) or {}),
-        **(document["profiles"][profile].get(name) or {}),
-    }
+    profile, found = document["profile"], merged(document, name)
+    _check_keys(found, name)
     try:
-        return kind.model_validate(merged)
+        # Strict types take a mapping for a dataclass only where it comes as JSON. A date of YAML is a text there.
+        return kind.model_validate_json(json.dumps(found, default=str))
     except ValidationError as error:
         faults = [
             f"{name}.{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"

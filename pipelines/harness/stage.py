@@ -43,7 +43,7 @@ from typing import Any, NoReturn, TypeVar
 from pipelines.harness.absent import OFF, Absent, absence, write_placeholder
 from pipelines.harness.errors import BadConfig, Bug, MissingResource, VitrineError
 from pipelines.harness.graph import Graph, Node, read_graph
-from pipelines.harness.params import Params, read_params, section
+from pipelines.harness.params import Params, flat, read_params, section
 from pipelines.harness.state import State
 from pipelines.harness.tracking import Tracker
 
@@ -308,8 +308,8 @@ class Stage:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         tags = {"profile": document["profile"], "inputs": inputs_hash(root, node)}
-        flat = {**params.model_dump(), "seed": seed, "threads": threads}
-        with Tracker(root, state, name, flat, tags) as tracker:
+        logged = {**flat(params.model_dump()), "seed": seed, "threads": threads}
+        with Tracker(root, state, name, logged, tags) as tracker:
             run = Run(
                 name=name,
                 instance=instance,
@@ -401,7 +401,8 @@ def settle(seed: int, threads: int) -> None:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(True, warn_only=True)
         # It would write NaN into all memory before it is used: that finds errors, changes no result, and takes time.
-        torch.utils.deterministic.fill_uninitialized_memory = False
+        # Types don't see a property of a module's class.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def inputs_hash(root: Path, node: Node) -> str:

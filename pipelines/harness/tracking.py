@@ -126,10 +126,8 @@ class Tracker:
         self.run_id = self.client.create_run(experiment, tags=tags).info.run_id
         from mlflow.entities import Param
 
-        self.client.log_batch(
-            self.run_id,
-            params=[Param(key, str(value)[:6000]) for key, value in self._params.items()],
-        )
+        params = {_plain(key): str(value)[:6000] for key, value in self._params.items()}
+        self.client.log_batch(self.run_id, params=[Param(*pair) for pair in params.items()])
         return self
 
     def _parent(self, experiment: str, commit: str) -> str:
@@ -197,7 +195,7 @@ class Tracker:
 
 
 def _plain(name: str) -> str:
-    """MLflow allows letters, digits and `_-. :/` in a metric's name."""
+    """MLflow allows letters, digits and `_-. :/` in the name of a metric or a parameter."""
     return "".join(
         letter if letter.isalnum() or letter in "_-. :/" else "_" for letter in name
     ).strip()

@@ -19,7 +19,8 @@ from models.language.extraction import (
     weight_of,
     words,
 )
-from models.language.extraction_training import Settings, fit, marked
+from models.language.extraction_training import fit, marked
+from models.language.settings import TaggerSettings
 
 
 @pytest.fixture
@@ -107,7 +108,9 @@ def test_a_small_reader_learns_what_is_marked():
         Title(f"{b} mug {c}, {n} pieces", "Mug", ("Brand", "Colour", "Pack")) for b, c, n in rows
     ]
     values = [{"Brand": [b], "Colour": [c], "Pack": [f"{n} pieces"]} for b, c, n in rows]
-    settings = Settings(hidden=16, epochs=14, batch=4, rate=0.02, decay=0.0, dropout=0.1, voices=1)
+    settings = TaggerSettings(
+        hidden=16, epochs=14, batch=4, rate=0.02, decay=0.0, dropout=0.1, voices=1
+    )
     model = fit(titles, values, States(None), settings, 3)
     asked = [
         Title("Nova mug blue, 7 pieces", "Mug", ("Colour", "Pack")),

@@ -3,22 +3,24 @@
 import pandas as pd
 import pytest
 
-from pipelines import opinions
 from pipelines.harness.params import read_params, section
+from pipelines.opinion_tables import products
+from pipelines.opinions import OpinionsParams
+from pipelines.review_trust import flags, whole_reviews
 from tests.conftest import REPOSITORY
 
 
 @pytest.fixture(scope="module")
-def params() -> opinions.OpinionsParams:
+def params() -> OpinionsParams:
     document = {**read_params(REPOSITORY), "profile": "tiny"}
-    return section(document, "opinions", opinions.OpinionsParams)
+    return section(document, "opinions", OpinionsParams)
 
 
 def test_sentences_of_a_review_that_is_there_are_no_reviews():
     table = pd.DataFrame(
         {"review_id": ["a", "a-1", "b-1"], "text": ["x", "x", "好"], "group_id": ["a", "a", "b"]}
     )
-    whole = opinions.whole_reviews(table)
+    whole = whole_reviews(table)
     assert whole["review_id"].tolist() == ["a", "b-1"]
     assert whole["language"].tolist() == ["en", "zh"] and whole["item_id"].tolist() == ["", ""]
 
@@ -36,13 +38,13 @@ def test_a_burst_is_told_at_any_resolution_of_time(params, unit):
             "timestamp": pd.Series(days).dt.as_unit(unit),
         }
     )
-    found = opinions.flags(opinions.whole_reviews(table), params)
+    found = flags(whole_reviews(table), params.trust)
     assert found["review_id"].tolist() == [f"r{at}" for at in range(8)]
 
 
 def test_a_review_votes_once_and_quotes_are_slices(params):
     text = "The screen is good. A great screen! The screen is bad."
-    reviews = opinions.whole_reviews(
+    reviews = whole_reviews(
         pd.DataFrame({"review_id": ["a", "b"], "text": [text, "bad screen"], "item_id": "x"})
     )
     rows = [("a", 0, 19, "positive"), ("a", 20, 35, "positive"), ("a", 36, 54, "negative")]
@@ -52,7 +54,7 @@ def test_a_review_votes_once_and_quotes_are_slices(params):
     )
     said = said.assign(item_id="x", language="en", category="screen", term="screen", start=0)
     said = said.assign(confidence=0.9, timestamp=pd.NaT)
-    (line,) = opinions.products(said, reviews, params).to_dict("records")
+    (line,) = products(said, reviews, params.quotes, params.longest_quote).to_dict("records")
     assert (line["reviews"], line["positive"], line["negative"]) == (2, 1, 1)
     assert line["share"] == 0.5 and line["low"] < 0.5 < line["high"]
     assert [quote["text"] for quote in line["quotes_for"]] == ["The screen is good."]

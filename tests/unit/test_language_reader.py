@@ -9,10 +9,10 @@ from models.language.answers import Review
 from models.language.answers_training import Marked
 from models.language.polarity import Linear
 from models.language.quoting import FEATURES, Quoter, hits
-from models.language.quoting_training import Settings, best_threshold, fit, merged
+from models.language.quoting_training import best_threshold, fit, merged
 from models.language.reader import SpanReader, best_span
-from models.language.reader_training import Settings as ReaderSettings
 from models.language.reader_training import target
+from models.language.settings import QuoterSettings, ReaderSettings
 from pipelines.capabilities.answers import f1
 from tests.unit.test_language_encoders import toy_transformer
 
@@ -90,7 +90,7 @@ def test_fitting_gives_a_model_that_answers() -> None:
         ["is the radio good", "is it 很"] * 6,
         [mark for at in range(6) for mark in (Marked(f"r{at}", 15, 33), Marked(None, 0, 0))],
     )
-    settings = Settings(ReaderSettings(1, 1, 4, 1e-3, 24), held=0.4, reviews_read=2)
+    settings = QuoterSettings(ReaderSettings(1, 1, 4, 1e-3, 24), held=0.4, reviews_read=2)
     made = fit(LIBRARY, asked, toy_transformer(), settings, f1, seed=1)
     frame = pd.DataFrame({"item_id": ["item 3"], "question": ["is the radio good"]})
     assert made.predict(frame)["answer"][0] == "the radio is good."

@@ -9,12 +9,14 @@ from models.encoders.ngrams import Grams
 from models.encoders.text import TextEncoder
 from models.language.lexicon import NAMES, NEAR_NAMES, Lexicon
 from models.language.polarity import Polarity, Reading, clause, passages
-from models.language.polarity_training import Settings, fit, fit_linear, folds_of, macro_f1
+from models.language.polarity_training import Encoding, fit, fit_linear, folds_of, macro_f1
 from models.language.sentiment import LABELS, Sentiment, language_of
+from models.language.settings import EncoderSettings, PolaritySettings
 from pipelines.capabilities import sentiment as judge
 
 GRAMS = Grams(2, 2, 3, 1 << 12)
-SETTINGS = Settings(3, [3.0, 10.0], 1.0, 500, 500, 500, 1.0)
+SETTINGS = PolaritySettings(3, [3.0, 10.0], 1.0)
+EVERY = EncoderSettings(500, 500, 500, 1.0)
 LEXICON = Lexicon({"good": 2.0, "great": 3.0, "bad": -2.5, "awful": -2.0, "😀": 2.0})
 ODD = ["", "😀", "x" * 100_000, "\x00\x01", "<b>很好</b>，推荐", "fine", "‮جيد جدا"]
 GOOD, BAD = ("good", "great", "很好", "喜欢"), ("bad", "awful", "很差", "退货")
@@ -31,7 +33,8 @@ def fitted(labels: tuple[str, ...] = ("negative", "positive"), aspects: bool = F
     reading = Reading(GRAMS, GRAMS, aspects)
     encoder = TextEncoder.hashing(32)
     given = passages(texts, spans)
-    return fit(given, truth, labels, None, reading, LEXICON, encoder, SETTINGS, seed=1)
+    asked = Encoding(encoder, EVERY)
+    return fit(given, truth, labels, None, reading, LEXICON, asked, SETTINGS, seed=1)
 
 
 @pytest.fixture(scope="module")

@@ -10,15 +10,15 @@ from models.encoders.text import TextEncoder
 from models.language.answers import Answers, Review
 from models.language.answers_training import (
     Marked,
-    Settings,
     best_margin,
     cross_fitted,
     fit_scorer,
     right_candidates,
 )
 from models.language.logistic_training import regress
+from models.language.settings import ScorerSettings
 
-FEW = Settings(epochs=40, rate=0.2, decay=0.0, folds=2)
+FEW = ScorerSettings(epochs=40, rate=0.2, decay=0.0, folds=2)
 
 
 def test_the_margin_is_where_most_questions_come_out_right() -> None:

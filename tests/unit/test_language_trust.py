@@ -4,8 +4,9 @@ import numpy as np
 
 from models.language import trust
 from models.language.aspects import wilson
+from models.language.settings import TrustSettings
 
-SETTINGS = trust.Settings(0.7, 60, 0.5, 7.0, 6, 5.0, 0.9, 0.8)
+SETTINGS = TrustSettings(0.7, 60, 0.5, 7.0, 6, 5.0, 0.9, 0.8)
 DAY = 86400.0
 
 

@@ -1,8 +1,11 @@
 """Parameters: typed, frozen, unknown keys named, a choice written with comments kept."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pipelines.harness.errors import BadConfig
 from pipelines.harness.params import Params, read_params, section, set_choice
@@ -18,6 +21,17 @@ profiles:
   small: {fit: {epochs: 1}}
   large: {fit: {epochs: 9, rate: 0.5}}
 """
+
+
+@dataclass(frozen=True)
+class Sizes:
+    width: int
+    shares: Sequence[float]
+
+
+class NestedParams(Params):
+    sizes: Sizes
+    worth: dict[str, float]
 
 
 class FitParams(Params):
@@ -44,6 +58,26 @@ def test_unknown_and_wrong_keys_are_named(root: Path) -> None:
         section(document, "fit", FitParams)
     for word in ("fit.ratio", "fit.rate", "profile small", "epochs"):
         assert word in str(caught.value)
+
+
+def test_settings_of_a_model_are_merged_and_held_as_strictly(root: Path) -> None:
+    document = read_params(root)
+    document["fit"] = {"sizes": {"width": 2, "shares": [0.5]}, "worth": {"a": 1.0, "b": 2.0}}
+    document["profiles"]["small"]["fit"] = {"sizes": {"width": 3}, "worth": {"b": 3.0}}
+    found = section(document, "fit", NestedParams)
+    assert found == NestedParams(sizes=Sizes(3, [0.5]), worth={"a": 1.0, "b": 3.0})
+    document["fit"]["sizes"] |= {"height": 1, "shares": ["half"]}
+    with pytest.raises(BadConfig) as caught:
+        section(document, "fit", NestedParams)
+    for word in ("fit.sizes.height", "fit.sizes.shares.0"):
+        assert word in str(caught.value)
+
+
+def test_a_key_that_is_no_text_is_refused(root: Path) -> None:
+    document = read_params(root)
+    document["fit"] = {"sizes": {"width": 2, "shares": []}, "worth": yaml.safe_load("{no: 1.0}")}
+    with pytest.raises(BadConfig, match=r"fit\.worth: the key False is no text"):
+        section(document, "fit", NestedParams)
 
 
 def test_parameters_are_frozen() -> None:

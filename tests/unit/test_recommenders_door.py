@@ -15,7 +15,8 @@ from models.recommenders.base import Recommender
 from models.recommenders.catalogue import Catalogue
 from models.recommenders.cuts import Protocol
 from models.recommenders.events import Events, hash_order
-from models.recommenders.registry import Choice, Given, Settings, fitted
+from models.recommenders.registry import Choice, Given, fitted
+from models.recommenders.settings import RegistrySettings, SequenceSettings
 from pipelines import benchmark
 from pipelines.harness import BadConfig, BadData
 from tests.conftest import REPOSITORY
@@ -243,7 +244,9 @@ def small_auto() -> tuple[Events, Auto]:
         events,
         Catalogue.none(30),
         Protocol(last=False, days=10.0),
-        Settings(8, 3, 20, 5.0, 5, {"epochs": 0}),
+        RegistrySettings(
+            8, 3, 20, 5.0, 5, SequenceSettings(8, 1, 1, 5, 0.0, 0.1, 0.0, 8, 8, 8, epochs=0)
+        ),
         again=False,
         allowed=None,
         names=["next-item", "item-cosine", "popularity"],

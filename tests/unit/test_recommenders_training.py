@@ -74,10 +74,11 @@ def test_attributes_describe_an_item_by_the_mean_of_their_values() -> None:
 
 def test_training_learns_a_planted_taste_and_repeats_itself() -> None:
     from models.recommenders.collaborative import Collaborative
-    from models.recommenders.training import Settings, train, windows
+    from models.recommenders.settings import TowerSettings
+    from models.recommenders.training import train, windows
 
     events, taste = planted()
-    settings = Settings(
+    settings = TowerSettings(
         dim=4,
         hidden=8,
         epochs=20,
@@ -88,14 +89,13 @@ def test_training_learns_a_planted_taste_and_repeats_itself() -> None:
         windows=2,
         window_days=20.0,
         buyers=2,
-        behaviour=True,
         drop=0.0,
     )
     for cut in windows(events, 2, 20.0):
         assert cut.histories.recency.min() >= 0
         assert len(cut.learners) == 60
-    first, _, curves = train(Collaborative, events, None, settings, 5, seed=7)
-    second, _, _ = train(Collaborative, events, None, settings, 5, seed=7)
+    first, _, curves = train(Collaborative, events, None, True, settings, 5, seed=7)
+    second, _, _ = train(Collaborative, events, None, True, settings, 5, seed=7)
     np.testing.assert_array_equal(first.vectors_out, second.vectors_out)
     assert curves["loss"][-1] < curves["loss"][0]
     newcomers = pd.DataFrame(

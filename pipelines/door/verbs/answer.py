@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from models.language.settings import QuoterSettings
 from pipelines.door.verb import Asked, File, Verb
 from pipelines.harness import BadData, Params
 
@@ -23,9 +24,8 @@ NONE = {"package": -5.0, "overlap": 0.2}
 class DoorAnswerParams(Params):
     """max_tokens, candidates, encoder, reranker: as of the answers stage, for what is answered without training.
 
-    fewest: marked questions from which on a reader is trained. depth: layers of what
-    it starts from, by the language; all 0: none is trained. frozen, limit, epochs, batch, rate: see `ReaderSettings`.
-    held, reviews_read: see `Settings` of `quoting_training`.
+    fewest: marked questions from which on a reader is trained. depth: layers of what it starts from, by the language; all
+    0: none is trained.
     """
 
     encoder: str
@@ -34,13 +34,7 @@ class DoorAnswerParams(Params):
     candidates: int
     fewest: int
     depth: dict[str, int]
-    frozen: int
-    limit: int
-    epochs: int
-    batch: int
-    rate: float
-    held: float
-    reviews_read: int
+    quoter: QuoterSettings
 
 
 @dataclass(frozen=True)
@@ -52,7 +46,6 @@ class Answerer:
 
 
 def fit(asked: Asked) -> Answerer:
-
     from models.language.quoting_training import merged
 
     params = asked.params(SECTION, DoorAnswerParams)
@@ -80,19 +73,16 @@ def fit(asked: Asked) -> Answerer:
 
 
 def trained(asked: Asked, params: DoorAnswerParams, library: Any, questions: list[Any]) -> "Quoter":
-    from models.language.quoting_training import Settings
     from models.language.quoting_training import fit as fit_quoter
-    from models.language.reader_training import Settings as ReaderSettings
     from pipelines.capabilities.answers import f1
     from pipelines.door.encoders import folder
     from pipelines.weights import packed_encoder
 
     texts = [one.question for one in questions]
     name = "reranker" if mostly_ascii(texts) else "multilingual"
-    encoder = packed_encoder(name, folder(name, asked), params.depth[name], params.limit)
-    reader = ReaderSettings(params.frozen, params.epochs, params.batch, params.rate, params.limit)
-    settings = Settings(reader, params.held, params.reviews_read)
-    return fit_quoter(library, questions, encoder, settings, f1, asked.seed, asked.say)
+    limit = params.quoter.reader.limit
+    encoder = packed_encoder(name, folder(name, asked), params.depth[name], limit)
+    return fit_quoter(library, questions, encoder, params.quoter, f1, asked.seed, asked.say)
 
 
 def mostly_ascii(texts: list[str]) -> bool:

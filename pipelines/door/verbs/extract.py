@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from models.language.settings import TaggerSettings
 from pipelines.door.verb import Asked, File, Verb
 from pipelines.harness import BadData, Params
 
@@ -17,21 +18,14 @@ BLOCK = 256
 
 
 class DoorExtractParams(Params):
-    """text: see `pipelines.encoders`; empty: none. Others: see `models.language.extraction_training.Settings`."""
+    """text: see `pipelines.encoders`; empty: none."""
 
     text: str
-    hidden: int
-    epochs: int
-    batch: int
-    rate: float
-    decay: float
-    dropout: float
-    voices: int
+    tagger: TaggerSettings
 
 
 def fit(asked: Asked) -> "Extraction":
     from models.language.extraction import States
-    from models.language.extraction_training import Settings
     from models.language.extraction_training import fit as fit_extraction
     from models.training import spoken
     from pipelines.door import encoders
@@ -45,9 +39,10 @@ def fit(asked: Asked) -> "Extraction":
     if params.text:
         folder = encoders.folder("text", asked) if params.text == "package" else None
         encoder = text_encoder(params.text, folder)
-    settings = Settings(**params.model_dump(exclude={"text"}))
     asked.say(f"{len(titles)} titles")
-    return fit_extraction(titles, values, States(encoder), settings, asked.seed, spoken(asked.say))
+    return fit_extraction(
+        titles, values, States(encoder), params.tagger, asked.seed, spoken(asked.say)
+    )
 
 
 def read_rows(

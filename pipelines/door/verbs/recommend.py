@@ -6,18 +6,26 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from models.recommenders.settings import RegistrySettings
 from pipelines.door.verb import Asked, File, Option, Verb
-from pipelines.harness import BadConfig
+from pipelines.harness import BadConfig, Params
 
 if TYPE_CHECKING:
     from models.recommenders.base import Recommender
     from models.recommenders.events import Events
     from models.recommenders.newcomers import Newcomers
 
+SECTION = "door-recommend"
 EVENTS = (
     "user, item (texts or whole numbers), ts (a time, a date, or seconds since 1970) or pos (the order of each user's "
     "events alone); [event (view, cart, purchase, ...), value, price]. With both ts and pos, pos orders what ts ties"
 )
+
+
+class DoorRecommendParams(Params):
+    """sizes: of the recommenders that are tried."""
+
+    sizes: RegistrySettings
 
 
 @dataclass(frozen=True)
@@ -36,7 +44,7 @@ def fit(asked: Asked) -> Lister:
     from models.recommenders.auto import fit_auto
     from models.recommenders.newcomers import fit_newcomers
     from models.recommenders.registry import RECOMMENDERS
-    from pipelines.door.shop import read_shop, settings
+    from pipelines.door.shop import read_shop
 
     name = asked.options["recommender"]
     if name != "auto" and name not in RECOMMENDERS:
@@ -48,7 +56,7 @@ def fit(asked: Asked) -> Lister:
         shop.events,
         shop.catalogue,
         shop.protocol,
-        settings(asked),
+        asked.params(SECTION, DoorRecommendParams).sizes,
         again=asked.options["allow-seen"],
         allowed=shop.allowed,
         names=None if name == "auto" else [name],

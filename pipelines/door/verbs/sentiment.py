@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from models.language.settings import EncoderSettings, GramSettings, PolaritySettings
 from pipelines.door.verb import Asked, File, Verb
 from pipelines.harness import BadData, Params
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from models.language.polarity import Reading
+    from models.language.polarity_training import Encoding
     from models.language.sentiment import Sentiment
 
 SECTION = "door-sentiment"
@@ -32,20 +35,12 @@ WORD = re.compile("[a-z']+")
 
 
 class DoorSentimentParams(Params):
-    """words, characters, near, buckets: see `Grams`; depth, max_tokens: of the encoder. Others: see `Settings`."""
+    """near: words and fewest and most characters of an n-gram around an aspect. depth, max_tokens: of the encoder."""
 
-    words: int
-    characters: list[int]
-    ideographs: list[int]
-    near: list[int]
-    buckets: int
-    folds: int
-    wide_strengths: list[float]
-    stack_strength: float
-    read_rows: int
-    read_until: int
-    freely: int
-    share: float
+    grams: GramSettings
+    near: tuple[int, int, int]
+    polarity: PolaritySettings
+    encoder: EncoderSettings
     depth: dict[str, int]
     max_tokens: int
 
@@ -78,7 +73,6 @@ def fit(asked: Asked) -> Judge:
     aspects = "start" in table
     truth = table["label"].map(str).map({label: at for at, label in enumerate(labels)})
     truth = truth.to_numpy(np.int64)
-    settings = settings_of(params)
     models = {}
     for language, rows in groups(table["text"].tolist(), truth).items():
         asked.say(f"{len(rows)} rows of {language}")
@@ -91,27 +85,12 @@ def fit(asked: Asked) -> Judge:
             levels,
             reading_of(language, params, aspects),
             Lexicon(lexicons.english()),
-            encoder_of(language, asked, params),
-            settings,
+            encoding_of(language, asked, params),
+            params.polarity,
             asked.seed,
             say=asked.say,
         )
     return Judge(Sentiment(models), written, types["label"], aspects)
-
-
-def settings_of(params: DoorSentimentParams) -> Any:
-    """How the models are fitted."""
-    from models.language.polarity_training import Settings
-
-    return Settings(
-        folds=params.folds,
-        wide_strengths=params.wide_strengths,
-        stack_strength=params.stack_strength,
-        read_rows=params.read_rows,
-        read_until=params.read_until,
-        freely=params.freely,
-        share=params.share,
-    )
 
 
 def read_rows(asked: Asked, flag: str, labelled: bool) -> tuple["pd.DataFrame", dict[str, Any]]:
@@ -221,21 +200,18 @@ def is_english(texts: list[str]) -> bool:
     return share >= ENGLISH_SHARE or (plain > PLAIN and share > ENGLISH_SHARE / 3)
 
 
-def reading_of(language: str, params: DoorSentimentParams, aspects: bool) -> Any:
+def reading_of(language: str, params: DoorSentimentParams, aspects: bool) -> "Reading":
+    """The n-grams of a language."""
     from models.encoders.ngrams import Grams
     from models.language.polarity import Reading
 
-    words, (low, high) = params.words, params.characters
-    if language == CHINESE:
-        words, (low, high) = 0, params.ideographs
-    return Reading(
-        Grams(words, low, high, params.buckets),
-        Grams(params.near[0], params.near[1], params.near[2], params.buckets),
-        aspects,
-    )
+    near = Grams(*params.near, params.grams.buckets)
+    return Reading(params.grams.of(spaced=language != CHINESE), near, aspects)
 
 
-def encoder_of(language: str, asked: Asked, params: DoorSentimentParams) -> Any:
+def encoding_of(language: str, asked: Asked, params: DoorSentimentParams) -> "Encoding | None":
+    """The encoder of a language, cut to the depth that is asked of it; None where that is none."""
+    from models.language.polarity_training import Encoding
     from pipelines.door.encoders import folder
     from pipelines.weights import packed_encoder
 
@@ -243,7 +219,8 @@ def encoder_of(language: str, asked: Asked, params: DoorSentimentParams) -> Any:
     depth = params.depth[name]
     if not depth:
         return None
-    return packed_encoder(name, folder(name, asked), depth, params.max_tokens)
+    encoder = packed_encoder(name, folder(name, asked), depth, params.max_tokens)
+    return Encoding(encoder, params.encoder)
 
 
 def predict(judge: Judge, asked: Asked) -> Iterator[pa.RecordBatch]:
