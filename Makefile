@@ -75,13 +75,13 @@ retention: .venv ## name what no rule keeps, and remove it with REMOVE=yes
 	@$(RUN) pipelines.retention $(if $(filter yes,$(REMOVE)),,--dry-run)
 
 # The workers share the cores: threads within them would only get in each other's way.
-test test-unit: export OMP_NUM_THREADS := 1
+test test-unit story: export OMP_NUM_THREADS := 1
 
 .PHONY: test
-test: .venv ## all tests but the smoke run
+test: .venv ## all tests but the smoke run and the story
 	@$(RUN) ruff check .
 	@$(RUN) ruff format --check .
-	@$(RUN) pytest tests -n logical --maxprocesses 4 --dist loadgroup
+	@$(RUN) pytest tests --ignore tests/story -n logical --maxprocesses 4 --dist loadgroup
 
 .PHONY: test-unit
 test-unit: .venv ## the unit tests alone
@@ -90,6 +90,10 @@ test-unit: .venv ## the unit tests alone
 .PHONY: test-smoke
 test-smoke: .venv ## the smoke profile through the real Airflow, checked
 	@VITRINE_TEST_PROFILE=smoke $(RUN) pytest tests/pipeline/test_airflow.py -s
+
+.PHONY: story
+story: .venv ## a model's life, told and checked: train, a week passes, refuse, ask, approve, roll back
+	@$(RUN) pytest tests/story -s
 
 .PHONY: types
 types: .venv ## check the types of models/ and pipelines/ (mypy, strict)
