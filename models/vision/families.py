@@ -45,6 +45,26 @@ def _chains(vectors: np.ndarray, alike: float) -> np.ndarray:
     return sets.names()
 
 
+def corners(vectors: np.ndarray, labels: np.ndarray, share: float) -> np.ndarray:
+    """Rows of vectors (n, d) that stand apart from others of their class, as those of another shop or camera do: (n,) bool.
+
+    Of each class about `share` of its rows: of the quarter that is farthest from the class's mean direction, the one
+    whose nearest are farthest, with these. A class of fewer than four rows, or of too few for the share, has none.
+    """
+    seen = unit((vectors - vectors.mean(0)).astype(np.float32))
+    found = np.zeros(len(labels), bool)
+    for name in np.unique(labels):
+        rows = np.flatnonzero(labels == name)
+        count = round(share * len(rows))
+        if len(rows) < 4 or not count:
+            continue
+        usual = seen[rows] @ seen[rows].mean(0)
+        far = np.argsort(usual, kind="stable")[: len(rows) // 4][:BLOCK]
+        near = np.argsort(-(seen[rows[far]] @ seen[rows].T), axis=1, kind="stable")[:, :count]
+        found[rows[near[usual[near].mean(1).argmin()]]] = True
+    return found
+
+
 def joined(numbers: Sequence[np.ndarray]) -> np.ndarray:
     """A number for each row (n,): rows that share one in any of `numbers`, each (n,), share it, in chains."""
     sets = _Sets(len(numbers[0]))

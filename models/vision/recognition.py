@@ -10,7 +10,7 @@ import pandas as pd
 
 from models.bundle import Bundle
 from models.vision.head import Head, log_softmax, softmax
-from models.vision.linear import Linear
+from models.vision.linear import Linear, standard
 from models.vision.prototypes import Prototypes
 from models.vision.sight import BATCH, Sight
 
@@ -74,6 +74,25 @@ class Recognition:
         """
         seen = self.experts[0].sight.see(pictures)
         return 1.0 - self._prototypes().cosines(seen).max(axis=1)
+
+    def aligned(self, pictures: np.ndarray) -> "Recognition":
+        """A recogniser for pictures like these (n, size, size, 3) uint8, such as photos where it learned from a catalogue.
+
+        Linear experts standardise what they see by these pictures, no longer by those they learned from. That takes the
+        difference of the two for one of cameras and grounds, not of classes: these must be a mixture of the classes.
+        Source: Sun, Feng and Saenko (2016), Return of frustratingly easy domain adaptation (its first two moments,
+        feature by feature). Raises `ValueError` for fewer than two pictures.
+        """
+        if len(pictures) < 2:
+            raise ValueError("one picture alone does not tell how pictures differ")
+        experts = []
+        for expert in self.experts:
+            if isinstance(expert.head, Linear):
+                seen = expert.sight.see(pictures)
+                mean, scale = standard(seen, np.arange(len(seen)))
+                expert = replace(expert, head=replace(expert.head, mean=mean, scale=scale))
+            experts.append(expert)
+        return replace(self, experts=tuple(experts))
 
     def with_class(self, name: str, pictures: np.ndarray) -> "Recognition":
         """A recogniser of one class more, from a few pictures (k, size, size, 3) uint8, without training.

@@ -31,6 +31,16 @@ class Listing:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def sample(self, count: int) -> "Listing":
+        """At most `count` of the rows, evenly chosen."""
+        rows = np.unique(np.linspace(0, max(len(self) - 1, 0), count).astype(int))[: len(self)]
+        return Listing(
+            self.source,
+            self.table.take(rows),
+            [self.ids[at] for at in rows],
+            [self.paths[at] for at in rows],
+        )
+
     def column(self, name: str) -> list[str]:
         """The column's cells as texts; an empty text where the cell or the column is not there."""
         if name not in self.table.column_names:
@@ -151,10 +161,9 @@ def fitting_size(listing: Listing, sizes: Sequence[int], enlarged: float) -> int
 def usual_side(listing: Listing, sample: int = 64) -> int:
     """The median of the longer sides of evenly chosen pictures, in pixels; 0 where none can be opened."""
     sides = []
-    for row in np.unique(np.linspace(0, max(len(listing) - 1, 0), sample).astype(int)):
-        if row < len(listing):
-            try:
-                sides.append(max(dimensions(content(listing.paths[row]))))
-            except Undecodable:
-                continue
+    for path in listing.sample(sample).paths:
+        try:
+            sides.append(max(dimensions(content(path))))
+        except Undecodable:
+            continue
     return int(np.median(sides)) if sides else 0

@@ -114,6 +114,32 @@ def ids(shop: Path) -> list[str]:
         return [row["id"] for row in csv.DictReader(file)]
 
 
+def test_one_catalogue_picture_a_class_tells_photos_of_another_light(tmp_path, capsys):
+    """Each class has one picture; the asked ones are all darker, with a cast of red."""
+    rows, asked = [], []
+    for name in SHADES:
+        picture(name, 1).save(tmp_path / f"{name}.png")
+        rows.append([name, f"{name}.png", name])
+    for at in range(48):
+        cells = np.asarray(picture(list(SHADES)[at % 3], 10 + at)).astype(float)
+        dark = (cells * 0.6 + (80, 0, 0)).clip(0, 255).astype(np.uint8)
+        Image.fromarray(dark).save(tmp_path / f"{at}.png")
+        asked.append([str(at), f"{at}.png"])
+    table(tmp_path / "train.csv", ["id", "path", "shade"], rows)
+    table(tmp_path / "test.csv", ["id", "path"], asked)
+    table(tmp_path / "some.csv", ["id", "path"], asked[:6])
+
+    def right(file: str) -> float:
+        files = ["--train", str(tmp_path / "train.csv"), "--test", str(tmp_path / file)]
+        found, _ = answers(tmp_path, "recognise", *files, "--field", "shade")
+        return float(np.mean([row["pred"] == list(SHADES)[int(row["id"]) % 3] for row in found]))
+
+    assert right("some.csv") <= 0.5
+    assert "tell how cameras differ" not in capsys.readouterr().err
+    assert right("test.csv") >= 0.9
+    assert "48 of the asked ones tell how cameras differ" in capsys.readouterr().err
+
+
 def test_recognise_answers_every_id_once(shop, capsys):
     files = ["--train", str(shop / "train.csv"), "--test", str(shop / "test.csv")]
     found, figures = answers(shop, "recognise", *files, "--field", "shade")

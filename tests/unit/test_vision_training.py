@@ -12,7 +12,7 @@ from models.encoders.image import ImageEncoder, backbone
 from models.encoders.text import TextEncoder
 from models.vision.attributes import Attributes
 from models.vision.colours import HISTOGRAM, colour_features
-from models.vision.families import families, joined
+from models.vision.families import corners, families, joined
 from models.vision.finetuning_settings import Tuning
 from models.vision.head_training import Settings as HeadSettings
 from models.vision.linear import fit_linear, folds_of
@@ -53,6 +53,18 @@ def test_families_hold_near_twins_together_in_chains():
     assert found[0] == found[1] == found[2]
     assert len(np.unique(found)) == 58
     assert families(vectors[:0], 0.9).shape == (0,)
+
+
+def test_corners_are_rows_of_one_class_that_are_like_each_other_and_unlike_the_rest():
+    draw = np.random.default_rng(0)
+    vectors = draw.normal(size=(203, 16)).astype(np.float32)
+    labels = np.repeat([0, 1, 2], [100, 100, 3])
+    vectors[labels == 1] += 9
+    apart = np.array([*range(90, 100), *range(190, 200)])
+    vectors[apart, 0] += 12
+    found = corners(vectors, labels, 0.1)
+    assert np.flatnonzero(found).tolist() == apart.tolist()
+    assert not corners(vectors, labels, 0.001).any()
 
 
 def test_alike_by_any_measure_is_alike():

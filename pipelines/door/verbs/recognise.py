@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,13 @@ from pipelines.harness import BadData
 
 if TYPE_CHECKING:
     from models.vision.recognition import Recognition
+    from pipelines.door.pictures import Listing
 
 SECTION = "door-recognise"
+FEW = 2
+"""With fewer pictures a class, in the mean, nothing can be held out, and what is asked tells how cameras differ."""
+LEAST_ASKED, MOST_ASKED = 32, 512
+"""Asked pictures from which that is learned."""
 
 
 class DoorRecogniseParams(LearningParams):
@@ -29,7 +35,15 @@ class DoorRecogniseParams(LearningParams):
     tuned_from: float
 
 
-def fit(asked: Asked) -> "Recognition":
+@dataclass(frozen=True)
+class Taught:
+    """pictures: how many the model learned from."""
+
+    model: "Recognition"
+    pictures: int
+
+
+def fit(asked: Asked) -> Taught:
     import numpy as np
 
     from models.vision.recognition_training import Settings
@@ -60,7 +74,7 @@ def fit(asked: Asked) -> "Recognition":
             params.heads(),
             params.tuning(),
         )
-        return fit_recognition(
+        model = fit_recognition(
             seen if len(kept) == len(seen) else seen[kept],
             labels[kept].tolist(),
             encoder,
@@ -68,15 +82,34 @@ def fit(asked: Asked) -> "Recognition":
             asked.seed,
             asked.say,
         )
+    return Taught(model, len(kept))
 
 
-def predict(model: "Recognition", asked: Asked) -> Iterator[pa.RecordBatch]:
+def aligned(taught: Taught, listing: "Listing", asked: Asked) -> "Recognition":
+    """The model, made for pictures like the asked ones where it was taught by one or two a class."""
+    import numpy as np
+
+    from pipelines.door import pictures
+
+    model = taught.model
+    if taught.pictures >= FEW * len(model.classes):
+        return model
+    some = list(pictures.blocks(listing.sample(MOST_ASKED), model.size, lambda text: None))
+    seen = np.concatenate([block[good] for block, good in some]) if some else np.zeros(0)
+    if len(seen) < LEAST_ASKED:
+        return model
+    asked.say(f"few pictures a class: {len(seen)} of the asked ones tell how cameras differ")
+    return model.aligned(seen)
+
+
+def predict(taught: Taught, asked: Asked) -> Iterator[pa.RecordBatch]:
     import numpy as np
 
     from pipelines.door import pictures
 
     top = asked.params(SECTION, DoorRecogniseParams).top
     listing = pictures.listed(asked.files["test"])
+    model = aligned(taught, listing, asked)
     at = 0
     for seen, good in pictures.blocks(listing, model.size, asked.say):
         found = np.tile(model.prior, (len(seen), 1))
