@@ -22,6 +22,8 @@ from models.vision.sight import Sight
 
 HELD_OUT = 20
 """One of so many parts of the rows is held out where a network is tuned, and as many rows that stand apart."""
+FEW = 2
+"""With fewer pictures a class, in the mean, none can be held out: each stands for its class as it is."""
 PROBED = 3_000_000_000
 """Numbers of the vectors times classes up to which a probe is fitted."""
 
@@ -94,8 +96,9 @@ def _from_few(
     settings: Settings,
     seed: int,
 ) -> Expert:
-    """A linear probe that learns from changed copies, too."""
-    copies = min(settings.copies, -(-settings.enough // len(truth)) - 1)
+    """A linear probe that learns from changed copies, too, where a class has several pictures."""
+    alone = len(truth) < FEW * classes
+    copies = 0 if alone else min(settings.copies, -(-settings.enough // len(truth)) - 1)
     kin = [
         sight.see(augmented(pictures, settings.tuning.smallest, seed + at)) for at in range(copies)
     ]

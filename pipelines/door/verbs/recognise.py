@@ -17,10 +17,8 @@ if TYPE_CHECKING:
     from pipelines.door.pictures import Listing
 
 SECTION = "door-recognise"
-FEW = 2
-"""With fewer pictures a class, in the mean, nothing can be held out, and what is asked tells how cameras differ."""
 LEAST_ASKED, MOST_ASKED = 32, 512
-"""Asked pictures from which that is learned."""
+"""Asked pictures that tell how cameras differ."""
 
 
 class DoorRecogniseParams(LearningParams):
@@ -89,6 +87,7 @@ def aligned(taught: Taught, listing: "Listing", asked: Asked) -> "Recognition":
     """The model, made for pictures like the asked ones where it was taught by one or two a class."""
     import numpy as np
 
+    from models.vision.recognition_training import FEW
     from pipelines.door import pictures
 
     model = taught.model
