@@ -38,7 +38,7 @@ def backbone(name: str, size: int, layer: int | None, pretrained: bool = False) 
     fixed: dict[str, Any] = {}
     if seen is not None and seen.fixed_input_size:
         fixed["img_size"] = size
-    network = timm.create_model(name, pretrained=pretrained, num_classes=0, **fixed)
+    network: Network = timm.create_model(name, pretrained=pretrained, num_classes=0, **fixed)
     if layer is not None:
         network.prune_intermediate_layers([layer], prune_norm=True, prune_head=True)
     return network.eval().requires_grad_(False)

@@ -218,7 +218,7 @@ class Attributes:
             for at, name in enumerate(self.classes)
             if name in self.prior
         }
-        members: dict[str, Bundle] = {}
+        members: dict[str, Sight | TextEncoder] = {}
         views = []
         for at, view in enumerate(self.views):
             for place, name in enumerate(self.classes):

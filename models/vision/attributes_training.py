@@ -101,7 +101,7 @@ def fit(
         looks[rows.pictured] = families(vectors[PICTURE], settings.alike)
         kin.append(looks)
     if len(titled):
-        vectors[TITLE] = reading.vectors([rows.titles[at] for at in titled])
+        vectors[TITLE] = reading.vectors([rows.titles[at] for at in titled.tolist()])
     groups = joined(kin)
     folds = folds_of(groups, HELD_OUT, seed)
     # The last fold is that of the smallest families; a single one is not held out.

@@ -219,15 +219,15 @@ def tuned_encoder(
     found = ImageEncoder.timm(
         config["name"], given | taught, config["size"], config["mean"], config["std"]
     )
-    width = module.heads[0].in_features
     heads = [
         Linear(
-            np.zeros(width, np.float32),
-            np.ones(width, np.float32),
+            np.zeros(head.in_features, np.float32),
+            np.ones(head.in_features, np.float32),
             head.weight.numpy().T.copy(),
             head.bias.numpy().copy(),
             np.ones(1, np.float32),
         )
         for head in module.heads
+        if isinstance(head, nn.Linear)
     ]
     return found, heads

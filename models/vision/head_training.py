@@ -139,7 +139,7 @@ def train_heads(
         patience=settings.epochs,
     )
     heads = []
-    for at, field in enumerate(module.fields):
+    for at, field in enumerate(one for one in module.fields if isinstance(one, nn.Linear)):
         head = Head(
             mean=mean,
             scale=scale,

@@ -6,6 +6,7 @@ lightweight OCR system.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -41,7 +42,8 @@ class Reader:
     def __init__(self, threads: int) -> None:
         from rapidocr import RapidOCR
 
-        self._engine = RapidOCR(
+        # What it gives goes by what it is asked; its types name all of that at once.
+        self._engine: Any = RapidOCR(
             params={
                 "Global.log_level": "error",
                 "EngineConfig.onnxruntime.intra_op_num_threads": threads,

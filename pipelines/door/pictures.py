@@ -94,7 +94,7 @@ def blocks(
 
     starts = range(0, len(listing), block)
     with ThreadPoolExecutor(1) as ahead:
-        coming = ahead.submit(load, 0) if len(starts) else None
+        coming = ahead.submit(load, 0)
         for start in starts:
             ready = coming.result()
             if start + block < len(listing):

@@ -9,6 +9,7 @@ from pipelines.door.verb import Asked, File, Verb
 
 if TYPE_CHECKING:
     from models.vision.packs import Reader
+    from pipelines.door.pictures import Listing, Told
 
 BLOCK = 16
 
@@ -35,7 +36,7 @@ def predict(reader: "Reader", asked: Asked) -> Iterator[pa.RecordBatch]:
     told.close()
 
 
-def _text(reader: "Reader", listing: "object", row: int, told: "object") -> str:
+def _text(reader: "Reader", listing: "Listing", row: int, told: "Told") -> str:
     """The words of one picture in reading order; none where it can't be read."""
     from models.encoders.decoding import Undecodable
     from pipelines.door import pictures
