@@ -62,6 +62,18 @@ def test_every_section_of_the_parameters_belongs_to_a_stage_or_a_verb(graph: Gra
         assert set(profile) <= named
 
 
+def test_every_parameter_that_a_stage_names_is_there(graph: Graph) -> None:
+    document = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    missing = []
+    for node in graph.nodes.values():
+        for param in node.params:
+            found = document
+            for key in param.split("."):
+                found = found.get(key) if isinstance(found, dict) else None
+            missing += [f"{node.name}: {param}"] if found is None else []
+    assert not missing
+
+
 def test_profiles_have_the_same_keys() -> None:
     profiles = yaml.safe_load((REPOSITORY / "params.yaml").read_text())["profiles"]
     shapes = {
