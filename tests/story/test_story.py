@@ -22,7 +22,7 @@ from pipelines.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry
 from tests.pipeline.shop import Shop, make_shop
 
 NAME = "recommender"
-TOWERS = ("collaborative", "content", "hybrid")
+NETWORKS = ("collaborative", "content", "hybrid")
 OLD_WEEKS = datetime.datetime(2024, 3, 25, tzinfo=datetime.UTC)
 """Twelve weeks after the made shop opened."""
 LATER = datetime.timedelta(days=8)
@@ -63,17 +63,19 @@ class Story:
         """Lay values over those that the profile came with, in `params.yaml`."""
         path = self.shop.root / "params.yaml"
         document = yaml.safe_load(path.read_text("utf-8"))
-        profile = document["profile"]
-        usual = self.usual["profiles"][profile][section]
-        document["profiles"][profile][section] = {**usual, **values}
+        document["profiles"][document["profile"]][section] = {**self.came(section), **values}
         path.write_text(yaml.safe_dump(document, sort_keys=False), "utf-8")
+
+    def came(self, section: str) -> dict[str, Any]:
+        """What the profile came with."""
+        return self.usual["profiles"][self.usual["profile"]][section]
 
     def train_with(self, values: dict[str, float]) -> None:
         """Settings of the three networks that the recommender is blended of; none: the profile's own."""
-        for tower in TOWERS:
-            self.lay(tower, values)
+        for network in NETWORKS:
+            self.lay(network, {"towers": {**self.came(network)["towers"], **values}})
         told = ", ".join(f"{name} {value:g}" for name, value in values.items())
-        self.say(f"params.yaml: {', '.join(TOWERS)}: {told or 'as they come'}")
+        self.say(f"params.yaml: towers of {', '.join(NETWORKS)}: {told or 'as they come'}")
 
     def look_until(self, moment: datetime.datetime) -> None:
         """Let the shop's clock stand at `moment`."""
