@@ -123,9 +123,56 @@ def average_precision(
     return (precision * found).sum(1) / np.maximum(most, 1)
 
 
+def honesty(confidence: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """One minus the squared distance of each answer's confidence from how right it was (0 to 1), any shape.
+
+    It is highest in the mean where confidences are true probabilities: too bold and too shy both cost.
+    Source: Brier (1950), Verification of forecasts expressed in terms of probability.
+
+    >>> honesty(np.array([0.9, 0.9]), np.array([1.0, 0.0])).round(2).tolist()
+    [0.99, 0.19]
+    """
+    return (
+        1.0 - (np.asarray(confidence, dtype=np.float64) - np.asarray(right, dtype=np.float64)) ** 2
+    )
+
+
 def coverage(lists: np.ndarray, items: int) -> float:
     """Share of the catalogue's `items` that stand on at least one list."""
     return len(np.unique(lists[lists >= 0])) / max(items, 1)
+
+
+def coverage_shares(lists: np.ndarray, items: int) -> np.ndarray:
+    """What each list adds to `coverage`, (users,): their mean is the coverage, so that it can be resampled by user.
+
+    An item counts once, shared among the lists that it stands on.
+
+    >>> lists = np.array([[0, 1], [0, 2]])
+    >>> coverage_shares(lists, 4).tolist(), coverage(lists, 4)
+    ([0.75, 0.75], 0.75)
+    """
+    there = lists >= 0
+    counts = np.bincount(lists[there], minlength=items)
+    shares = there / np.maximum(counts, 1)[np.maximum(lists, 0)]
+    return shares.sum(1) * len(lists) / max(items, 1)
+
+
+def variety(lists: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Share of the pairs of items on each list that are of different groups, (users,); 0 for a list of one item.
+
+    groups: (items,) codes, -1 where unknown: such an item shares its group with none.
+
+    >>> variety(np.array([[0, 1, 2], [0, 1, -1]]), np.array([5, 5, 6])).round(2).tolist()
+    [0.67, 0.0]
+    """
+    there = lists >= 0
+    of = np.where(there, groups[np.maximum(lists, 0)], -1)
+    same = ((of[:, :, None] == of[:, None, :]) & (of >= 0)[:, :, None]).sum((1, 2)) - (of >= 0).sum(
+        1
+    )
+    count = there.sum(1)
+    pairs = count * (count - 1)
+    return np.where(pairs > 0, 1.0 - same / np.maximum(pairs, 1), 0.0)
 
 
 def gini(lists: np.ndarray, items: int) -> float:

@@ -10,6 +10,12 @@ import pyarrow.parquet as pq
 
 SOURCE, LICENCE = b"vitrine.source", b"vitrine.licence"
 SLICES_SHOWN = 12
+SIDES = {
+    "confidence": "its confidence: 1 - Brier score",
+    "coverage": "share of the catalogue on some list",
+    "full": "places filled of all on the lists",
+    "variety": "pairs on a list of different categories",
+}
 LIMITED = {
     "tiny": "Trained on a made shop (profile `tiny`): it tells nothing about a real one.",
     "smoke": "Trained on a part of the data (profile `smoke`).",
@@ -75,6 +81,9 @@ def _figures(head: Mapping[str, Any], measures: Mapping[str, float]) -> list[str
     for name, value in sorted(measures.items()):
         if name.startswith("baseline/"):
             lines.append(f"| {name.removeprefix('baseline/')} | {value:.4f} |")
+    for name, value in sorted(measures.items()):
+        if name.startswith("side/"):
+            lines.append(f"| {SIDES.get(name.removeprefix('side/'), name)} | {value:.4f} |")
     lines.append(
         f"| gain over {head['baseline']} | {measures['gain']:+.4f} [{head['gain_low']:+.4f}, {head['gain_high']:+.4f}] |"
     )
@@ -146,9 +155,3 @@ def encoders(folders: list[Path]) -> list[tuple[str, str]]:
     return sorted(
         (note["package"], note.get("licence", "not stated")) for note in notes if "package" in note
     )
-
-
-def cut_dates(split: Path) -> dict[str, str]:
-    """The times at which the split was cut, where it was cut by time."""
-    path = split / "cut.json"
-    return json.loads(path.read_text("utf-8")) if path.is_file() else {}

@@ -1,16 +1,17 @@
 """Whether a challenger takes the champion's place: a pure function of scores and rules.
 
-Everything that is not clearly better stays out: a tie, a figure that is missing or no number, other rows, a group of
-rows that got worse, a model that is too large.
+Everything that is not clearly better stays out: a tie, a figure that is missing or no number, other rows, rows that it
+was fitted on, a group of rows or a figure beside the score that got worse, a model that is too large or too slow.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from models.metrics import Interval, paired_interval
-from pipelines.frozen import ROW, SCORE, SLICE
+from pipelines.frozen import ROW, SCORE, SIDE, SLICE, Learned
 
 
 @dataclass(frozen=True)
@@ -20,13 +21,16 @@ class Rules:
     margin: the gain over the champion that the lower bound of its 95 % interval must exceed, in the metric's unit.
     slice_drop: how much worse a slice may be, as a share of what the reference reaches there (the metrics of the
     capabilities differ in size). min_slice_rows: a smaller slice is not judged.
-    max_megabytes: size of the bundle. rounds: resamples of each bootstrap. seed: of the resamples.
+    side_drop: how much worse each figure beside the score may be, as a share of the reference's, beyond chance.
+    max_megabytes: size of the bundle. max_seconds: one small request to the loaded model. rounds: resamples of each bootstrap. seed: of the resamples.
     """
 
     margin: float
     slice_drop: float
     min_slice_rows: int
+    side_drop: Mapping[str, float]
     max_megabytes: float
+    max_seconds: float
     rounds: int
     seed: int
 
@@ -35,9 +39,11 @@ class Rules:
 class Case:
     """What is decided on.
 
-    challenger, reference: tables with `row_id` and `score`; the challenger's has `slice_*` columns too.
+    challenger, reference: tables with `row_id` and `score`; the challenger's has `slice_*` columns too, and what both
+    have of `side_*` is held against each other.
     reference_name: for the reasons. first: there is no champion, and the reference is the best baseline.
-    megabytes: size of the challenger's bundle. expected_rows, found_rows: hash of the frozen rows as the challenger's
+    megabytes: size of the challenger's bundle. seconds: of one small request to it. learned: what keeps the rows apart
+    from what it was fitted on. expected_rows, found_rows: hash of the frozen rows as the challenger's
     scores name it, and of the files that are there.
     """
 
@@ -46,6 +52,8 @@ class Case:
     reference_name: str
     first: bool
     megabytes: float
+    seconds: float
+    learned: Learned
     expected_rows: str
     found_rows: str
 
@@ -76,7 +84,12 @@ def decide(case: Case, rules: Rules) -> Decision:
     gain over the best baseline must be above 0: to serve nothing is worse than to serve what is better on average,
     and the journal keeps the interval. All guards must hold in both cases.
     """
-    guards = [rows_guard(case), size_guard(case, rules)]
+    guards = [
+        rows_guard(case),
+        Guard("training apart", case.learned.apart, str(case.learned)),
+        size_guard(case, rules),
+        latency_guard(case, rules),
+    ]
     fault = unusable(case)
     guards.append(Guard("figures", fault is None, fault or "every row has both figures"))
     if fault:
@@ -88,11 +101,11 @@ def decide(case: Case, rules: Rules) -> Decision:
     right = theirs[SCORE].to_numpy(dtype=float)
     gain = paired_interval(left, right, rules.seed, rounds=rules.rounds)
     guards.extend(slice_guards(ours, left, right, rules))
-    failed = [guard for guard in guards if not guard.held]
+    guards.extend(side_guards(ours, theirs, rules))
+    told = f"gain over {case.reference_name} {spread(gain)}"
+    failed = [f"{guard.name}: {guard.found}" for guard in guards if not guard.held]
     if failed:
-        text = "; ".join(f"{guard.name}: {guard.found}" for guard in failed)
-        return Decision(False, text, gain, tuple(guards))
-    told = f"gain over {case.reference_name} {gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"
+        return Decision(False, "; ".join([told, *failed]), gain, tuple(guards))
     if case.first:
         won = gain.mean > 0
         text = f"no champion yet; {told}, {'above' if won else 'not above'} 0 on average"
@@ -113,6 +126,12 @@ def size_guard(case: Case, rules: Rules) -> Guard:
     """The bundle is no larger than allowed."""
     held = case.megabytes <= rules.max_megabytes
     return Guard("size", held, f"{case.megabytes:.1f} MB of {rules.max_megabytes:g} MB allowed")
+
+
+def latency_guard(case: Case, rules: Rules) -> Guard:
+    """A small request to the loaded model is answered in time."""
+    held = case.seconds <= rules.max_seconds
+    return Guard("latency", held, f"{case.seconds:.3f} s of {rules.max_seconds:g} s allowed")
 
 
 def unusable(case: Case) -> str | None:
@@ -150,10 +169,36 @@ def slice_guards(
             if int(inside.sum()) < rules.min_slice_rows:
                 continue
             gain = paired_interval(left[inside], right[inside], rules.seed, rounds=rules.rounds)
-            found = (
-                f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}] on {int(inside.sum())} rows"
-            )
+            found = f"{spread(gain)} on {int(inside.sum())} rows"
             name = f"{column.removeprefix(SLICE)} {value}"
             allowed = rules.slice_drop * abs(float(right[inside].mean()))
             guards.append(Guard(name, gain.high >= -allowed, found))
     return guards
+
+
+def side_guards(ours: pd.DataFrame, theirs: pd.DataFrame, rules: Rules) -> list[Guard]:
+    """One guard a figure that both tables (sorted alike) have beside the score, judged as a slice is.
+
+    One that is no number, or has no limit among the rules, fails.
+    """
+    guards = []
+    for column in sorted(set(ours.columns) & set(theirs.columns)):
+        if not column.startswith(SIDE):
+            continue
+        name = column.removeprefix(SIDE)
+        left, right = (table[column].to_numpy(dtype=float) for table in (ours, theirs))
+        if name not in rules.side_drop:
+            guards.append(Guard(name, False, "the rules set no limit to its drop"))
+        elif not (np.isfinite(left).all() and np.isfinite(right).all()):
+            guards.append(Guard(name, False, "some rows have a figure that is not a number"))
+        else:
+            gain = paired_interval(left, right, rules.seed, rounds=rules.rounds)
+            allowed = rules.side_drop[name] * abs(float(right.mean()))
+            found = f"{left.mean():.4f}, {spread(gain)}"
+            guards.append(Guard(name, gain.high >= -allowed, found))
+    return guards
+
+
+def spread(gain: Interval) -> str:
+    """A difference as the journal tells it."""
+    return f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"

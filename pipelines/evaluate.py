@@ -9,16 +9,30 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from models.bundle import manifest_hash
 from models.kinds import load_model
-from pipelines.capabilities import capability
-from pipelines.frozen import SCORE, SLICE, Scores, read_scores, seal, write_scores
+from pipelines.capabilities import Capability, capability
+from pipelines.frozen import (
+    ROW,
+    SCORE,
+    SIDE,
+    SLICE,
+    Learned,
+    Scores,
+    cut_dates,
+    read_scores,
+    seal,
+    write_scores,
+)
 from pipelines.harness import Params, Run, stage
 from pipelines.judging import headline
 
 PART = "test"
+BEFORE = ("train", "valid")
+"""The parts that a model may have been fitted or chosen on."""
 EXAMPLE_ROWS = 2
 
 
@@ -50,6 +64,7 @@ def evaluate(run: Run, params: EvaluateParams) -> None:
         baselines,
         bundle=manifest_hash(bundle),
         seal=made,
+        learned=learned(judge, split, table[ROW]),
         metric=judge.METRIC,
     )
     write_example(model, judge.example(rows, EXAMPLE_ROWS), run.output("example"))
@@ -63,8 +78,23 @@ def split_folder(run: Run) -> Path:
     return run.input(task.removeprefix("data/"))
 
 
+def learned(judge: Capability, split: Path, rows: pd.Series) -> Learned:
+    """What keeps the frozen rows (their keys) apart from the parts that came before them."""
+    shared, newest = 0, None
+    for part in BEFORE:
+        path = split / f"{part}.parquet"
+        if judge.KEY is not None:
+            keys = pq.read_table(path, columns=[judge.KEY])[0]
+            shared += pc.sum(pc.is_in(keys, pa.array(rows.tolist(), pa.string()))).as_py() or 0
+        if judge.TIME is not None:
+            last = pc.max(pq.read_table(path, columns=[judge.TIME])[0]).as_py()
+            newest = last if newest is None or (last and last > newest) else newest
+    cuts = cut_dates(split) if judge.TIME is not None else {}
+    return Learned(shared, newest.isoformat() if newest else "", cuts.get("test_from") or "")
+
+
 def report(run: Run, scores: Scores, rounds: int) -> None:
-    """The headline against the best baseline, each baseline's mean, each slice's mean and rows."""
+    """The headline against the best baseline, each baseline's mean, the side figures, each slice's mean and rows."""
     table = scores.table
     ours = table[SCORE].to_numpy()
     baselines = {name: table[name].to_numpy() for name in scores.baselines}
@@ -74,6 +104,8 @@ def report(run: Run, scores: Scores, rounds: int) -> None:
     run.measure("gain", found.value - found.baseline_value)
     for name, values in baselines.items():
         run.measure(f"baseline/{name}", float(values.mean()))
+    for column in (column for column in table.columns if column.startswith(SIDE)):
+        run.measure(f"side/{column.removeprefix(SIDE)}", float(table[column].mean()))
     for column in (column for column in table.columns if column.startswith(SLICE)):
         for value, group in table.groupby(column, sort=True):
             place = f"{column.removeprefix(SLICE)}/{value}"

@@ -7,7 +7,7 @@ with, so that figures of another model or of other rows are never taken for thes
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,8 @@ from models.bundle import sha256
 from pipelines.harness import BadData, Bug
 
 SEAL = "hash.json"
-ROW, SCORE, SLICE = "row_id", "score", "slice_"
+ROW, SCORE, SLICE, SIDE = "row_id", "score", "slice_", "side_"
+"""`slice_<name>`: the group of a row. `side_<name>`: a figure of a row beside its score, higher is better."""
 PREFIX = "vitrine."
 
 
@@ -32,17 +33,48 @@ class Seal:
 
 
 @dataclass(frozen=True)
+class Learned:
+    """What holds the rows apart from those that the model was fitted on.
+
+    shared: how many of those have the key of a frozen row. newest: the latest of them, test_from: when the frozen rows
+    begin, both ISO 8601 in UTC, or "" where rows have no time.
+    """
+
+    shared: int
+    newest: str
+    test_from: str
+
+    @property
+    def apart(self) -> bool:
+        """Whether none is shared and none is of the time of the test."""
+        if self.newest and self.test_from:
+            late = pd.Timestamp(self.newest) >= pd.Timestamp(self.test_from)
+        else:
+            late = bool(self.newest) != bool(self.test_from)
+        return self.shared == 0 and not late
+
+    def __str__(self) -> str:
+        """As a guard tells it."""
+        told = f"{self.shared} of the training rows are test rows"
+        if self.newest or self.test_from:
+            told += f"; the newest is of {self.newest[:16]}, the test begins {self.test_from[:16]}"
+        return told
+
+
+@dataclass(frozen=True)
 class Scores:
     """A table of scores and what it was made with.
 
-    table: `row_id`, `score`, `slice_*`, one column a baseline, and what else `Capability.score` gave (`prediction`,
+    table: `row_id`, `score`, `slice_*`, `side_*`, one column a baseline, and what else `Capability.score` gave (`prediction`,
     `truth`…: for reports), sorted by `row_id`. baselines: names of their columns. bundle: the manifest hash of
-    the model. seal: the rows. metric: what the mean of `score` is called. digest: hash of the file itself.
+    the model. seal: the rows. learned: what keeps them apart from training. metric: what the mean of `score` is called.
+    digest: hash of the file itself.
     """
 
     table: pd.DataFrame
     bundle: str
     seal: Seal
+    learned: Learned
     metric: str
     digest: str
     baselines: tuple[str, ...]
@@ -51,6 +83,12 @@ class Scores:
         """The baseline with the highest mean; the first by name among equals."""
         means = {name: float(self.table[name].mean()) for name in sorted(self.baselines)}
         return max(means, key=lambda name: means[name])
+
+
+def cut_dates(split: Path) -> dict[str, str]:
+    """The times at which the split was cut, where it was cut by time."""
+    path = split / "cut.json"
+    return json.loads(path.read_text("utf-8")) if path.is_file() else {}
 
 
 def rows_hash(rows: Path) -> str:
@@ -112,6 +150,7 @@ def write_scores(
     *,
     bundle: str,
     seal: Seal,
+    learned: Learned,
     metric: str,
 ) -> pd.DataFrame:
     """Write `table` (as `Capability.score` gives it) with one column a baseline, and return what was written.
@@ -122,7 +161,7 @@ def write_scores(
     wide = table.copy()
     for name in sorted(baselines):
         values = np.asarray(baselines[name], dtype=np.float64)
-        if name in wide.columns or name.startswith(SLICE):
+        if name in wide.columns or name.startswith((SLICE, SIDE)):
             raise Bug(f"the baseline {name!r} has the name of a column of the scores")
         if values.shape != (len(wide),):
             raise Bug(f"the baseline {name!r} has shape {values.shape}, the rows are {len(wide)}")
@@ -144,6 +183,7 @@ def write_scores(
         "bundle": bundle,
         "rows": seal.rows,
         "part": seal.part,
+        "learned": json.dumps(asdict(learned), sort_keys=True),
         "metric": metric,
         "baselines": names,
     }
@@ -160,13 +200,14 @@ def read_scores(path: Path) -> Scores:
         key.decode().removeprefix(PREFIX): value.decode()
         for key, value in (table.schema.metadata or {}).items()
     }
-    absent = {"bundle", "rows", "part", "metric", "baselines"} - set(notes)
+    absent = {"bundle", "rows", "part", "learned", "metric", "baselines"} - set(notes)
     if absent:
         raise BadData(f"{path} does not name its {', '.join(sorted(absent))}: run its stage again")
     return Scores(
         table=table.replace_schema_metadata(None).to_pandas(),
         bundle=notes["bundle"],
         seal=Seal(notes["rows"], notes["part"]),
+        learned=Learned(**json.loads(notes["learned"])),
         metric=notes["metric"],
         digest=sha256(path),
         baselines=tuple(json.loads(notes["baselines"])),

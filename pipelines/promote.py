@@ -7,23 +7,32 @@ Whatever was cut off, the next run finishes. What a person decides is in `pipeli
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from models.bundle import manifest_hash
-from pipelines.card import Facts, cut_dates, encoders, provenance, write_card
+from pipelines.card import Facts, encoders, provenance, write_card
 from pipelines.decision import Case, Decision, Rules, decide
-from pipelines.frozen import ROW, SCORE, Scores, Seal, check_scores, check_seal, read_scores
+from pipelines.frozen import (
+    ROW,
+    SCORE,
+    Scores,
+    Seal,
+    check_scores,
+    check_seal,
+    cut_dates,
+    read_scores,
+)
 from pipelines.harness import BadData, Params, Run, VitrineError, stage
 from pipelines.harness.params import flat, merged, read_params
 from pipelines.journal import FAILED, PROMOTED, REFUSED, REJECTED, ROLLED_BACK, WAITS, Journal
 from pipelines.registry import (
     CHALLENGER,
     CHAMPION,
-    LOADS,
+    SECONDS,
     VERDICT,
     Registry,
     Unreadable,
@@ -38,13 +47,16 @@ MEGABYTE = 1_000_000
 class PromoteParams(Params):
     """margin: in the unit of the capability's metric. slice_drop: share of the reference's mean in the slice.
 
-    min_slice_rows: smaller slices are not judged. max_megabytes: size of a bundle. rounds: resamples of a bootstrap.
+    min_slice_rows: smaller slices are not judged. side_drop: share of the reference's mean, for each figure beside the
+    score. max_megabytes: size of a bundle. max_seconds: of a request. rounds: resamples of a bootstrap.
     """
 
     margin: float
     slice_drop: float
     min_slice_rows: int
+    side_drop: dict[str, float]
     max_megabytes: float
+    max_seconds: float
     rounds: int
 
 
@@ -137,10 +149,11 @@ def register(run: Run, registry: Registry, candidate: Candidate) -> Version:
         )
         run.tracker.client.log_text(run.tracker.run_id, card, "model_card.md")
         run.say(f"registered {version.name} version {version.number}")
-    if version.tags.get(LOADS) != "true":
+    if SECONDS not in version.tags:
         run.advance(0.5, "loading the registered version elsewhere")
-        registry.check(version, example)
-        registry.tag(version, LOADS, "true")
+        seconds = f"{registry.check(version, example):.4f}"
+        registry.tag(version, SECONDS, seconds)
+        version = replace(version, tags={**version.tags, SECONDS: seconds})
     return version
 
 
@@ -204,7 +217,7 @@ def settle(
     if verdict in (REJECTED, ROLLED_BACK):
         print(f"{name}: a person decided on this version ({verdict}); it is not promoted by itself")
         return standing
-    entry = decided(candidate, champion, registry, journal, rules, mode, who)
+    entry = decided(candidate, version, champion, registry, journal, rules, mode, who)
     print(f"{name}: {entry['outcome']}: {entry['reason']}")
     if entry["outcome"] == FAILED:
         raise Unreadable(
@@ -220,6 +233,7 @@ def settle(
 
 def decided(
     candidate: Candidate,
+    version: Version,
     champion: Version | None,
     registry: Registry,
     journal: Journal,
@@ -241,7 +255,7 @@ def decided(
         "key": key,
     }
     try:
-        case = make_case(candidate, champion, registry)
+        case = make_case(candidate, version, champion, registry)
     except VitrineError as error:
         return journal.append({**common, "outcome": FAILED, "reason": str(error)})
     decision = decide(case, rules)
@@ -264,7 +278,9 @@ def told(case: Case, decision: Decision, candidate: Candidate) -> dict[str, Any]
     }
 
 
-def make_case(candidate: Candidate, champion: Version | None, registry: Registry) -> Case:
+def make_case(
+    candidate: Candidate, version: Version, champion: Version | None, registry: Registry
+) -> Case:
     """Challenger and reference on the same frozen rows; a champion is fetched, verified and scored here and now.
 
     Raises `Unreadable` where it can't be.
@@ -283,6 +299,8 @@ def make_case(candidate: Candidate, champion: Version | None, registry: Registry
         reference_name=name,
         first=champion is None,
         megabytes=candidate.megabytes,
+        seconds=float(version.tags[SECONDS]),
+        learned=scores.learned,
         expected_rows=scores.seal.rows,
         found_rows=candidate.seal.rows,
     )

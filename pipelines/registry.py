@@ -27,8 +27,8 @@ from pipelines.harness.state import State
 from pipelines.harness.tracking import EXPERIMENT, client
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
-MANIFEST, LOADS, VERDICT = "manifest", "loads", "verdict"
-"""Tags of a version: its bundle; whether it was loaded elsewhere; what a person said of it, which outlives every run."""
+MANIFEST, SECONDS, VERDICT = "manifest", "seconds", "verdict"
+"""Tags of a version: its bundle; the seconds of a request, once it was loaded elsewhere; what a person said of it, which outlives every run."""
 PREFIX = "vitrine."
 LOAD_SECONDS = 300
 CARD_LIMIT = 5000  # characters of a description in MLflow's database
@@ -244,11 +244,11 @@ class Registry:
         self.api.finalize_logged_model(logged.model_id, "READY")
         return logged.model_id
 
-    def check(self, version: Version, example: Path) -> None:
+    def check(self, version: Version, example: Path) -> float:
         """Load a version in a process of its own and compare its answers with those in `example`.
 
-        The process does not find the checkout, and what it downloads goes with its folder. Raises `Unreadable` with
-        what it said.
+        Returns the seconds of that request once the model is warm. The process does not find the checkout, and what it
+        downloads goes with its folder. Raises `Unreadable` with what it said.
         """
         script = Path(__file__).with_name("load_check.py")
         with self._reach():
@@ -280,6 +280,7 @@ class Registry:
                 f"{version.name} version {version.number} does not load or answers otherwise than the model "
                 f"that was evaluated, so it can't be promoted: {fault}"
             )
+        return float(done.stdout.split()[-1])
 
     @contextlib.contextmanager
     def fetch(self, version: Version) -> Iterator[Path]:

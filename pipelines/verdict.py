@@ -26,8 +26,8 @@ from pipelines.journal import APPROVED, REFUSED, REJECTED, ROLLED_BACK, WAITS, J
 from pipelines.registry import (
     CHALLENGER,
     CHAMPION,
-    LOADS,
     PREVIOUS,
+    SECONDS,
     VERDICT,
     Registry,
     Version,
@@ -51,7 +51,7 @@ def approve(name: str, registry: Registry, journal: Journal, word: Word) -> str:
     if champion and champion.manifest == word.bundle and CHALLENGER not in aliases:
         return f"{champion.name} version {champion.number} is champion already"
     version = wanted(aliases, CHALLENGER, name, word.bundle)
-    if version.tags.get(LOADS) != "true":
+    if SECONDS not in version.tags:
         raise MissingResource(
             f"{version.name} version {version.number} was never loaded: run `dvc repro promote@{name}` first"
         )

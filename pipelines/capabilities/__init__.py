@@ -28,6 +28,10 @@ class Capability(Protocol):
 
     METRIC: str
     """Name of the headline metric; it is the mean over rows of `score`."""
+    KEY: str | None
+    """The column of the split's parts that `row_id` is, where a row is in one part alone."""
+    TIME: str | None
+    """The column of the split's parts by which they are cut, where they are cut by time."""
 
     def freeze(self, split: Path, part: str, rows: Path) -> None:
         """Write into the new folder `rows` all that `score` needs of `part` ("valid" or "test").
@@ -38,7 +42,8 @@ class Capability(Protocol):
         ...
 
     def score(self, model: Any, rows: Path) -> pd.DataFrame:
-        """One line a row: `row_id`, `score` (higher is better), and one column a slice (`slice_language`…).
+        """One line a row: `row_id`, `score` (higher is better), one column a slice (`slice_language`…), and one a figure
+        beside the score that must not fall either (`side_confidence`…; higher is better, too).
 
         Further columns are kept for reports: `prediction`, `truth` and `confidence` of a class.
         """

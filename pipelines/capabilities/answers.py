@@ -16,10 +16,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from models.language.passages import sentences
+from models.metrics import honesty
 from pipelines.harness import BadData
 from pipelines.tables import Questions, Reviews
 
 METRIC = "answer F1"
+KEY: str | None = Questions.QUESTION
+TIME: str | None = None
 ROWS = "questions.parquet"
 TEXTS = "reviews.parquet"
 ANSWER = "answer"
@@ -86,10 +89,12 @@ def score(model: Any, rows: Path) -> pd.DataFrame:
     table = frozen(rows)
     found = model.predict(table[[Questions.ITEM, Questions.TEXT]])
     none = found["answer"] == ""
+    gained = np.array(list(map(f1, found["answer"], table[ANSWER])))
     return pd.DataFrame(
         {
             "row_id": table[Questions.QUESTION],
-            "score": list(map(f1, found["answer"], table[ANSWER])),
+            "score": gained,
+            "side_confidence": honesty(found["confidence"], gained),
             "slice_marked": np.where(table[ANSWER] == "", "no answer", "answer"),
             "answer": found["answer"],
             "review_id": found["review_id"],

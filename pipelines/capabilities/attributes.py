@@ -12,11 +12,14 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from models.metrics import honesty
 from models.vision.attributes import PICTURE, TITLE, present
 from models.vision.sight import pixels
 from pipelines.tables import Images, Products
 
 METRIC = "right fields"
+KEY: str | None = Products.ITEM
+TIME: str | None = None
 ROWS = "products.parquet"
 KEYS = (Products.ITEM, Products.TITLE, Products.IMAGE, Images.BYTES)
 NEIGHBOURS = 5
@@ -47,9 +50,15 @@ def score(model: Any, rows: Path) -> pd.DataFrame:
         name: found[name] if name in found else pd.Series([None] * len(table)) for name in fields
     }
     right = {name: rights(table[name], answers[name].to_numpy(object)) for name in fields}
+    sure = {
+        name: np.asarray(found.get(f"{name}_confidence", np.zeros(len(table)))) for name in fields
+    }
     columns = {
         "row_id": table[Products.ITEM],
         "score": np.nanmean(np.stack(list(right.values())), axis=0),
+        "side_confidence": np.nanmean(
+            [honesty(sure[name], right[name]) for name in fields], axis=0
+        ),
         "slice_source": np.where(
             np.isin(np.arange(len(table)), present(table, PICTURE)), PICTURE, TITLE
         ),
@@ -59,8 +68,7 @@ def score(model: Any, rows: Path) -> pd.DataFrame:
     for name in fields:
         columns[f"right_{name}"] = right[name]
         columns[f"prediction_{name}"] = answers[name].to_numpy(object)
-        sure = f"{name}_confidence"
-        columns[f"confidence_{name}"] = found.get(sure, 0.0)
+        columns[f"confidence_{name}"] = sure[name]
     return pd.DataFrame(columns)
 
 

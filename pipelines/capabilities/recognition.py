@@ -11,10 +11,13 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from models.metrics import honesty
 from models.vision.sight import pixels
 from pipelines.tables import Images
 
 METRIC = "accuracy"
+KEY: str | None = Images.IMAGE
+TIME: str | None = None
 ROWS = "pictures.parquet"
 NEIGHBOURS = 5
 
@@ -32,10 +35,12 @@ def frozen(rows: Path) -> pd.DataFrame:
 def score(model: Any, rows: Path) -> pd.DataFrame:
     table = frozen(rows)
     found = model.predict(table[[Images.BYTES]])
+    right = (found["label"] == table[Images.LABEL]).astype(float)
     return pd.DataFrame(
         {
             "row_id": table[Images.IMAGE],
-            "score": (found["label"] == table[Images.LABEL]).astype(float),
+            "score": right,
+            "side_confidence": honesty(found["confidence"], right),
             "slice_label": table[Images.LABEL],
             "prediction": found["label"],
             "truth": table[Images.LABEL],

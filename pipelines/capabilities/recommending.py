@@ -20,13 +20,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from models.metrics import ndcg, paired_interval
+from models.metrics import coverage_shares, ndcg, paired_interval, variety
 from models.recommenders.base import Recommender, recommend
 from models.recommenders.baselines import PersonalPopularity, Popularity, UserNeighbours
 from models.recommenders.events import HALF_LIVES, SECONDS_A_DAY, Events, Histories, hash_order
 from pipelines.tables import Interactions, Products
 
 METRIC = "NDCG@20"
+KEY: str | None = None
+TIME: str | None = Interactions.TIME
 K = 20
 COLUMNS = [Interactions.USER, Interactions.ITEM, Interactions.TIME]
 BEFORE = {"valid": ("train",), "test": ("train", "valid")}
@@ -105,9 +107,22 @@ def discovered(
 
 def score(model: Recommender, rows: Path) -> pd.DataFrame:
     history, users, truth = asked(rows, model.items)
-    values = listed(model.observe(history), history, users, truth)
-    events = np.bincount(history.of(users).user, minlength=len(users))
-    return pd.DataFrame({"row_id": users, "score": values, "slice_history": groups(events)})
+    mine = history.of(users)
+    lists, _ = recommend(model.observe(history), mine.histories, K, again=history.bought_again)
+    events = np.bincount(mine.user, minlength=len(users))
+    table = {
+        "row_id": users,
+        "score": ndcg(lists, truth.indptr, truth.item),
+        "slice_history": groups(events),
+        "side_full": (lists >= 0).mean(1),
+    }
+    products = pq.read_table(rows / "products.parquet")
+    table["side_coverage"] = coverage_shares(lists, max(len(model.items), len(products)))
+    if Products.CATEGORY in products.column_names:
+        kinds = products.select([Products.ITEM, Products.CATEGORY]).to_pandas()
+        kinds = kinds.set_index(Products.ITEM)[Products.CATEGORY].reindex(model.items)
+        table["side_variety"] = variety(lists, pd.factorize(kinds)[0])
+    return pd.DataFrame(table)
 
 
 def groups(events: np.ndarray) -> np.ndarray:

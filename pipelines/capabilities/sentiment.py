@@ -15,9 +15,12 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from models.metrics import honesty
 from pipelines.tables import Reviews
 
 METRIC = "balanced accuracy"
+KEY: str | None = Reviews.REVIEW
+TIME: str | None = None
 ROWS = "reviews.parquet"
 VADER_THRESHOLD = 0.05
 """The compound score beyond which VADER's authors call a text positive or negative."""
@@ -56,6 +59,7 @@ def score(model: Any, rows: Path) -> pd.DataFrame:
         {
             "row_id": table[Reviews.REVIEW],
             "score": right * weights(table),
+            "side_confidence": honesty(found["confidence"], right),
             "slice_language": table[Reviews.LANGUAGE],
             "prediction": found["label"],
             "truth": table[Reviews.LABEL],

@@ -63,7 +63,7 @@ def test_a_bundle_is_registered_once_and_loads_without_a_checkout(project: Proje
     assert registry.api.get_run(told.run_id).data.tags["stage"] == "promote@sentiment"
     for part in ("accuracy", "coin", "language/zh", "a test: CC0", "an encoder 6: CC0", manifest):
         assert part in told.description
-    tags = {"test", "git_commit", "profile", "metric", "quality", "baseline", "manifest", "loads"}
+    tags = {"test", "git_commit", "profile", "metric", "quality", "baseline", "manifest", "seconds"}
     assert tags <= told.tags.keys()
     logged = registry.api.get_logged_model(told.source.removeprefix("models:/"))
     place = Path(logged.artifact_location.removeprefix("file://"))

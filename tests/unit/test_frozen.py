@@ -6,8 +6,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipelines.frozen import check_scores, check_seal, read_scores, rows_hash, seal, write_scores
+from pipelines.frozen import (
+    Learned,
+    check_scores,
+    check_seal,
+    read_scores,
+    rows_hash,
+    seal,
+    write_scores,
+)
 from pipelines.harness import BadData, Bug
+
+LEARNED = Learned(0, "2024-03-01T00:00:00+00:00", "2024-03-02T00:00:00+00:00")
 
 
 @pytest.fixture
@@ -27,7 +37,9 @@ def table(**changes: object) -> pd.DataFrame:
 
 def write(path: Path, rows: Path, frame: pd.DataFrame, **baselines: list[float]) -> None:
     given = {name: np.array(values) for name, values in baselines.items()}
-    write_scores(path, frame, given, bundle="b1", seal=check_seal(rows), metric="accuracy")
+    write_scores(
+        path, frame, given, bundle="b1", seal=check_seal(rows), learned=LEARNED, metric="accuracy"
+    )
 
 
 def test_scores_come_back_sorted_with_what_they_belong_to(rows: Path, tmp_path: Path) -> None:
@@ -41,6 +53,24 @@ def test_scores_come_back_sorted_with_what_they_belong_to(rows: Path, tmp_path: 
     assert found.best_baseline() == "also"
     assert (found.bundle, found.metric) == ("b1", "accuracy")
     assert found.seal == check_seal(rows)
+    assert found.learned == LEARNED
+
+
+@pytest.mark.parametrize(
+    ("learned", "apart"),
+    [
+        (Learned(0, "", ""), True),
+        (Learned(1, "", ""), False),
+        (Learned(0, "2024-03-01T00:00:00+00:00", "2024-03-02T00:00:00+00:00"), True),
+        (Learned(0, "2024-03-02T00:00:00+00:00", "2024-03-02T00:00:00+00:00"), False),
+        (Learned(0, "2024-03-01T23:00:00-05:00", "2024-03-02T00:00:00+00:00"), False),
+        (Learned(0, "2024-03-01T00:00:00+00:00", ""), False),
+    ],
+)
+def test_training_is_apart_where_no_row_is_shared_and_all_is_earlier(
+    learned: Learned, apart: bool
+) -> None:
+    assert learned.apart is apart
 
 
 def test_equal_scores_in_another_order_give_equal_bytes(rows: Path, tmp_path: Path) -> None:
@@ -103,3 +133,21 @@ def test_a_table_that_names_nothing_is_refused(tmp_path: Path) -> None:
     table().to_parquet(path)
     with pytest.raises(BadData, match="bundle"):
         read_scores(path)
+
+
+def test_training_rows_that_are_tested_are_counted_and_the_newest_is_told(tmp_path: Path) -> None:
+    from pipelines.capabilities import capability
+    from pipelines.evaluate import learned
+
+    pd.DataFrame({"review_id": ["a", "b"]}).to_parquet(tmp_path / "train.parquet")
+    pd.DataFrame({"review_id": ["c"]}).to_parquet(tmp_path / "valid.parquet")
+    found = learned(capability("sentiment"), tmp_path, pd.Series(["c", "d"]))
+    assert found == Learned(1, "", "")
+
+    for at, part in enumerate(("train", "valid")):
+        times = pd.to_datetime([f"2024-01-0{at + 1}T10:00:00Z"])
+        pd.DataFrame({"timestamp": times}).to_parquet(tmp_path / f"{part}.parquet")
+    (tmp_path / "cut.json").write_text('{"test_from": "2024-01-03T00:00:00+00:00"}')
+    found = learned(capability("recommender"), tmp_path, pd.Series(["c", "d"]))
+    assert found == Learned(0, "2024-01-02T10:00:00+00:00", "2024-01-03T00:00:00+00:00")
+    assert found.apart

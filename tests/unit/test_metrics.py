@@ -52,3 +52,29 @@ def test_shortened_lists_equal_slow_ones() -> None:
     ):
         found = ours(lists, indptr, items)
         np.testing.assert_allclose(found, slow[name], rtol=0, atol=1e-9)
+
+
+def test_coverage_is_the_mean_of_what_lists_add_to_it() -> None:
+    lists, *_ = judged(6, k=4)
+    lists[3, 2:] = -1
+    shares = metrics.coverage_shares(lists, 40)
+    np.testing.assert_allclose(shares.mean(), metrics.coverage(lists, 40))
+
+
+def test_variety_equals_a_slow_one() -> None:
+    lists, *_ = judged(7, k=6)
+    lists[0], lists[1, 1:] = -1, -1
+    groups = np.random.default_rng(7).integers(-1, 4, 30)
+    slow = []
+    for line in lists:
+        there = [groups[item] for item in line if item >= 0]
+        pairs = [(a, b) for at, a in enumerate(there) for b in there[at + 1 :]]
+        other = [a != b or a < 0 for a, b in pairs]
+        slow.append(sum(other) / len(pairs) if pairs else 0.0)
+    np.testing.assert_allclose(metrics.variety(lists, groups), slow)
+
+
+def test_confidence_is_most_honest_where_it_is_the_share_of_right_answers() -> None:
+    right = np.repeat([1.0, 0.0], [30, 70])
+    means = {sure: metrics.honesty(np.full(100, sure), right).mean() for sure in (0.1, 0.3, 0.6)}
+    assert max(means, key=means.__getitem__) == 0.3

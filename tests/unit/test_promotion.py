@@ -12,14 +12,31 @@ import pytest
 from models.bundle import Bundle, manifest_hash, save
 from pipelines import promote, verdict
 from pipelines.decision import Rules
-from pipelines.frozen import Scores, Seal
+from pipelines.frozen import Learned, Scores, Seal
 from pipelines.harness import BadData, MissingResource
 from pipelines.harness.state import State
 from pipelines.journal import Journal
-from pipelines.registry import CHALLENGER, CHAMPION, LOADS, PREVIOUS, Registry, Unreadable, Version
+from pipelines.registry import (
+    CHALLENGER,
+    CHAMPION,
+    PREVIOUS,
+    SECONDS,
+    Registry,
+    Unreadable,
+    Version,
+)
 
 NAME = "sentiment"
-RULES = Rules(margin=0.0, slice_drop=0.02, min_slice_rows=20, max_megabytes=10.0, rounds=50, seed=1)
+RULES = Rules(
+    margin=0.0,
+    slice_drop=0.02,
+    min_slice_rows=20,
+    side_drop={},
+    max_megabytes=10.0,
+    max_seconds=1.0,
+    rounds=50,
+    seed=1,
+)
 ROWS = [f"r{at:03d}" for at in range(80)]
 
 
@@ -40,7 +57,7 @@ class FakeApi:
 
     def add(self, folder: Path) -> Version:
         number = str(len(self.found) + 1)
-        tags = {"manifest": manifest_hash(folder / "data" / "bundle"), LOADS: "true"}
+        tags = {"manifest": manifest_hash(folder / "data" / "bundle"), SECONDS: "0.01"}
         self.found[number] = SimpleNamespace(name=f"vitrine.{NAME}", version=number, tags=tags)
         self.places[number] = folder
         return self.version(number)
@@ -107,7 +124,15 @@ class World:
         table = self.tables[version.manifest].assign(nothing=np.zeros(len(ROWS)))
         return promote.Candidate(
             NAME,
-            Scores(table, version.manifest, seal, "accuracy", f"of {version.number}", ("nothing",)),
+            Scores(
+                table,
+                version.manifest,
+                seal,
+                Learned(0, "", ""),
+                "accuracy",
+                f"of {version.number}",
+                ("nothing",),
+            ),
             Path("rows"),
             seal,
             self.api.places[version.number] / "data" / "bundle",
@@ -296,7 +321,7 @@ def test_an_unreadable_champion_fails_closed_and_loud(
 
 def test_what_never_loaded_can_not_be_approved(world: World) -> None:
     world.settle(world.new, "ask")
-    del world.api.found["2"].tags[LOADS]
+    del world.api.found["2"].tags[SECONDS]
     with pytest.raises(MissingResource, match="never loaded"):
         world.by_hand(verdict.approve)
     assert world.api.marks[CHAMPION] == "1"

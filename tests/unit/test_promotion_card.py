@@ -7,7 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.card import Facts, cut_dates, encoders, provenance, write_card
+from pipelines.card import Facts, encoders, provenance, write_card
+from pipelines.frozen import cut_dates
 from pipelines.requirements import requirements, third_party
 
 FIGURES = {

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.decision import Case, Rules, decide
+from pipelines.frozen import Learned
 
 ROUNDS = 40
 SCORES = st.sampled_from([0.0, 0.25, 0.5, 1.0, float("nan"), float("inf")])
@@ -35,7 +36,9 @@ def expected(case: Case, rules: Rules) -> bool | None:
     """The rule of promotion, row by row; None where rounding could tip it."""
     if case.expected_rows != case.found_rows or not case.expected_rows:
         return False
-    if not case.megabytes <= rules.max_megabytes:
+    if not case.megabytes <= rules.max_megabytes or not case.seconds <= rules.max_seconds:
+        return False
+    if case.learned.shared:
         return False
     ours = dict(zip(case.challenger["row_id"], case.challenger["score"], strict=True))
     theirs = dict(zip(case.reference["row_id"], case.reference["score"], strict=True))
@@ -56,6 +59,19 @@ def expected(case: Case, rules: Rules) -> bool | None:
         differences = [ours[row] - theirs[row] for row in sorted(rows)]
         high = bounds(differences, rules.seed, rules.rounds)[1]
         allowed = rules.slice_drop * sum(theirs[row] for row in rows) / len(rows)
+        if high != -allowed and abs(high + allowed) < 1e-9:
+            return None
+        if high < -allowed:
+            return False
+    if "side_full" in case.challenger and "side_full" in case.reference:
+        ours_full = dict(zip(case.challenger["row_id"], case.challenger["side_full"], strict=True))
+        theirs_full = dict(zip(case.reference["row_id"], case.reference["side_full"], strict=True))
+        values = [*ours_full.values(), *theirs_full.values()]
+        if not all(math.isfinite(value) for value in values):
+            return False
+        differences = [ours_full[row] - theirs_full[row] for row in sorted(ours_full)]
+        high = bounds(differences, rules.seed, rules.rounds)[1]
+        allowed = rules.side_drop["full"] * abs(sum(theirs_full.values())) / len(theirs_full)
         if high != -allowed and abs(high + allowed) < 1e-9:
             return None
         if high < -allowed:
@@ -85,6 +101,9 @@ def cases(draw: st.DrawFn) -> tuple[Case, Rules]:
         }
     )
     theirs = pd.DataFrame({"row_id": ids, "score": draw(column)})
+    for one in (ours, theirs):
+        if draw(st.sampled_from([True, True, False])):
+            one["side_full"] = draw(column)
     better = draw(st.sampled_from([0.0, 0.0, 0.5]))
     ours["score"] += better
     change = draw(st.sampled_from(["none"] * 6 + ["drop", "twice", "shuffle", "shuffle"]))
@@ -99,15 +118,19 @@ def cases(draw: st.DrawFn) -> tuple[Case, Rules]:
         reference=theirs,
         reference_name="champion",
         first=draw(st.booleans()),
-        megabytes=draw(st.sampled_from([1.0, 1.0, 1.0, 11.0])),
+        megabytes=draw(st.sampled_from([1.0] * 5 + [11.0])),
+        seconds=draw(st.sampled_from([0.1] * 5 + [1.1])),
+        learned=Learned(draw(st.sampled_from([0] * 5 + [1])), "", ""),
         expected_rows="aa",
-        found_rows=draw(st.sampled_from(["aa", "aa", "aa", "bb"])),
+        found_rows=draw(st.sampled_from(["aa"] * 5 + ["bb"])),
     )
     rules = Rules(
         margin=draw(st.sampled_from([0.0, 0.0, 0.1])),
         slice_drop=draw(st.sampled_from([0.0, 0.1, 0.3])),
         min_slice_rows=draw(st.integers(1, 6)),
+        side_drop={"full": draw(st.sampled_from([0.0, 0.2]))},
         max_megabytes=10.0,
+        max_seconds=1.0,
         rounds=ROUNDS,
         seed=draw(st.integers(0, 3)),
     )
@@ -137,6 +160,8 @@ def a_case(**changes: object) -> Case:
         "reference_name": "champion",
         "first": False,
         "megabytes": 1.0,
+        "seconds": 0.1,
+        "learned": Learned(0, "", ""),
         "expected_rows": "aa",
         "found_rows": "aa",
     }
@@ -144,7 +169,14 @@ def a_case(**changes: object) -> Case:
 
 
 RULES = Rules(
-    margin=0.0, slice_drop=0.02, min_slice_rows=20, max_megabytes=10.0, rounds=100, seed=1
+    margin=0.0,
+    slice_drop=0.02,
+    min_slice_rows=20,
+    side_drop={"full": 0.1},
+    max_megabytes=10.0,
+    max_seconds=1.0,
+    rounds=100,
+    seed=1,
 )
 
 
@@ -152,6 +184,25 @@ def with_scores(values: list[float], **columns: list[str]) -> pd.DataFrame:
     table = a_case().challenger.copy()
     table["score"] = values
     return table.assign(**columns)
+
+
+def with_side(name: str, ours: list[float], theirs: list[float]) -> dict[str, object]:
+    """A challenger that clearly wins, and both tables with a figure beside the score."""
+    case, column = a_case(), f"side_{name}"
+    return {
+        "challenger": case.challenger.assign(**{column: ours}),
+        "reference": case.reference.assign(**{column: theirs}),
+    }
+
+
+def test_a_figure_beside_the_score_may_fall_a_little() -> None:
+    assert decide(a_case(**with_side("full", [0.95] * 60, [1.0] * 60)), RULES).promote
+
+
+def test_a_refusal_tells_the_gain_before_what_failed() -> None:
+    found = decide(a_case(megabytes=11.0), RULES)
+    assert found.reason.startswith("gain over champion +0.5")
+    assert found.reason.endswith("size: 11.0 MB of 10 MB allowed")
 
 
 def test_clearly_better_wins() -> None:
@@ -175,6 +226,12 @@ def test_clearly_better_wins() -> None:
         ({"megabytes": 11.0}, "size"),
         ({"megabytes": float("nan")}, "size"),
         ({"challenger": with_scores([1.0, 0.4] * 30)}, "language zh"),
+        ({"seconds": 1.1}, "latency"),
+        ({"seconds": float("nan")}, "latency"),
+        ({"learned": Learned(1, "", "")}, "training apart: 1 of the training rows"),
+        (with_side("full", [0.8] * 60, [1.0] * 60), "full: 0.8000"),
+        (with_side("full", [float("nan")] * 60, [1.0] * 60), "full: some rows"),
+        (with_side("other", [1.0] * 60, [1.0] * 60), "other: the rules set no limit"),
         ({"first": True, "challenger": with_scores([0.5] * 60)}, "not above 0"),
     ],
 )

@@ -8,6 +8,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 METRIC = "accuracy"
+KEY: str | None = "review_id"
+TIME: str | None = None
 
 
 def freeze(split: Path, part: str, rows: Path) -> None:

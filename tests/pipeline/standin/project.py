@@ -47,6 +47,8 @@ class Project:
             }
         ).replace_schema_metadata({"vitrine.source": "a test", "vitrine.licence": "CC0"})
         pq.write_table(table, split / "test.parquet")
+        for part in ("train", "valid"):
+            pq.write_table(pa.table({"review_id": [part]}), split / f"{part}.parquet")
 
     def choose(self, **choices: str) -> None:
         """Set `profile` or `promotion` at the top of `params.yaml`."""
