@@ -1,11 +1,16 @@
 """Recommenders side by side: `python -m benchmarks.recommenders FOLDER [--again] [--names auto,next-item,…]`.
 
 FOLDER holds train.parquet and test.parquet (columns of the `recommend` verb), and may hold valid.parquet, items.parquet,
-users.parquet and candidates.parquet; with the last, only candidates are listed and asked for (of ours; leave out `implicit`).
-Every recommender by name, `auto`, and the models of the package `implicit` as a user would call them are run in a process of
-their own, on the same rows and machine. All items are ranked. Without --again what a user had is neither listed nor asked for.
-Prints one table: NDCG@10 with its interval by user bootstrap, what auto gains over it (paired), Recall@20, MAP@12, MRR,
-coverage, seconds to fit, lists a second, peak memory.
+users.parquet and candidates.parquet (`benchmarks.recommender_shops` makes such folders). Every recommender by name, `auto`,
+and the models of the package `implicit` as a user would call them are run in a process of their own, on the same rows and
+machine. All items are ranked. Without --again what a user had is neither listed nor asked for. With candidates.parquet only
+these are listed and asked for; `implicit` knows nothing of them and stays out.
+
+Prints one table: NDCG@10 with its interval by user bootstrap, what the first gains over it (paired), Recall@20, MAP@12, MRR,
+coverage, seconds to fit, lists a second, peak memory; and below it the first against the best of the others.
+
+With --newcomers 5, users of the test rows are drawn whose last 5 events are all that is known of them. The first recommender
+lists them twice: trained on these events, and folded in; how near the second comes to the first is printed.
 """
 
 import argparse
@@ -15,6 +20,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -41,29 +48,58 @@ OURS = (
     "attribute-affinity",
     "sequential",
 )
+UNSOLD = ("auto", "attribute-neighbours", "attribute-popularity", "attribute-affinity")
+"""With candidates: those that know items by what they are."""
+NEWCOMERS = 0.2, 1000
+"""Share of the users who could be newcomers that are drawn, and how many at most."""
 
 
-def door(folder: Path, name: str, again: bool, out: Path, threads: int) -> dict[str, float]:
+@dataclass(frozen=True)
+class Way:
+    """How lists are made. again: what a user had may be listed. threads: of the processor."""
+
+    again: bool
+    threads: int
+    profile: str
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Metrics by user of the test rows, all (U,). users: their names. covered: share of the items on any list."""
+
+    users: pd.Index
+    by_user: dict[str, np.ndarray]
+    covered: float
+    lists: int
+
+    @property
+    def ndcg(self) -> np.ndarray:
+        return self.by_user["NDCG@10"]
+
+
+def door(folder: Path, name: str, way: Way, out: Path) -> dict[str, float]:
     """One recommender by the benchmark door; its figures."""
     words = [sys.executable, "-m", "pipelines.benchmark", "recommend", "--recommender", name]
-    for flag in ("train", "valid", "items", "users", "candidates"):
+    for flag in ("train", "valid", "items", "users", "candidates", "fold-in"):
         if (folder / f"{flag}.parquet").is_file():
             words += [f"--{flag}", str(folder / f"{flag}.parquet")]
-    words += ["--k", str(K), "--threads", str(threads), "--out", str(out)]
-    done = subprocess.run(
-        [*words, *(["--allow-seen"] if again else [])], capture_output=True, text=True
-    )
-    if done.returncode:
-        raise SystemExit(f"{name}: {done.stderr.strip().splitlines()[-1]}")
-    return json.loads(done.stdout.splitlines()[-1])
+    words += ["--k", str(K), "--threads", str(way.threads), "--profile", way.profile]
+    return _ran([*words, "--out", str(out), *(["--allow-seen"] if way.again else [])], name)
 
 
-def library(folder: Path, name: str, again: bool, out: Path, threads: int) -> dict[str, float]:
+def library(folder: Path, name: str, way: Way, out: Path) -> dict[str, float]:
     """One model of `implicit` with its own settings, in a process of its own; the same figures."""
     words = [sys.executable, "-m", "benchmarks.recommenders", str(folder), "--one", name]
-    words += ["--out", str(out), "--threads", str(threads), *(["--again"] if again else [])]
-    done = subprocess.run(words, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    words += ["--out", str(out), "--threads", str(way.threads)]
+    return _ran([*words, *(["--again"] if way.again else [])], name)
+
+
+def _ran(words: list[str], name: str) -> dict[str, float]:
+    done = subprocess.run(words, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise SystemExit(f"{name}: see above; the command was {' '.join(words)}")
+    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return figures
 
 
 def one(folder: Path, name: str, again: bool, out: Path, threads: int) -> None:
@@ -79,10 +115,7 @@ def one(folder: Path, name: str, again: bool, out: Path, threads: int) -> None:
         "cosine": lambda: CosineRecommender(K=200, num_threads=threads),
         "tfidf": lambda: TFIDFRecommender(K=200, num_threads=threads),
     }
-    paths = [folder / f"{part}.parquet" for part in ("train", "valid")]
-    table = pd.concat(
-        [pd.read_parquet(path, columns=["user", "item"]) for path in paths if path.is_file()]
-    )
+    table = pd.concat(known(folder))
     user, users = pd.factorize(table.user, sort=True)
     item, items = pd.factorize(table.item, sort=True)
     ones = np.ones(len(table), dtype=np.float32)
@@ -106,26 +139,26 @@ def one(folder: Path, name: str, again: bool, out: Path, threads: int) -> None:
     )
     found[(lists.ravel() >= 0) & (found.score > -1e30)].to_parquet(out, index=False)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(
-        json.dumps(
-            {
-                "fit_seconds": fitted - started,
-                "predict_seconds": ended - fitted,
-                "peak_memory_mb": memory,
-            }
-        )
-    )
+    figures = {
+        "fit_seconds": fitted - started,
+        "predict_seconds": ended - fitted,
+        "peak_memory_mb": memory,
+    }
+    print(json.dumps(figures))
 
 
-def judged(folder: Path, lists: Path, again: bool) -> tuple[dict[str, np.ndarray], float, int]:
-    """Each metric by user of the test rows, the coverage, and the number of lists."""
+def known(folder: Path) -> list[pd.DataFrame]:
+    """Users and items of the events that a recommender sees."""
+    paths = [folder / f"{part}.parquet" for part in ("train", "valid", "fold-in")]
+    return [pd.read_parquet(path, columns=["user", "item"]) for path in paths if path.is_file()]
+
+
+def judged(folder: Path, lists: Path, again: bool, some: pd.Index | None = None) -> Judged:
+    """The lists against the test rows, of `some` users or of all who are asked for."""
     wanted = pd.read_parquet(folder / "test.parquet", columns=["user", "item"]).drop_duplicates()
-    known = [
-        pd.read_parquet(folder / f"{part}.parquet", columns=["user", "item"])
-        for part in ("train", "valid")
-        if (folder / f"{part}.parquet").is_file()
-    ]
-    had = pd.concat(known).drop_duplicates()
+    if some is not None:
+        wanted = wanted[wanted.user.isin(some)]
+    had = pd.concat(known(folder)).drop_duplicates()
     if not again:
         both = wanted.merge(had, how="left", on=["user", "item"], indicator=True)
         wanted = wanted[(both["_merge"] == "left_only").to_numpy()]
@@ -145,16 +178,106 @@ def judged(folder: Path, lists: Path, again: bool) -> tuple[dict[str, np.ndarray
     table[place[inside], found["rank"].to_numpy()[inside] - 1] = items.get_indexer(found.item)[
         inside
     ]
-    return (
-        {
-            "NDCG@10": metrics.ndcg(table[:, :10], indptr, true),
-            "Recall@20": metrics.recall(table, indptr, true),
-            "MAP@12": metrics.average_precision(table[:, :12], indptr, true),
-            "MRR": metrics.reciprocal_rank(table, indptr, true),
-        },
-        metrics.coverage(table, len(items)),
-        found.user.nunique(),
-    )
+    by_user = {
+        "NDCG@10": metrics.ndcg(table[:, :10], indptr, true),
+        "Recall@20": metrics.recall(table, indptr, true),
+        "MAP@12": metrics.average_precision(table[:, :12], indptr, true),
+        "MRR": metrics.reciprocal_rank(table, indptr, true),
+    }
+    return Judged(users, by_user, metrics.coverage(table, len(items)), found.user.nunique())
+
+
+def against(first: np.ndarray, second: np.ndarray, seed: int) -> str:
+    """The first against the second, both (U,): ratio of the means, and the paired difference with its interval."""
+    gain = metrics.paired_interval(first, second, seed)
+    ratio = first.mean() / max(float(second.mean()), 1e-12)
+    return f"ratio {ratio:.3f}, {gain.mean:+.4f} ({gain.low:+.4f} to {gain.high:+.4f})"
+
+
+def side_by_side(folder: Path, names: Sequence[str], way: Way, seed: int) -> None:
+    """The table, and the first of the names against the best of the others."""
+    table = Table()
+    for column in ("recommender", "NDCG@10", "95 %", "first gains", "95 %"):
+        table.add_column(column, no_wrap=True)
+    for column in ("Recall@20", "MAP@12", "MRR", "coverage", "fit s", "lists/s", "MB"):
+        table.add_column(column, justify="right")
+    ndcg: dict[str, np.ndarray] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in names:
+            out = Path(scratch) / "lists.parquet"
+            figures = (library if name in LIBRARY else door)(folder, name, way, out)
+            found = judged(folder, out, way.again)
+            ndcg[name] = found.ndcg
+            whole = metrics.interval(found.ndcg, seed)
+            gain = metrics.paired_interval(ndcg[names[0]], found.ndcg, seed)
+            row = (
+                name,
+                f"{whole.mean:.4f}",
+                f"{whole.low:.4f}–{whole.high:.4f}",
+                f"{gain.mean:+.4f}",
+                f"{gain.low:+.4f}–{gain.high:+.4f}",
+                *(f"{found.by_user[one].mean():.4f}" for one in ("Recall@20", "MAP@12", "MRR")),
+                f"{found.covered:.3f}",
+                f"{figures['fit_seconds']:.1f}",
+                f"{found.lists / max(figures['predict_seconds'], 1e-9):.0f}",
+                f"{figures['peak_memory_mb']:.0f}",
+            )
+            table.add_row(*row)
+            # A long run that is stopped has told what it knew.
+            print(" | ".join(row), file=sys.stderr, flush=True)
+    Console(width=180).print(table)
+    print(f"{len(ndcg[names[0]])} users")
+    others = [name for name in names[1:] if name in ndcg]
+    if others:
+        best = max(others, key=lambda name: float(ndcg[name].mean()))
+        told = against(ndcg[names[0]], ndcg[best], seed)
+        print(f"{names[0]} against {best}, the best of the others: {told}")
+
+
+def newcomers(folder: Path, name: str, events: int, way: Way, seed: int) -> None:
+    """A recommender's lists of users of whom so many events are known: folded in, against trained on."""
+    train = pd.read_parquet(folder / "train.parquet")
+    test = pd.read_parquet(folder / "test.parquet", columns=["user"])
+    drawn = draw(train, test, events, seed)
+    later = order(train)
+    new = train.user.isin(drawn)
+    handful = train[new & (later < events)]
+    with tempfile.TemporaryDirectory() as scratch:
+        found = {}
+        for kind, tables in {
+            "trained on": {"train": pd.concat([train[~new], handful])},
+            "folded in": {"train": train[~new], "fold-in": handful},
+        }.items():
+            below = Path(scratch) / kind.replace(" ", "-")
+            below.mkdir()
+            for part, rows in tables.items():
+                rows.to_parquet(below / f"{part}.parquet", index=False)
+            for part in ("test", "items"):
+                if (folder / f"{part}.parquet").is_file():
+                    (below / f"{part}.parquet").symlink_to((folder / f"{part}.parquet").resolve())
+            out = below / "lists.parquet"
+            door(below, name, way, out)
+            found[kind] = judged(below, out, way.again, drawn).ndcg
+            print(f"{name}, {kind}: NDCG@10 {found[kind].mean():.4f}", flush=True)
+    told = against(found["folded in"], found["trained on"], seed)
+    print(f"{len(drawn)} newcomers with {events} events, folded in against trained on: {told}")
+
+
+def order(train: pd.DataFrame) -> np.ndarray:
+    """How many events of the same user came after each row, (rows,); ties are broken by chance."""
+    by = "ts" if "ts" in train.columns else "pos"
+    mixed = train.reset_index(drop=True).sample(frac=1, random_state=1)
+    later = mixed.sort_values(by, kind="stable").groupby("user").cumcount(ascending=False)
+    return later.sort_index().to_numpy()
+
+
+def draw(train: pd.DataFrame, test: pd.DataFrame, events: int, seed: int) -> pd.Index:
+    """The newcomers: users of the test with enough events."""
+    counts = train.user.value_counts()
+    able = np.sort(np.intersect1d(counts.index[counts >= events].to_numpy(), test.user.unique()))
+    share, most = NEWCOMERS
+    rng = np.random.default_rng(seed)
+    return pd.Index(rng.permutation(able)[: max(min(int(len(able) * share), most), 1)])
 
 
 def main() -> None:
@@ -163,9 +286,9 @@ def main() -> None:
     )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--again", action="store_true", help="what a user had may be listed")
-    parser.add_argument(
-        "--names", default=",".join([*OURS, *LIBRARY]), help="which, the first is compared to"
-    )
+    parser.add_argument("--names", help="which, the first is compared to (default: all that fit)")
+    parser.add_argument("--newcomers", type=int, metavar="EVENTS", help="see above")
+    parser.add_argument("--profile", default="default")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=20)
     parser.add_argument("--one", help=argparse.SUPPRESS)
@@ -174,46 +297,16 @@ def main() -> None:
     if asked.one:
         one(asked.folder, asked.one, asked.again, asked.out, asked.threads)
         return
-    table = Table(
-        *(
-            "recommender",
-            "NDCG@10",
-            "95 %",
-            "first gains",
-            "95 %",
-            "Recall@20",
-            "MAP@12",
-            "MRR",
-            "coverage",
-            "fit s",
-            "lists/s",
-            "MB",
-        )
-    )
-    first = None
-    with tempfile.TemporaryDirectory() as scratch:
-        for name in asked.names.split(","):
-            out = Path(scratch) / "lists.parquet"
-            run = library if name in LIBRARY else door
-            figures = run(asked.folder, name, asked.again, out, asked.threads)
-            values, covered, lists = judged(asked.folder, out, asked.again)
-            whole = metrics.interval(values["NDCG@10"], asked.seed)
-            first = values["NDCG@10"] if first is None else first
-            gain = metrics.paired_interval(first, values["NDCG@10"], asked.seed)
-            table.add_row(
-                name,
-                f"{whole.mean:.4f}",
-                f"{whole.low:.4f}–{whole.high:.4f}",
-                f"{gain.mean:+.4f}",
-                f"{gain.low:+.4f}–{gain.high:+.4f}",
-                *(f"{values[metric].mean():.4f}" for metric in ("Recall@20", "MAP@12", "MRR")),
-                f"{covered:.3f}",
-                f"{figures['fit_seconds']:.1f}",
-                f"{lists / max(figures['predict_seconds'], 1e-9):.0f}",
-                f"{figures['peak_memory_mb']:.0f}",
-            )
-            print(f"{name}: NDCG@10 {whole.mean:.4f}", file=sys.stderr, flush=True)
-    Console(width=180).print(table)
+    everyone = UNSOLD if (asked.folder / "candidates.parquet").is_file() else (*OURS, *LIBRARY)
+    gone = set() if asked.again else {"personal-popularity"}
+    if not (asked.folder / "items.parquet").is_file():
+        gone |= {name for name in everyone if name.startswith("attribute")}
+    names = asked.names.split(",") if asked.names else [n for n in everyone if n not in gone]
+    way = Way(asked.again, asked.threads, asked.profile)
+    if asked.newcomers:
+        newcomers(asked.folder, names[0], asked.newcomers, way, asked.seed)
+        return
+    side_by_side(asked.folder, names, way, asked.seed)
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ FADINGS = (Fading(days=30.0, counted=True), Fading(place=1.0))
 class AttributeAffinity(Recommender):
     """See the module. values: (n, C) numbers of attribute values, 0 for none. usual: of each column g, (S,).
 
-    weights: (C + 2 T,) w. figure: (n,) a . f. neighbours: for the T cosines.
+    weights: (C + 2 T,) w. common: (m,) a. figure: (n,) a . f. neighbours: for the T cosines.
     """
 
     kind: ClassVar[str] = "attribute-affinity"
@@ -48,6 +48,7 @@ class AttributeAffinity(Recommender):
     values: np.ndarray
     usual: Sequence[np.ndarray]
     weights: np.ndarray
+    common: np.ndarray
     figure: np.ndarray
     neighbours: Sequence[AttributeNeighbours]
 
@@ -61,8 +62,14 @@ class AttributeAffinity(Recommender):
         unsold: bool,
         pool: int,
         seed: int,
+        start: "AttributeAffinity | None" = None,
     ) -> "AttributeAffinity":
-        """unsold: learn from items that nobody had before the window. pool: items that may be listed."""
+        """unsold: learn from items that nobody had before the window. pool: items that may be listed.
+
+        start: one whose weights are kept; what it counts is counted anew.
+        """
+        if start is not None:
+            return cls._of(events, catalogue, start.weights, start.common)
         learnt = []
         for at in range(WINDOWS):
             cut = sampled(protocol.cut(events, at, unsold), LEARNT_ON, seed)
@@ -78,19 +85,20 @@ class AttributeAffinity(Recommender):
                 )
             ]
         personal, common = (np.mean(part, axis=0) for part in zip(*learnt, strict=True))
-        figure = _figures(events, catalogue) @ common
-        return cls._of(events, catalogue, personal.astype(np.float32), figure.astype(np.float32))
+        return cls._of(events, catalogue, personal.astype(np.float32), common)
 
     @classmethod
     def _of(
-        cls, events: Events, catalogue: Catalogue, weights: np.ndarray, figure: np.ndarray
+        cls, events: Events, catalogue: Catalogue, weights: np.ndarray, common: np.ndarray
     ) -> "AttributeAffinity":
         values = catalogue.codes + 1
+        figure = (_figures(events, catalogue) @ common).astype(np.float32)
         ones = np.ones(len(events.items), dtype=np.float32)
         near = [
             AttributeNeighbours(events.items, catalogue.tokens, ones, fading) for fading in FADINGS
         ]
-        return cls(events.items, values, _usual(events, values), weights, figure, near)
+        usual = _usual(events, values)
+        return cls(events.items, values, usual, weights, common, figure, near)
 
     def opinions(self, histories: Histories, items: np.ndarray) -> Iterator[np.ndarray]:
         """The parts that `weights` weighs, each (users, k) float32, for the positions `items` (k,)."""
@@ -176,7 +184,7 @@ def _weights(
     cut = sampled(cut, max(CELLS // len(items), 1), seed)
     events = cut.before
     figures = _figures(events, catalogue)
-    blank = AttributeAffinity._of(events, catalogue, np.zeros(0), np.zeros(0))
+    blank = AttributeAffinity._of(events, catalogue, np.zeros(0), np.zeros(figures.shape[1]))
     histories = events.histories.take(cut.asked)
     given = np.stack(list(blank.opinions(histories, items)), axis=2)
     common = figures[items].astype(np.float64)

@@ -11,16 +11,25 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 
 from models.metrics import ndcg
-from models.recommenders.base import Recommender, blocks, top_k
+from models.recommenders.base import Recommender, blocks, highest, top_k
 from models.recommenders.catalogue import Catalogue
 from models.recommenders.cuts import Cut, Protocol, sampled, sold
 from models.recommenders.events import Events, Histories
 from models.recommenders.features import Shop, pairs
 from models.recommenders.kernels import Fades, Fading
-from models.recommenders.ranker import DEPTH, Ranker, Rows, best_of_each, chosen, opinions
+from models.recommenders.ranker import (
+    DEPTH,
+    ENOUGH,
+    Ranker,
+    Rows,
+    best_of_each,
+    chosen,
+    needed,
+    opinions,
+    ranks,
+)
 from models.recommenders.registry import (
     RECOMMENDERS,
     Choice,
@@ -43,6 +52,8 @@ FEW = 1500
 """Fewer users of one cut than this: earlier cuts are added."""
 MOST_CUTS, MOST_EVENTS = 4, 1_000_000
 """So many cuts at most, and so many events of all cuts together: what a cut costs grows with the events."""
+LONG = 100_000
+"""Events from which members that have no say on the newest cut are not fitted for earlier ones."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +77,8 @@ class Auto(Recommender):
     def scores(self, histories: Histories) -> np.ndarray:
         """Candidates have the ranker's values; what nobody proposed lies below them in the order of the fallback."""
         found = np.empty((len(histories), histories.items), dtype=np.float32)
-        # The scores of all members stand in memory together.
-        for block in blocks(len(histories), histories.items * len(self.members)):
+        # The scores of all members stand in memory together, as many as of four at once elsewhere.
+        for block in blocks(len(histories), -(-histories.items * len(self.members) // 4)):
             found[block] = self._scores(histories.take(block))
         return found
 
@@ -122,8 +133,7 @@ def likeliest(raw: np.ndarray, indptr: np.ndarray, trust: np.ndarray) -> np.ndar
     raw: (R, m) scores. trust: (m,) how much each member counts. Source: Cormack et al. (2009), Reciprocal rank fusion
     outperforms Condorcet and individual rank learning methods.
     """
-    ranks = np.expm1(-opinions(raw, indptr)[:, raw.shape[1] : 2 * raw.shape[1]])
-    fused = (1.0 / (RANK_SHIFT + ranks)) @ (trust + 1e-6)
+    fused = (1.0 / (RANK_SHIFT + ranks(raw, indptr))) @ (trust + 1e-6)
     return best_of_each(fused, indptr, CONSIDERED)
 
 
@@ -131,17 +141,14 @@ def proposals(
     scores: np.ndarray, histories: Histories, auto: Auto
 ) -> tuple[np.ndarray, np.ndarray]:
     """Users and items of each user's `PROPOSED` best, without those at the bottom, which a member has no opinion of."""
-    open_to = torch.from_numpy(scores.copy())
+    open_to = scores.copy()
     if auto.allowed is not None:
-        open_to[:, torch.from_numpy(~auto.allowed)] = -torch.inf
-    lowest = scores.min(1, keepdims=True)
+        open_to[:, ~auto.allowed] = -np.inf
     if not auto.again:
-        open_to[
-            torch.from_numpy(histories.owner), torch.from_numpy(histories.item.astype(np.int64))
-        ] = -torch.inf
-    values, places = torch.topk(open_to, min(PROPOSED, scores.shape[1]), sorted=False)
-    row, place = np.nonzero(values.numpy() > lowest)
-    return row, places.numpy()[row, place]
+        open_to[histories.owner, histories.item] = -np.inf
+    found = highest(open_to, min(PROPOSED, scores.shape[1]))
+    row, place = np.nonzero(np.take_along_axis(open_to, found, axis=1) > scores.min(1)[:, None])
+    return row, found[row, place]
 
 
 def compare(
@@ -221,6 +228,10 @@ def fit_auto(
             cuts = min(MOST_CUTS, MOST_EVENTS // max(len(events.user), 1))
             if sum(map(len, parts)) >= FEW or at >= cuts:
                 break
+            if at == 1 and len(events.user) >= LONG and len(parts[0]) >= ENOUGH:
+                kept = needed(parts[0], tried.index(fallback))
+                parts[0] = parts[0].of_members(kept)
+                tried = [tried[one] for one in kept]
             cut = protocol.cut(events, at, unsold)
             if len(cut.before.user) < len(events.user) // 2 or not len(cut.asked):
                 break

@@ -13,6 +13,8 @@ from models.recommenders.events import Events, Histories
 
 BLOCK_CELLS = 16_000_000
 """Scores held at a time: users x items (64 MB)."""
+GROUP = 64
+"""Items of one group in `highest`."""
 
 
 class Recommender(ABC):
@@ -67,7 +69,7 @@ def top_k(scores: np.ndarray, k: int, allowed: np.ndarray | None = None) -> np.n
     width = min(k, n)
     # One more than asked, to see whether the last place is tied with the first left out.
     edge = min(width + 1, n)
-    chosen = np.argpartition(-ranked, edge - 1, axis=1)[:, :edge]
+    chosen = highest(ranked, edge)
     values = np.take_along_axis(ranked, chosen, axis=1)
     order = np.lexsort((chosen, -values), axis=1)
     chosen = np.take_along_axis(chosen, order, axis=1)
@@ -75,10 +77,34 @@ def top_k(scores: np.ndarray, k: int, allowed: np.ndarray | None = None) -> np.n
     if edge > width:
         tied = np.flatnonzero((values[:, -2] == values[:, -1]) & np.isfinite(values[:, -1]))
         for user in tied:
-            chosen[user] = np.argsort(-ranked[user], kind="stable")[:edge]
-            values[user] = ranked[user, chosen[user]]
+            # What is above the tie is known; the lowest positions of the tied fill the rest.
+            above = int((values[user] > values[user, -1]).sum())
+            equal = np.flatnonzero(ranked[user] == values[user, -1])
+            chosen[user, above:] = equal[: edge - above]
     lists = np.where(np.isfinite(values), chosen, -1)[:, :width]
     return np.pad(lists, ((0, 0), (0, k - width)), constant_values=-1)
+
+
+def highest(scores: np.ndarray, k: int) -> np.ndarray:
+    """Positions (users, k) of the k highest scores (users, n) in no order; any of equal ones. k is at most n.
+
+    Exact: items are dealt into groups of `GROUP`, and but for ties nothing outside the k groups of the highest maxima is
+    among the k highest. The maxima take one pass, which is cheap beside the product that scores come from.
+    """
+    users, n = scores.shape
+    groups = n // GROUP
+    if groups < 4 * k:
+        return np.argpartition(-scores, k - 1, axis=1)[:, :k]
+    dealt = groups * GROUP
+    # Group g holds the items g, g + groups, ...: neighbours in memory are compared side by side.
+    maxima = scores[:, :dealt].reshape(users, GROUP, groups).max(axis=1)
+    best = np.argpartition(-maxima, k - 1, axis=1)[:, :k, None]
+    places = (best + np.arange(0, dealt, groups)).reshape(users, -1)
+    rest = np.broadcast_to(np.arange(dealt, n), (users, n - dealt))
+    places = np.concatenate([places, rest], axis=1)
+    values = np.take_along_axis(scores, places, axis=1)
+    kept = np.argpartition(-values, k - 1, axis=1)[:, :k]
+    return np.take_along_axis(places, kept, axis=1)
 
 
 def recommend(

@@ -6,6 +6,7 @@ the entry's weight times kernel[j, i], so that a new user is served by the histo
 
 from abc import abstractmethod
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -268,13 +269,17 @@ class ImplicitFactors(Recommender):
         vectors[np.bincount(rows.indices, minlength=rows.shape[1]) == 0] = 0.0
         return cls(events.items, vectors, penalty, alpha, fading)
 
+    @cached_property
+    def _usual(self) -> np.ndarray:
+        """The part of the equations that all users share, (d, d)."""
+        width = self.vectors.shape[1]
+        return self.vectors.T @ self.vectors + self.penalty * np.eye(width, dtype=np.float32)
+
     def user_vectors(self, histories: Histories) -> np.ndarray:
         """The least squares solution of each user, (users, d)."""
         weight = self.alpha * self.fading.weights(histories)
-        width = self.vectors.shape[1]
-        usual = self.vectors.T @ self.vectors + self.penalty * np.eye(width, dtype=np.float32)
-        left = np.repeat(usual[None], len(histories), axis=0)
-        right = np.zeros((len(histories), width), dtype=np.float32)
+        left = np.repeat(self._usual[None], len(histories), axis=0)
+        right = np.zeros((len(histories), self.vectors.shape[1]), dtype=np.float32)
         for user in range(len(histories)):
             mine = slice(histories.indptr[user], histories.indptr[user + 1])
             vectors = self.vectors[histories.item[mine]]

@@ -96,29 +96,56 @@ def opinions(scores: np.ndarray, indptr: np.ndarray) -> np.ndarray:
         lowest[np.diff(indptr) > 0] = np.minimum.reduceat(scores, starts, axis=0)
     width = np.maximum(highest - lowest, 1e-9)
     share = (scores - lowest[users]) / width[users]
-    ranks = np.empty_like(scores)
-    place = np.arange(len(scores)) - indptr[users]
-    for member in range(scores.shape[1]):
-        order = np.lexsort((-scores[:, member], users))
-        sorted_scores = scores[order, member]
-        # Equal scores share the first rank, so that a tie's order tells nothing.
-        fresh = np.ones(len(order), dtype=bool)
-        fresh[1:] = (sorted_scores[1:] != sorted_scores[:-1]) | (
-            users[order][1:] != users[order][:-1]
-        )
-        first = np.maximum.accumulate(np.where(fresh, np.arange(len(order)), 0))
-        ranks[order, member] = place[first]
     return np.concatenate(
-        [share, -np.log1p(ranks), np.sign(scores) * np.log1p(np.abs(scores))], axis=1
+        [share, -np.log1p(ranks(scores, indptr)), np.sign(scores) * np.log1p(np.abs(scores))],
+        axis=1,
     ).astype(np.float32)
+
+
+def ranks(scores: np.ndarray, indptr: np.ndarray) -> np.ndarray:
+    """Rank from 0 of each candidate among its user's in the order of each column, (R, m) float32. scores: (R, m).
+
+    Equal scores share the first rank, so that a tie's order tells nothing.
+    """
+    found = np.empty(scores.shape, dtype=np.float32)
+    for member in range(scores.shape[1]):
+        order, values = _ordered(scores[:, member], indptr)
+        fresh = np.ones(order.shape, dtype=bool)
+        fresh[:, 1:] = values[:, 1:] != values[:, :-1]
+        first = np.maximum.accumulate(np.where(fresh, np.arange(order.shape[1]), 0), axis=1)
+        found[:, member] = _each(order, first, indptr)
+    return found
+
+
+def places(values: np.ndarray, indptr: np.ndarray) -> np.ndarray:
+    """Place from 0 of each candidate among its user's, the highest value first, (R,); of equal ones the first comes first."""
+    order, _ = _ordered(values, indptr)
+    return _each(order, np.broadcast_to(np.arange(order.shape[1]), order.shape), indptr)
+
+
+def _ordered(values: np.ndarray, indptr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each user's candidates in falling order, (U, most candidates), and minus their values; inf behind the last."""
+    lengths = np.diff(indptr)
+    inside = np.arange(lengths.max(initial=0)) < lengths[:, None]
+    table = np.full(inside.shape, np.inf, dtype=values.dtype)
+    table[inside] = -values
+    order = np.argsort(table, axis=1, kind="stable")
+    return order, np.take_along_axis(table, order, axis=1)
+
+
+def _each(order: np.ndarray, told: np.ndarray, indptr: np.ndarray) -> np.ndarray:
+    """What is told of each place of `order`, both (U, most candidates), by candidate, (R,)."""
+    found = np.empty(order.shape, dtype=np.int64)
+    np.put_along_axis(found, order, told, axis=1)
+    lengths = np.diff(indptr)
+    return found[np.arange(order.shape[1]) < lengths[:, None]]
 
 
 def gained(values: np.ndarray, rows: Rows) -> np.ndarray:
     """NDCG@`DEPTH` of each user's candidates in the order of `values` (R,), (U,)."""
     users = np.repeat(np.arange(len(rows)), np.diff(rows.indptr))
-    order = np.lexsort((-values, users))
-    place = np.arange(len(order)) - rows.indptr[users]
-    gain = rows.label[order] * (place < DEPTH) / np.log2(place + 2.0)
+    place = places(values, rows.indptr)
+    gain = rows.label * (place < DEPTH) / np.log2(place + 2.0)
     return np.bincount(users, gain, len(rows)) / np.maximum(rows.best, 1e-9)
 
 
@@ -163,11 +190,7 @@ def deepest(rows: Rows, start: np.ndarray) -> np.ndarray:
 
 def best_of_each(values: np.ndarray, indptr: np.ndarray, most: int) -> np.ndarray:
     """Which candidates are among their user's `most` of the highest values, (R,) booleans. values: (R,)."""
-    users = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
-    order = np.lexsort((-values, users))
-    found = np.zeros(len(values), dtype=bool)
-    found[order[np.arange(len(order)) - indptr[users] < most]] = True
-    return found
+    return places(values, indptr) < most
 
 
 def linear(rows: Rows) -> np.ndarray:
@@ -257,6 +280,13 @@ def fit_trees(rows: Rows, start: np.ndarray, rounds: int, seed: int, threads: in
     return booster.model_to_string()
 
 
+def needed(rows: Rows, single: int) -> list[int]:
+    """The members that have a say in the blend, and the member `single`."""
+    members = rows.opinions.shape[1] // 3
+    shares = fit_blend(rows).reshape(2, members).sum(0)
+    return [at for at in range(members) if at == single or shares[at] > LITTLE * shares.max()]
+
+
 def chosen(
     rows: Rows, names: Sequence[str], fallback: int, seed: int, threads: int
 ) -> tuple[Ranker, dict[str, np.ndarray], list[int]]:
@@ -275,8 +305,7 @@ def chosen(
         name: gained(rows.opinions[:, at], rows) for at, name in enumerate(names)
     }
     single = max(range(members), key=lambda at: quality[names[at]].mean())
-    shares = fit_blend(rows).reshape(2, members).sum(0)
-    kept = [at for at in range(members) if at == single or shares[at] > LITTLE * shares.max()]
+    kept = needed(rows, single)
     rows = rows.of_members(kept)
     rng = np.random.default_rng(seed)
     fold = rng.permutation(len(rows)) % FOLDS

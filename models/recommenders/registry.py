@@ -173,8 +173,13 @@ def attribute_affinity(given: Given) -> Bases:
             unsold=given.unsold,
             pool=given.pool,
             seed=given.seed,
+            start=None if given.unsold else _affinity(given.start),
         ),
     )
+
+
+def _affinity(start: Recommender | None) -> AttributeAffinity | None:
+    return start if isinstance(start, AttributeAffinity) else None
 
 
 def sequential(given: Given) -> Bases:

@@ -15,6 +15,7 @@ next-basket recommendation (decayed personal counts).
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -24,6 +25,7 @@ from models.bundle import Bundle
 from models.recommenders import base
 from models.recommenders.base import Recommender
 from models.recommenders.events import HALF_LIVES, Events, Histories
+from models.recommenders.kernels import weighted
 
 POPULARITY_HALF_LIVES = (7.0, 30.0, 180.0)
 PAIR_FEATURES = len(HALF_LIVES) + len(POPULARITY_HALF_LIVES) + 4
@@ -96,13 +98,19 @@ class TwoTower(Recommender):
     def user_vectors(self, histories: Histories) -> np.ndarray:
         """(users, d) float32; zeros for a user without a history."""
         weight = self.entry_weights(histories)
-        moved = weight[:, None] * self.vectors_in[histories.item]
-        norm = np.sqrt(_sums(weight[:, None], histories.indptr) + 1.0)
-        return _sums(moved, histories.indptr) / norm
+        rows = weighted(histories, weight)
+        mass = np.asarray(rows.sum(1), dtype=np.float32)
+        return (rows @ self.vectors_in) / np.sqrt(mass + np.float32(1.0))
+
+    @cached_property
+    def _columns(self) -> np.ndarray:
+        """q with the popular term as one number more, (items, d + 1): one product makes both."""
+        popular = self.popular @ self.weights["popular"] + self.weights["bias"][0]
+        return np.column_stack([self.vectors_out, popular]).astype(np.float32)
 
     def scores(self, histories: Histories) -> np.ndarray:
-        scores = self.user_vectors(histories) @ self.vectors_out.T
-        scores += self.popular @ self.weights["popular"] + self.weights["bias"][0]
+        ones = np.ones((len(histories), 1), dtype=np.float32)
+        scores = np.concatenate([self.user_vectors(histories), ones], axis=1) @ self._columns.T
         scores[histories.owner, histories.item] += self.again(histories)
         return scores
 
@@ -158,9 +166,3 @@ class TwoTower(Recommender):
             known=known,
             k=int(bundle.config["k"]),
         )
-
-
-def _sums(values: np.ndarray, indptr: np.ndarray) -> np.ndarray:
-    """Sums (users, m) of the rows (P, m) of each user."""
-    total = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values, 0, dtype=np.float64)])
-    return (total[indptr[1:]] - total[indptr[:-1]]).astype(np.float32)

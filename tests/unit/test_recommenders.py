@@ -129,6 +129,20 @@ def test_top_k_is_exact_stable_and_full(
         assert (lists[user][len(expected) :] == -1).all()
 
 
+@pytest.mark.parametrize("levels", [3, 40, 10**6])
+def test_of_many_items_the_best_are_found_too(levels: int) -> None:
+    """More items than are looked through one by one; ties within the list and over its end; short lists."""
+    rng = np.random.default_rng(levels)
+    scores = rng.integers(0, levels, (9, 3000)).astype(np.float32)
+    scores[rng.random(scores.shape) < 0.5] = -np.inf
+    scores[0], scores[1, 4:] = -np.inf, -np.inf
+    lists = top_k(scores, 7)
+    for user, mine in enumerate(scores):
+        free = np.flatnonzero(np.isfinite(mine))
+        expected = free[np.argsort(-mine[free], kind="stable")][:7].tolist()
+        assert lists[user].tolist() == expected + [-1] * (7 - len(expected))
+
+
 def test_neighbours_equal_brute_force() -> None:
     events = Events.from_frame(frame(2), ITEMS)
     model = UserNeighbours.fit(events, 3)
