@@ -74,7 +74,7 @@ def _service(member: Member) -> dict[str, Any]:
             "dockerfile": "docker/Dockerfile",
             "args": {
                 "BASE": _asked("VITRINE_BASE", "the base image by digest"),
-                "DEVICE": "${VITRINE_DEVICE:-cpu}",
+                "DEVICE": "${VITRINE_DEVICE:-cuda}",
             },
         }
     if member.command:
@@ -130,7 +130,7 @@ def _health(member: Member) -> dict[str, Any]:
 
 def _image(name: str) -> str:
     if name == "vitrine":
-        return "vitrine:${VITRINE_DEVICE:-cpu}"
+        return "vitrine:${VITRINE_DEVICE:-cuda}"
     return _asked(f"VITRINE_{name.upper()}", "an image by digest")
 
 

@@ -85,6 +85,13 @@ def test_images_are_asked_for_by_digest_and_no_digest_is_made_up() -> None:
             assert not re.search(r"sha256:[0-9a-f]{8}", path.read_text()), path
 
 
+def test_the_image_that_is_built_unasked_needs_no_file_that_is_not_there() -> None:
+    """The lock of PyTorch without GPUs is each team's own, so that build must be asked for."""
+    built = [one["build"]["args"]["DEVICE"] for one in SERVICES.values() if "build" in one]
+    assert built and set(built) == {"${VITRINE_DEVICE:-cuda}"}
+    assert re.search(r"^ARG DEVICE=cuda$", (DOCKER / "Dockerfile").read_text(), re.M)
+
+
 def test_the_image_is_not_root_and_takes_only_what_it_runs() -> None:
     dockerfile = (DOCKER / "Dockerfile").read_text()
     assert re.findall(r"^USER (\S+)", dockerfile, re.M)[-1] == "10001:10001"
