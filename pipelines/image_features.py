@@ -4,7 +4,7 @@ Pictures that the table of an earlier run knows, by the hash of their bytes and 
 the table is byte for byte the one that a run from nothing writes.
 """
 
-import hashlib
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,7 +15,7 @@ from models.encoders.image import ImageEncoder
 from pipelines.encoders import image_encoder
 from pipelines.harness import BadData, Params, Run, stage
 from pipelines.tables import Images
-from pipelines.vectors import Former, write_vectors
+from pipelines.vectors import Former, content_hash, write_vectors
 
 TABLE = "validate-images/table.parquet"
 OUT = "images.parquet"
@@ -32,7 +32,7 @@ class ImageFeaturesParams(Params):
 @stage
 def image_features(run: Run, params: ImageFeaturesParams) -> None:
     encoder = image_encoder(params.encoder, run.input("ingest-encoders/image"), params.size)
-    former = Former.read(run.former(OUT), encoder.identity)
+    former = Former.read(encoder.identity, run.former(OUT))
     table = pq.ParquetFile(run.input(TABLE))
     total = table.metadata.num_rows
     keys: list[str] = []
@@ -43,18 +43,13 @@ def image_features(run: Run, params: ImageFeaturesParams) -> None:
     for batch in run.progress(batches, "encoding pictures", -(-total // params.batch)):
         here = batch.column(Images.IMAGE).to_pylist()
         pictures = batch.column(Images.BYTES).to_pylist()
-        hashes = [hashlib.blake2b(one, digest_size=16).hexdigest() for one in pictures]
-        places = former.places(hashes)
-        new = np.flatnonzero(places < 0)
-        vectors = encoded(encoder, [pictures[at] for at in new], [here[at] for at in new])
-        if len(new) < len(here):
-            whole = former.vectors[places]
-            whole[new] = vectors
-            vectors = whole
+        hashes = [content_hash(one) for one in pictures]
+        encode = functools.partial(encoded, encoder, pictures, here)
+        vectors, new = former.completed(hashes, encode)
         parts.append(vectors)
         keys += here
         contents += hashes
-        looked_at += len(new)
+        looked_at += new
     if looked_at < total:
         run.say(f"{total - looked_at:,} of {total:,} pictures were known from an earlier run")
     run.rows_in = run.rows_out = total
@@ -63,13 +58,19 @@ def image_features(run: Run, params: ImageFeaturesParams) -> None:
     run.measure("width", vectors.shape[1])
 
 
-def encoded(encoder: ImageEncoder, pictures: Sequence[bytes], keys: Sequence[str]) -> np.ndarray:
-    """Vectors (n, d) float16 of pictures (n,). Raises `BadData` with the key of the first that can't be read."""
+def encoded(
+    encoder: ImageEncoder, pictures: Sequence[bytes], keys: Sequence[str], chosen: np.ndarray
+) -> np.ndarray:
+    """Vectors (k, d) of the pictures at the positions `chosen` (k,).
+
+    Raises `BadData` with the key of the first that can't be read.
+    """
     try:
-        return encoder.encode(pictures, max(len(pictures), 1)).astype(np.float16)
+        return encoder.encode([pictures[at] for at in chosen], max(len(chosen), 1))
     except Undecodable as error:
         raise BadData(
-            f"data/{TABLE}, image_key {keys[error.at]}, column bytes: {error}. Take the picture out of the source"
+            f"data/{TABLE}, image_key {keys[chosen[error.at]]}, column bytes: {error}. Take the picture out of the "
+            "source"
         ) from None
 
 

@@ -2,7 +2,8 @@
 
 A product's vector is that of its title alone (its category is what another model has to find), a review's that of
 its text; a review that lies in the table sentence by sentence as well is the mean of its sentences. Of products and
-reviews a shop may have one alone.
+reviews a shop may have one alone. Texts that the tables of an earlier run know, by their hash and that of the encoder, are
+not encoded again; the tables are byte for byte those that a run from nothing writes.
 """
 
 import re
@@ -18,8 +19,9 @@ from models.encoders.text import TextEncoder
 from pipelines.encoders import HUB, sentence_transformer, text_encoder
 from pipelines.harness import Bug, Params, Run, stage
 from pipelines.tables import Products, Reviews
-from pipelines.vectors import write_vectors
+from pipelines.vectors import Former, content_hash, write_vectors
 
+PRODUCTS, REVIEWS = "products.parquet", "reviews.parquet"
 AMOUNT = re.compile(r"\d+(?:[.,/]\d+)*")
 TOLERANCE = 1e-3
 """Largest difference of a number to that of sentence-transformers: what float16 weights cost."""
@@ -61,18 +63,29 @@ def text_features(run: Run, params: TextFeaturesParams) -> None:
         titles = without_twins(titles)
     sentences, wholes = parts_of(reviews)
     texts = titles + reviews[Reviews.TEXT].take(pa.array(sentences, pa.int64())).to_pylist()
-    vectors = encoder.encode(texts, params.batch, run.advance)
+    former = Former.read(encoder.identity, run.former(PRODUCTS), run.former(REVIEWS))
+    contents = [content_hash(text.encode("utf-8", "replace")) for text in texts]
+    vectors, new = former.completed(
+        contents,
+        lambda chosen: encoder.encode([texts[at] for at in chosen], params.batch, run.advance),
+    )
+    if new < len(texts):
+        run.say(f"{len(texts) - new:,} of {len(texts):,} texts were known from an earlier run")
     table = np.zeros((reviews.num_rows, encoder.width), dtype=np.float32)
     table[sentences] = vectors[len(titles) :]
     for whole, of in wholes.items():
-        table[whole] = table[of].mean(0)
-    made = {
-        "products.parquet": (Products.ITEM, products, vectors[: len(titles)]),
-        "reviews.parquet": (Reviews.REVIEW, reviews, unit(table)),
+        table[whole] = unit(table[of].mean(0, keepdims=True))
+    of_reviews: list[str | None] = [None] * reviews.num_rows
+    for at, content in zip(sentences, contents[len(titles) :], strict=True):
+        of_reviews[at] = content
+    made: dict[str, tuple[str, pa.Table, np.ndarray, Sequence[str | None]]] = {
+        PRODUCTS: (Products.ITEM, products, vectors[: len(titles)], contents[: len(titles)]),
+        REVIEWS: (Reviews.REVIEW, reviews, table, of_reviews),
     }
-    for name, (key, rows, found) in made.items():
+    for name, (key, rows, found, of_what) in made.items():
         if name not in run.absences:
-            write_vectors(run.output(name), key, rows[key].to_pylist(), found, encoder.identity)
+            path = run.output(name)
+            write_vectors(path, key, rows[key].to_pylist(), found, encoder.identity, of_what)
     run.rows_in, run.rows_out = known, products.num_rows + reviews.num_rows
     run.measure("width", encoder.width)
     run.measure("unique_texts", len(set(texts)))

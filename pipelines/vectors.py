@@ -1,6 +1,7 @@
 """Tables of vectors: a key and a float16 vector a row, in Parquet, with the hash of the model that made them."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +21,12 @@ def write_vectors(
     keys: Sequence[str],
     vectors: np.ndarray,
     model: str,
-    contents: Sequence[str] | None = None,
+    contents: Sequence[str | None] | None = None,
 ) -> None:
     """Write `keys` (n,) under the column `key` and `vectors` (n, d) under `vector`, sorted by key.
 
-    model: hash of the encoder. contents (n,): hashes of what was encoded, for `Former`.
+    model: hash of the encoder. contents (n,): hashes of what was encoded, for `Former`; None for a vector that was not
+    encoded but made of others.
     Raises `ValueError` where a vector is not finite or a key comes twice.
     """
     if len(set(keys)) != len(keys):
@@ -69,19 +71,43 @@ class Former:
     vectors: np.ndarray
 
     @classmethod
-    def read(cls, path: Path, model: str) -> "Former":
-        """What a table that `write_vectors` wrote knows; nothing where it is absent, damaged or another model's."""
-        none = cls(pd.Index([], dtype=object), np.zeros((0, 0), np.float16))
-        try:
-            table = pq.read_table(path, page_checksum_verification=True)
-        except (OSError, pa.ArrowException):
-            return none
-        if _model(table) != model or CONTENT not in table.column_names:
-            return none
-        contents = pd.Index(table.column(CONTENT).to_pylist(), dtype=object)
-        first = ~contents.duplicated()
-        return cls(contents[first], _matrix(table)[first])
+    def read(cls, model: str, *paths: Path) -> "Former":
+        """What tables that `write_vectors` wrote know; nothing of one that is absent, damaged or another model's."""
+        found = [one for one in (_known(path, model) for path in paths) if one is not None]
+        if not found:
+            return cls(pd.Index([], dtype=object), np.zeros((0, 0), np.float16))
+        contents = pd.Index([name for names, _ in found for name in names], dtype=object)
+        first = ~contents.duplicated() & contents.notna()
+        return cls(contents[first], np.concatenate([vectors for _, vectors in found])[first])
 
-    def places(self, contents: Sequence[str]) -> np.ndarray:
-        """(m,): the row of each of `contents`, -1 for what is not known."""
-        return self.contents.get_indexer(pd.Index(contents, dtype=object))
+    def completed(
+        self, contents: Sequence[str], encode: Callable[[np.ndarray], np.ndarray]
+    ) -> tuple[np.ndarray, int]:
+        """Vectors (m, d) float16 of what `contents` (m,) name, and how many of them are new.
+
+        encode: positions (k,) of the new ones to vectors (k, d). Of a model that gives each content the same vector
+        whatever is encoded with it, they are those of a run that knew nothing.
+        """
+        places = self.contents.get_indexer(pd.Index(contents, dtype=object))
+        new = np.flatnonzero(places < 0)
+        made = encode(new).astype(np.float16)
+        if len(new) == len(places):
+            return made, len(new)
+        vectors = self.vectors[places]
+        vectors[new] = made
+        return vectors, len(new)
+
+
+def _known(path: Path, model: str) -> tuple[list[str | None], np.ndarray] | None:
+    try:
+        table = pq.read_table(path, page_checksum_verification=True)
+    except (OSError, pa.ArrowException):
+        return None
+    if _model(table) != model or CONTENT not in table.column_names:
+        return None
+    return table.column(CONTENT).to_pylist(), _matrix(table)
+
+
+def content_hash(content: bytes) -> str:
+    """What names a content in the column `CONTENT`: 32 hexadecimal digits."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()

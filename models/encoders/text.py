@@ -6,7 +6,7 @@ alone takes longer than most calls) and `hashing` (no weights). A bundle of eith
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -20,6 +20,10 @@ KIND = "text-encoder"
 POOLINGS = ("mean", "cls")
 HASHES = 4
 """How many coordinates an n-gram is added to by the hashing backend."""
+
+FEWEST_TOKENS = 64
+"""From so many rows on a row of a matrix product comes out the same to the last bit, however many more there are: measured
+with MKL on AVX-512 (16) and AVX2 (60)."""
 
 Progress = Callable[[float, str], None]
 
@@ -220,24 +224,16 @@ class Transformer:
             for found in tokenizer.encode_batch(list(texts[at : at + 1024]))
         ]
         lengths = np.fromiter(map(len, ids), np.int64, len(ids))
-        order = np.argsort(-lengths, kind="stable")
         total, done = int(lengths.sum()), 0
         out = np.zeros((len(texts), self.width), dtype=np.float32)
-        for at in range(0, len(order), batch):
-            part = order[at : at + batch]
-            longest = max(int(lengths[part].max()), 1)
-            tokens = np.zeros((len(part), longest), dtype=np.int64)
-            inside = np.arange(longest) < lengths[part][:, None]
-            tokens[inside] = np.concatenate([ids[i] for i in part])
-            mask = torch.from_numpy(inside)
-            hidden = network(torch.from_numpy(tokens), mask)
-            if self.pooling == "cls":
-                pooled = hidden[:, 0]
-            else:
-                shares = mask.float() / mask.sum(1, keepdim=True).clamp(min=1)
-                pooled = torch.einsum("bth,bt->bh", hidden, shares)
-            out[part] = pooled.numpy()
-            done += int(lengths[part].sum())
+        for part in alike(lengths, batch):
+            length = int(lengths[part[0]])
+            # Matrix products of fewer rows are summed in another order: a lone short text is read more than once.
+            times = -(-FEWEST_TOKENS // (length * len(part)))
+            tokens = torch.from_numpy(np.stack([ids[at] for at in part])).repeat(times, 1)
+            hidden = network(tokens, torch.ones_like(tokens, dtype=torch.bool))[: len(part)]
+            out[part] = (hidden[:, 0] if self.pooling == "cls" else hidden.mean(1)).numpy()
+            done += length * len(part)
             progress(done / max(total, 1), "encoding texts")
         return out
 
@@ -271,6 +267,17 @@ class Transformer:
             "width": self.width,
         }
         return config, self.weights, {"tokenizer": [self.tokenizer_text]}
+
+
+def alike(lengths: np.ndarray, batch: int) -> Iterator[np.ndarray]:
+    """Positions of at most `batch` texts of one length at a time, the longest first.
+
+    So nothing is padded, and what is computed for a text does not depend on the texts beside it.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    for group in np.split(order, np.flatnonzero(np.diff(lengths[order])) + 1):
+        for at in range(0, len(group), batch):
+            yield group[at : at + batch]
 
 
 def backbone(config: Mapping[str, Any], state: Mapping[str, torch.Tensor]) -> nn.Module:
