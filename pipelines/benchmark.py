@@ -1,6 +1,6 @@
 """The benchmark door: `python -m pipelines.benchmark VERB …` runs a capability on plain files.
 
-Files are read by their suffix: .parquet, .csv, .tsv, .jsonl. Neither Airflow, DVC nor MLflow is needed. Every asked
+Files are read and written by their suffix: .parquet, .csv, .tsv, .jsonl; UTF-8. Neither Airflow, DVC nor MLflow is needed. Every asked
 row is written once, in the asked order; the last line on stdout is one JSON object of figures: fit_seconds,
 predict_seconds, rows_per_second, peak_memory_mb. Progress goes to stderr.
 """
@@ -15,11 +15,16 @@ import sys
 import time
 from pathlib import Path
 
-from pipelines.door import files
+from pipelines.door import files, writing
 from pipelines.door import verbs as door_verbs
 from pipelines.door.verb import Asked, Verb
 from pipelines.harness import VitrineError
 from pipelines.harness.params import read_params
+
+OUT = (
+    "what to write, by its suffix: .jsonl, .parquet, .csv or .tsv. Lists and {...} are JSON in a cell of CSV; in Parquet "
+    "they are lists and structures, and pairs such as [label, probability] structures of these names"
+)
 
 
 def verbs() -> dict[str, Verb]:
@@ -52,7 +57,7 @@ def parser(root: Path) -> argparse.ArgumentParser:
                 metavar="FILE",
                 help=file.columns.replace("%", "%%"),
             )
-        one.add_argument("--out", type=Path, required=True, metavar="FILE", help="what to write")
+        one.add_argument("--out", type=Path, required=True, metavar="FILE", help=OUT)
         for option in found.options:
             text = option.help.replace("%", "%%")
             if option.kind is bool:
@@ -98,12 +103,14 @@ def run(words: list[str], root: Path) -> dict[str, float]:
         threads=given["threads"],
         say=lambda text: print(f"{given['verb']}: {text}", file=sys.stderr, flush=True),
     )
-    files.form(given["out"])
+    writing.writable(given["out"])
+    for path in asked.files.values():
+        files.there(path)
     _prepare(asked)
     started = time.perf_counter()
     model = found.fit(asked)
     fitted = time.perf_counter()
-    rows = files.write(given["out"], found.predict(model, asked))
+    rows = writing.write(given["out"], found.predict(model, asked))
     ended = time.perf_counter()
     return {
         "fit_seconds": round(fitted - started, 3),

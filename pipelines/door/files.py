@@ -1,15 +1,16 @@
-"""Plain files by their suffix: Parquet, CSV (.csv, .tsv), JSON lines (.jsonl, .ndjson, .json)."""
+"""Plain files by their suffix: Parquet, CSV (.csv, .tsv), JSON lines (.jsonl, .ndjson, .json).
 
-import json
-from collections.abc import Iterable, Mapping
+Rows are counted from 1; the header of CSV and empty lines are none.
+"""
+
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 import pyarrow.parquet as pq
 
+from pipelines.door import json_lines, separated
 from pipelines.harness import BadConfig, BadData
 
 SUFFIXES = {
@@ -30,31 +31,47 @@ def form(path: Path) -> str:
     return found
 
 
-def read(
-    path: Path, required: Mapping[str, pa.DataType], optional: Mapping[str, pa.DataType] = {}
-) -> pa.Table:
-    """The file's table; the named columns come in the given types, others as they are.
-
-    Cells of CSV are texts unless a type is asked for, so that ids keep their leading zeros; an empty cell is null
-    where a number is asked for and an empty text otherwise.
-    Raises `BadData` for an unreadable file, a required column that is absent, empty or not of its type.
-    """
-    kind = form(path)
+def there(path: Path) -> None:
+    """Raise `BadConfig` for a suffix that is unknown, `BadData` for a file that is not there."""
+    form(path)
     if not path.is_file():
         raise BadData(f"{path}: there is no such file")
+
+
+def read(
+    path: Path,
+    required: Mapping[str, pa.DataType | None],
+    optional: Mapping[str, pa.DataType] = {},
+    present: Collection[str] = (),
+) -> pa.Table:
+    """The file's table; the named columns come in the given types (None: as it is), others as they are.
+
+    required: there, and every cell filled. present: there, cells may be empty. Cells of CSV are texts unless a type is
+    asked for, so that ids keep their leading zeros; an empty cell is null where a number is asked for and an empty text
+    otherwise. Whole numbers in a column of texts are their digits. JSON lines without a row have the named columns.
+    Raises `BadData` for an unreadable file, a required column that is absent, empty or not of its type.
+    """
+    there(path)
     try:
-        table = {"parquet": pq.read_table, "csv": _csv, "lines": _lines}[kind](path)
+        table = {"parquet": _parquet, "csv": separated.read, "lines": json_lines.read}[form(path)](
+            path
+        )
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise BadData(f"{path}: {str(error).splitlines()[0]}") from None
-    for name in required:
-        if name not in table.column_names:
-            raise BadData(
-                f"{path}: column {name!r} is missing; the file has: {', '.join(table.column_names)}"
-            )
-    for name, wanted in {**required, **optional}.items():
-        if name in table.column_names:
-            place = table.column_names.index(name)
-            table = table.set_column(place, name, _cast(path, name, table[name], wanted))
+    wanted = {**required, **optional}
+    if form(path) == "lines" and not len(table):
+        names = dict.fromkeys([*required, *present])
+        table = pa.table({name: pa.array([], wanted.get(name) or pa.string()) for name in names})
+    names = table.column_names
+    for name in (*required, *present):
+        if name not in names:
+            raise BadData(f"{path}: column {name!r} is missing; the file has: {', '.join(names)}")
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise BadData(f"{path}: there are two columns {twice!r}; name each once")
+    for name, kind in wanted.items():
+        if name in names and kind is not None:
+            table = table.set_column(names.index(name), name, cast(path, name, table[name], kind))
     for name in required:
         if table[name].null_count:
             row = pc.index(pc.is_null(table[name]), True).as_py() + 1
@@ -62,71 +79,17 @@ def read(
     return table
 
 
-def _csv(path: Path) -> pa.Table:
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    with path.open("rb") as file:
-        head = file.readline().decode("utf-8-sig", "replace")
-    names = next(iter(_split(head, delimiter)), [])
-    return pyarrow.csv.read_csv(
-        path,
-        parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-        convert_options=pyarrow.csv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
-        ),
-    )
+def _parquet(path: Path) -> pa.Table:
+    """Texts as one type, however their lengths are written."""
+    table = pq.read_table(path)
+    for at, field in enumerate(table.schema):
+        if pa.types.is_large_string(field.type) or pa.types.is_string_view(field.type):
+            table = table.set_column(at, field.name, table.column(at).cast(pa.string()))
+    return table
 
 
-def _split(line: str, delimiter: str) -> Iterable[list[str]]:
-    import csv
-
-    return csv.reader([line], delimiter=delimiter)
-
-
-def _lines(path: Path) -> pa.Table:
-    """Objects by line; a key that a line lacks is null. Values of mixed make are told by row."""
-    rows: list[dict[str, Any]] = []
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        for at, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise BadData(f"{path}, row {at}: this is no JSON ({error})") from None
-            if not isinstance(row, dict):
-                raise BadData(f"{path}, row {at}: a JSON object is needed, such as {{...}}")
-            rows.append(row)
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    return pa.table({name: _column(path, name, [row.get(name) for row in rows]) for name in names})
-
-
-def _column(path: Path, name: str, values: list[Any]) -> pa.Array:
-    """Texts, numbers or lists as they are; objects (whose keys differ from row to row) as their JSON text."""
-    makes = {type(value) for value in values if value is not None}
-    if dict in makes:
-        values = [
-            None if value is None else json.dumps(value, ensure_ascii=False) for value in values
-        ]
-    elif str in makes and makes & {int, float, bool}:
-        values = [value if value is None else str(value) for value in values]
-    try:
-        return pa.array(values)
-    except UnicodeEncodeError:
-        # Half of a pair of surrogates is no sign that UTF-8 has.
-        return pa.array(
-            [
-                value if value is None else value.encode("utf-8", "replace").decode()
-                for value in values
-            ]
-        )
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
-        raise BadData(
-            f"{path}, column {name}: values of different makes ({', '.join(sorted(m.__name__ for m in makes))})"
-        ) from None
-
-
-def _cast(path: Path, name: str, column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
-    """The column in the wanted type, or the first row that can't be."""
+def cast(path: Path, name: str, column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
+    """The column in the wanted type. Raises `BadData` naming the first row that can't be."""
     if column.type == wanted:
         return column
     if pa.types.is_dictionary(column.type):
@@ -144,57 +107,3 @@ def _cast(path: Path, name: str, column: pa.ChunkedArray, wanted: pa.DataType) -
                     f"{path}, column {name}, row {row}: {value.as_py()!r} is no {wanted}"
                 ) from None
         raise
-
-
-def write(path: Path, batches: Iterable[pa.RecordBatch]) -> int:
-    """Write all batches beside `path` and give them its name at the end; the number of rows.
-
-    JSON lines leave out null cells. Raises `BadConfig` for an unknown suffix, before anything is computed.
-    """
-    kind = form(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    rows = 0
-    try:
-        if kind == "lines":
-            with partial.open("w", encoding="utf-8") as file:
-                for batch in batches:
-                    rows += batch.num_rows
-                    file.writelines(
-                        json.dumps(_whole(row), ensure_ascii=False) + "\n"
-                        for row in batch.to_pylist()
-                    )
-        else:
-            rows = _tables(kind, partial, batches)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return rows
-
-
-def _tables(kind: str, path: Path, batches: Iterable[pa.RecordBatch]) -> int:
-    rows, writer = 0, None
-    try:
-        for batch in batches:
-            if writer is None:
-                make = pq.ParquetWriter if kind == "parquet" else pyarrow.csv.CSVWriter
-                writer = make(path, batch.schema)
-            writer.write_batch(batch)
-            rows += batch.num_rows
-    finally:
-        if writer is not None:
-            writer.close()
-    if writer is None:
-        path.touch()
-    return rows
-
-
-def _whole(value: Any) -> Any:
-    """A row without its null cells; Arrow's lists of pairs (a map) as an object."""
-    if isinstance(value, dict):
-        return {key: _whole(one) for key, one in value.items() if one is not None}
-    if isinstance(value, list) and value and all(isinstance(one, tuple) for one in value):
-        return {key: _whole(one) for key, one in value}
-    if isinstance(value, list):
-        return [_whole(one) for one in value]
-    return value

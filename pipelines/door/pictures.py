@@ -45,7 +45,8 @@ class Listing:
         """The column's cells as texts; an empty text where the cell or the column is not there."""
         if name not in self.table.column_names:
             return [""] * len(self)
-        return [cell or "" for cell in self.table[name].to_pylist()]
+        texts = files.cast(self.source, name, self.table[name], pa.string())
+        return [cell or "" for cell in texts.to_pylist()]
 
 
 def listed(path: Path, required: Mapping[str, pa.DataType] = {}) -> Listing:
@@ -76,7 +77,8 @@ def blocks(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Pictures as (b, size, size, 3) uint8 and which of them could be read (b,), in the listing's order.
 
-    What can't be read is black, and told by `say`. The next block is decoded while one is worked on.
+    What can't be read is black, and told by `say`. The next block is decoded while one is worked on. A listing without a
+    row is one block without a picture.
     """
     told = Told(listing, say)
 
@@ -92,7 +94,7 @@ def blocks(
                 told.add(start + at, str(error))
         return found, good
 
-    starts = range(0, len(listing), block)
+    starts = range(0, max(len(listing), 1), block)
     with ThreadPoolExecutor(1) as ahead:
         coming = ahead.submit(load, 0)
         for start in starts:
@@ -136,20 +138,15 @@ def gathered(
     return kept[:count], good
 
 
-def pairs(rows: Sequence[Sequence[tuple[str, float]]]) -> pa.Array:
-    """Lists of [text, number], as JSON lines show them; the numbers rounded to six places."""
+def pairs(rows: Sequence[Sequence[tuple[str, float]]], names: tuple[str, str]) -> pa.Array:
+    """Lists of {text, number} by these names; the numbers rounded to six places."""
     flat = [pair for row in rows for pair in row]
-    count = len(flat)
-    kinds = pa.array([0, 1] * count, pa.int8())
-    places = pa.array([at for at in range(count) for _ in range(2)], pa.int32())
     texts = pa.array([text for text, _ in flat], pa.string())
     numbers = pa.array([round(float(number), 6) for _, number in flat], pa.float64())
-    mixed = pa.UnionArray.from_dense(kinds, places, [texts, numbers])
-    each = pa.ListArray.from_arrays(pa.array(range(0, 2 * count + 1, 2), pa.int32()), mixed)
-    ends = [0]
-    for row in rows:
-        ends.append(ends[-1] + len(row))
-    return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), each)
+    ends = np.cumsum([0, *map(len, rows)], dtype=np.int32)
+    return pa.ListArray.from_arrays(
+        pa.array(ends), pa.StructArray.from_arrays([texts, numbers], names)
+    )
 
 
 def fitting_size(listing: Listing, sizes: Sequence[int], enlarged: float) -> int:

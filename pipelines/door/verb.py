@@ -56,8 +56,8 @@ class Asked:
 class Verb:
     """A capability as plain functions.
 
-    fit: the model that the files give. predict: batches of the rows to write, in the asked order. asked: the flag of
-    the file whose rows are counted for the speed.
+    fit: the model that the files give. predict: batches of the rows to write, in the asked order; one without a row where
+    nothing is asked.
     """
 
     summary: str

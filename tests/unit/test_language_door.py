@@ -85,8 +85,10 @@ def test_one_label_alone_is_said_of_everything(tmp_path: Path) -> None:
 
 def test_faults_of_the_files_are_named(tmp_path: Path) -> None:
     test = [{"id": 1, "text": "a"}]
-    with pytest.raises(BadData, match="column 'text' is missing"):
+    with pytest.raises(BadData, match="there is no row to learn from"):
         call(tmp_path, "sentiment", train=[], test=test)
+    with pytest.raises(BadData, match="column 'text' is missing"):
+        call(tmp_path, "sentiment", train=[{"label": 1}], test=test)
     with pytest.raises(BadData, match="column label, row 2"):
         call(tmp_path, "sentiment", train=[*shown()[:1], {"id": 2, "text": "b"}], test=test)
     wrong = [{**shown()[0], "aspect": "radio", "start": 5, "end": 999}]

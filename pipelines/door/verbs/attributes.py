@@ -112,7 +112,7 @@ VERB = Verb(
     files=(
         File(
             "train",
-            "id, path (relative to the file's folder, or absolute), [title], a column a field; cells may be empty",
+            "id, path (relative to the file's folder, or absolute), [title], <fields> (a column each; cells may be empty)",
         ),
         File("test", "id, path, [title]"),
     ),

@@ -54,15 +54,14 @@ def read_rows(
 
     path = asked.files[flag]
     needed = {"title": pa.string()} | ({} if taught else {"id": pa.string()})
-    table = files.read(path, needed, {"category": pa.string()})
+    marked = ["values"] if taught else []
+    table = files.read(path, needed, {"category": pa.string()}, marked)
     names = table.column_names
     count = table.num_rows
 
     def column(name: str) -> list[Any]:
         return table[name].to_pylist() if name in names else [None] * count
 
-    if taught and "values" not in names:
-        raise BadData(f"{path}: column 'values' is missing; the file has: {', '.join(names)}")
     values = [
         _values(path, row, cell)
         for row, cell in enumerate(column("values") if taught else [None] * count, start=1)
@@ -105,7 +104,7 @@ def _values(path: Any, row: int, cell: Any) -> dict[str, list[str]]:
 def predict(model: "Extraction", asked: Asked) -> Iterator[pa.RecordBatch]:
     ids, titles, _ = read_rows(asked, "test", False)
     fields = sorted({name for title in titles for name in title.fields} | set(model.fields))
-    for start in range(0, len(ids), BLOCK):
+    for start in range(0, max(len(ids), 1), BLOCK):
         found = model.read(titles[start : start + BLOCK])
         columns = [
             pa.array([row[name][0] if name in row else None for row in found], pa.string())
@@ -131,7 +130,8 @@ VERB = Verb(
     files=(
         File(
             "train",
-            "id, title, [category], [fields: those that the category knows], values {field: [as written in the title]}",
+            "id, title, [category], [fields (those that the category knows: a list, or a text with commas)], values "
+            "({field: [as written in the title]}, or its JSON)",
         ),
         File("test", "id, title, [category], [fields]"),
     ),

@@ -25,7 +25,7 @@ def predict(reader: "Reader", asked: Asked) -> Iterator[pa.RecordBatch]:
 
     listing = pictures.listed(asked.files["test"])
     told = pictures.Told(listing, asked.say)
-    for start in range(0, len(listing), BLOCK):
+    for start in range(0, max(len(listing), 1), BLOCK):
         rows = range(start, min(start + BLOCK, len(listing)))
         yield pa.record_batch(
             {

@@ -120,7 +120,7 @@ def predict(taught: Taught, asked: Asked) -> Iterator[pa.RecordBatch]:
                 "id": pa.array(listing.ids[at : at + len(seen)], pa.string()),
                 "pred": [row[0][0] for row in ranked],
                 "conf": [round(row[0][1], 6) for row in ranked],
-                "topk": pictures.pairs(ranked),
+                "topk": pictures.pairs(ranked, ("label", "probability")),
             }
         )
         at += len(seen)
@@ -129,7 +129,7 @@ def predict(taught: Taught, asked: Asked) -> Iterator[pa.RecordBatch]:
 VERB = Verb(
     summary="Recognise what pictures show, by labels that a file shows.",
     files=(
-        File("train", "id, path (relative to the file's folder, or absolute), the label's column"),
+        File("train", "id, path (relative to the file's folder, or absolute), <field> (the label)"),
         File("test", "id, path"),
     ),
     writes="id, pred (the label), conf (its probability), topk ([[label, probability], …] best first)",

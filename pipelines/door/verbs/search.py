@@ -72,8 +72,6 @@ def seen(listing: "Listing", sight: "Sight", asked: Asked) -> tuple["np.ndarray"
     for block, good in pictures.blocks(listing, sight.size, asked.say):
         parts.append(sight.see(block).astype(np.float16))
         fine.append(good)
-    if not parts:
-        return sight.see(np.zeros((0, sight.size, sight.size, 3), np.uint8)), np.zeros(0, bool)
     return np.concatenate(parts), np.concatenate(fine)
 
 
@@ -105,7 +103,7 @@ def predict(gallery: Gallery, asked: Asked) -> Iterator[pa.RecordBatch]:
         yield pa.record_batch(
             {
                 "id": pa.array(listing.ids[at : at + len(block)], pa.string()),
-                "neighbours": pictures.pairs(found),
+                "neighbours": pictures.pairs(found, ("id", "score")),
             }
         )
         at += len(block)

@@ -104,18 +104,10 @@ def read_rows(asked: Asked, flag: str, labelled: bool) -> tuple["pd.DataFrame", 
 
     path = asked.files[flag]
     optional = {"text": pa.string(), "aspect": pa.string(), "start": pa.int64(), "end": pa.int64()}
-    table = files.read(path, {}, optional)
-    needed = ("text", "label") if labelled else ("id", "text")
-    for name in needed:
-        if name not in table.column_names:
-            raise BadData(
-                f"{path}: column {name!r} is missing; the file has: {', '.join(table.column_names)}"
-            )
-        if name != "text" and table[name].null_count:
-            row = table[name].to_pylist().index(None) + 1
-            raise BadData(f"{path}, column {name}, row {row}: there is no value; fill it in")
+    key = "label" if labelled else "id"
+    table = files.read(path, {key: None}, optional, ["text"])
     table = table.set_column(table.column_names.index("text"), "text", table["text"].fill_null(""))
-    kept = {name: table[name].to_pylist() for name in needed}
+    kept = {name: table[name].to_pylist() for name in (key, "text")}
     if "aspect" in table.column_names or "start" in table.column_names:
         kept["start"], kept["end"] = spans_of(path, table)
     types = {name: table.schema.field(name).type for name in table.column_names}
@@ -228,8 +220,6 @@ def predict(judge: Judge, asked: Asked) -> Iterator[pa.RecordBatch]:
     if judge.aspects and "start" not in table:
         table["start"] = table["end"] = 0
     found = judge.model.predict(table)
-    if not len(table):
-        return
     yield pa.record_batch(
         {
             "id": pa.array(table["id"].tolist(), types["id"]),
@@ -240,7 +230,8 @@ def predict(judge: Judge, asked: Asked) -> Iterator[pa.RecordBatch]:
 
 
 ASPECT = (
-    "[aspect, start, end: then the label is the polarity of text[start:end], counted in characters]"
+    "[aspect, start, end: then the label is the polarity of these characters of the text, counted from 0, the end not "
+    "included]"
 )
 
 VERB = Verb(
