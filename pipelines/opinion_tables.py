@@ -10,6 +10,7 @@ from models.language.opinions import NEGATIVE, POSITIVE, SIDES
 from pipelines.harness import Run
 from pipelines.tables import Reviews
 
+GROUP = 8192
 KEYS = ["item_id", "language", "category"]
 HALVES = ("before", "after")
 """Of a product's reviews, by their time."""
@@ -73,7 +74,9 @@ FLAGS = pa.schema(
 
 
 def write(frame: pd.DataFrame, schema: pa.Schema, run: Run, name: str) -> None:
-    pq.write_table(pa.Table.from_pandas(frame, schema, preserve_index=False), run.output(name))
+    """In groups of rows, so that one product's are found without reading all."""
+    table = pa.Table.from_pandas(frame, schema, preserve_index=False)
+    pq.write_table(table, run.output(name), row_group_size=GROUP)
 
 
 def products(said: pd.DataFrame, reviews: pd.DataFrame, shown: int, longest: int) -> pd.DataFrame:

@@ -42,13 +42,22 @@ class Choice:
         return hashlib.sha256(f"{self.seed}:{key}".encode()).hexdigest(), key
 
     def cut(self, text: str) -> str:
-        """`text` on one line, cut at a space where it is longer than `length` characters."""
-        line = " ".join(str(text).split())
-        if len(line) <= self.length:
-            return line
-        head = line[: self.length]
-        space = head.rfind(" ")
-        return (head[:space] if space > self.length // 2 else head).rstrip() + " …"
+        """As `cut` does, to this page's length."""
+        return cut(str(text), self.length)
+
+
+def cut(text: str, length: int) -> str:
+    """`text` on one line, cut at a space where it is longer than `length` characters.
+
+    >>> cut("a good\\nscreen", 8)
+    'a good …'
+    """
+    line = " ".join(text.split())
+    if len(line) <= length:
+        return line
+    head = line[:length]
+    space = head.rfind(" ")
+    return (head[:space] if space > length // 2 else head).rstrip() + " …"
 
 
 class Inputs:

@@ -1,4 +1,7 @@
-"""The page and what its script asks for: lists, a list for who is new, look-alikes, answers. Everything is read-only."""
+"""The page and what its script asks for: lists, a list for who is new, look-alikes, what buyers say, answers.
+
+Everything is read-only.
+"""
 
 import json
 from collections.abc import AsyncIterator
@@ -19,9 +22,12 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipelines.list_rules import Rules
+from pipelines.report_sections.answers import quote
+from pipelines.report_sections.inputs import cut
 from pipelines.services.processes import LOOPBACK
 from pipelines.storefront.champions import Follower
 from pipelines.storefront.goods import Goods, Lists, Pictures
+from pipelines.storefront.said import Said
 
 HERE = Path(__file__).parent
 HEADERS = {
@@ -35,8 +41,12 @@ HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Cache-Control": "no-cache",
 }
-SUGGESTED, ALIKE = 24, 8
+SUGGESTED, ALIKE, SPOKEN = 24, 8, 200
 LONGEST = 200
+FURTHER = 4
+"""Reviews that speak of a question, shown beside the one that is quoted."""
+AROUND = 400
+"""Characters of a review that are shown with its quote."""
 WORDS = {
     "again": "You had it before.",
     "because": "It goes with what you had: ",
@@ -79,17 +89,24 @@ class Front:
 
     goods: Goods
     pictures: Pictures
+    said: Said
     follower: Follower
     rules: Rules
 
-    def shown(self, rows: list[dict[str, Any]]) -> list[dict[str, str]]:
+    def card(self, item: str) -> dict[str, Any]:
+        """A product as the page draws it: picture is "" where there is none; said: whether buyers speak of it."""
+        card = self.goods.card(item)
+        picture = card["picture"] if card["picture"] in self.pictures else ""
+        return {**card, "picture": picture, "said": item in self.said.spoken}
+
+    def shown(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Rows of a list as the page draws them, with their reasons in words."""
         found = []
         for row in rows:
             why = WORDS[row["reason"]]
             if row["reason_item_id"]:
                 why = f"{why}{self.goods.card(row['reason_item_id'])['title']}."
-            found.append({**self.goods.card(row["item_id"]), "why": why})
+            found.append({**self.card(row["item_id"]), "why": why})
         return found
 
     @lru_cache(maxsize=20_000)  # noqa: B019 one object a process
@@ -122,8 +139,14 @@ def make_app(front: Front) -> FastAPI:
     async def shop() -> HTMLResponse:
         lists = front.follower.lists
         users = lists.users[:: max(1, len(lists.users) // 50)][:50].tolist() if lists else []
+        spoken = [name for name in front.said.spoken if name][:SPOKEN]
         text = page.render(
-            users=users, pictures=front.pictures.first, faults=front.follower.told.faults
+            users=users,
+            pictures=[front.pictures.card(key) for key in front.pictures.first],
+            kinds=front.pictures.commonest,
+            spoken=[front.goods.card(name) for name in spoken],
+            nameless="" in front.said.spoken,
+            faults=front.follower.told.faults,
         )
         return HTMLResponse(text)
 
@@ -157,14 +180,12 @@ def make_app(front: Front) -> FastAPI:
         found = front.follower.lists
         if not q.strip():
             names = found.popular if found else front.goods.items[:SUGGESTED].tolist()
-            return JSONResponse([front.goods.card(name) for name in _mixed(front.goods, names)])
+            return JSONResponse([front.card(name) for name in _mixed(front.goods, names)])
         titles = pd.Series(front.goods.titles).str.casefold()
         holds = front.goods.available.copy()
         for word in q.casefold().split():
             holds &= titles.str.contains(word, regex=False).to_numpy(dtype=bool)
-        return JSONResponse(
-            [front.goods.card(name) for name in front.goods.items[holds][:SUGGESTED]]
-        )
+        return JSONResponse([front.card(name) for name in front.goods.items[holds][:SUGGESTED]])
 
     @app.post("/api/fold-in")
     def new_here(touched: Touched) -> JSONResponse:
@@ -176,8 +197,9 @@ def make_app(front: Front) -> FastAPI:
         return JSONResponse({"items": front.shown(rows), "champion": serving.loaded.manifest})
 
     @app.get("/api/alike/{key:path}")
-    def alike(key: str) -> JSONResponse:
-        found = front.pictures.alike(key, ALIKE)
+    def alike(key: str, kind: Annotated[str, Query(max_length=LONGEST)] = "") -> JSONResponse:
+        """Pictures nearest to one, of a kind if one is named."""
+        found = front.pictures.alike(key, ALIKE, kind)
         if found is None:
             raise HTTPException(404, "no such picture")
         return JSONResponse(found)
@@ -189,12 +211,20 @@ def make_app(front: Front) -> FastAPI:
             raise HTTPException(404, "no such picture")
         return Response(found, media_type="image/png")
 
+    @app.get("/api/said")
+    def said(item: Annotated[str, Query(max_length=LONGEST)] = "") -> JSONResponse:
+        """What buyers say of a product; without one, the reviews that name none."""
+        found = front.said.of(item)
+        if found is None:
+            raise HTTPException(404, "no review speaks of that product")
+        return JSONResponse({"title": front.goods.card(item)["title"], "aspects": found})
+
     @app.get("/api/asked")
     def asked() -> JSONResponse:
         """The items that questions may be asked about. The first call loads the champion."""
         front.follower.questions.set()
         model = front.follower.answers.follow(front.follower.registry()).model
-        return JSONResponse(sorted(model.library)[:200])
+        return JSONResponse([front.goods.card(name) for name in sorted(model.library)[:SPOKEN]])
 
     @app.post("/api/ask")
     def ask(question: Asked) -> JSONResponse:
@@ -203,11 +233,18 @@ def make_app(front: Front) -> FastAPI:
             raise HTTPException(404, "no review of that item is known")
         frame = pd.DataFrame({"item_id": [question.item], "question": [question.question]})
         found = model.predict(frame).iloc[0]
+        texts = {one.review_id: one.text for one in model.library[question.item]}
+        place = found["review_id"], found["start"], found["end"]
+        others = [name for name in found["reviews"] if name in texts and name != place[0]]
         return JSONResponse(
             {
                 "answer": str(found["answer"]),
-                "review": str(found["review_id"]),
+                "quote": quote(texts, *place, AROUND) if found["answer"] else None,
                 "confidence": round(float(found["confidence"]), 3),
+                "further": [
+                    {"review": name, "text": cut(texts[name], AROUND)} for name in others[:FURTHER]
+                ],
+                "more": max(len(others) - FURTHER, 0),
             }
         )
 

@@ -24,15 +24,20 @@ from pipelines.vectors import read_vectors
 
 SIDE = 160
 FIRST_PICTURES = 12
+MOST_KINDS = 200
 
 
 @dataclass(frozen=True)
 class Goods:
-    """Products by position. items, titles, categories: (n,). available: (n,) booleans. category: (n,) codes, -1 none."""
+    """Products by position. items, titles, categories, pictures: (n,), "" where a product has none.
+
+    available: (n,) booleans. category: (n,) codes, -1 none.
+    """
 
     items: np.ndarray
     titles: np.ndarray
     categories: np.ndarray
+    pictures: np.ndarray
     available: np.ndarray
     category: np.ndarray
     place: dict[str, int]
@@ -42,28 +47,41 @@ class Goods:
         """From the validated products. Raises `MissingResource` where there are none."""
         if lacking(path):
             raise MissingResource(f"{path} is missing: run `make demo`")
-        wanted = (Products.ITEM, Products.TITLE, Products.CATEGORY, Products.AVAILABLE)
+        wanted = (
+            Products.ITEM,
+            Products.TITLE,
+            Products.CATEGORY,
+            Products.AVAILABLE,
+            Products.IMAGE,
+        )
         has = set(pq.read_schema(path).names)
         frame = pq.read_table(path, columns=[name for name in wanted if name in has]).to_pandas()
         n = len(frame)
         category = frame.get(Products.CATEGORY, pd.Series([""] * n)).fillna("")
+        pictures = frame.get(Products.IMAGE, pd.Series([""] * n)).fillna("")
         available = frame.get(Products.AVAILABLE, pd.Series([True] * n))
         items = frame[Products.ITEM].to_numpy(dtype=object)
         return cls(
             items=items,
             titles=frame[Products.TITLE].fillna("").to_numpy(dtype=object),
             categories=category.to_numpy(dtype=object),
+            pictures=pictures.to_numpy(dtype=object),
             available=~available.eq(False).to_numpy(dtype=bool),
             category=pd.factorize(category.replace("", None), sort=True)[0],
             place={name: at for at, name in enumerate(items)},
         )
 
     def card(self, item: str) -> dict[str, str]:
-        """id, title and category of one product; a product that is no more shows its id."""
+        """id, title, category and picture (its key) of one product; a product that is no more shows its id."""
         at = self.place.get(item)
         if at is None:
-            return {"id": item, "title": item, "category": ""}
-        return {"id": item, "title": self.titles[at], "category": self.categories[at]}
+            return {"id": item, "title": item, "category": "", "picture": ""}
+        return {
+            "id": item,
+            "title": self.titles[at],
+            "category": self.categories[at],
+            "picture": self.pictures[at],
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,23 +142,46 @@ def read_lists(root: Path, mark: tuple[str, int]) -> Lists:
 
 
 class Pictures:
-    """Pictures by key, small, and those that look alike. Bytes are read when a picture is asked for."""
+    """Pictures by key, small, and those that look alike. Bytes are read when a picture is asked for.
 
-    def __init__(self, images: Path, vectors: Path) -> None:
+    kinds: (n,) the category of the product that a picture shows, or the picture's own label; "" where neither is known.
+    """
+
+    def __init__(self, images: Path, vectors: Path, goods: Goods) -> None:
         """images: the validated table. vectors: what `image-features` wrote. Nothing where either is absent."""
         self.keys: list[str] = []
+        self.kinds = np.zeros(0, dtype=object)
+        self.goods = goods
         self._vectors = np.zeros((0, 1), np.float32)
         self._file = images
         self._where: dict[str, tuple[int, int]] = {}
+        self._place: dict[str, int] = {}
+        self._shows = {key: at for at, key in reversed(list(enumerate(goods.pictures))) if key}
         if lacking(images) or lacking(vectors):
             return
         self.keys, found, _ = read_vectors(vectors, Images.IMAGE)
         self._vectors = unit(found.astype(np.float32))
         self._place = {key: at for at, key in enumerate(self.keys)}
+        labels: dict[str, str] = {}
         with pq.ParquetFile(images) as file:
+            wanted = [n for n in (Images.IMAGE, Images.LABEL) if n in file.schema_arrow.names]
             for group in range(file.num_row_groups):
-                names = file.read_row_group(group, [Images.IMAGE])[Images.IMAGE].to_pylist()
+                part = file.read_row_group(group, wanted)
+                names = part[Images.IMAGE].to_pylist()
                 self._where |= {key: (group, row) for row, key in enumerate(names)}
+                if Images.LABEL in wanted:
+                    labels |= dict(zip(names, part[Images.LABEL].to_pylist(), strict=True))
+        self.kinds = np.array(
+            [
+                (goods.categories[self._shows[key]] if key in self._shows else labels.get(key))
+                or ""
+                for key in self.keys
+            ],
+            dtype=object,
+        )
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._where
 
     @property
     def first(self) -> list[str]:
@@ -148,13 +189,29 @@ class Pictures:
         step = max(1, len(self.keys) // FIRST_PICTURES)
         return self.keys[::step][:FIRST_PICTURES]
 
-    def alike(self, key: str, count: int) -> list[str] | None:
-        """The nearest others, most alike first; None for a picture that is not there."""
-        at = self._place.get(key) if self.keys else None
+    @property
+    def commonest(self) -> list[str]:
+        """The kinds that most pictures are of, by name."""
+        counts = pd.Series(self.kinds[self.kinds != ""]).value_counts()
+        return sorted(counts.index[:MOST_KINDS])
+
+    def card(self, key: str) -> dict[str, str]:
+        """key, kind, and the title of the first product that has the picture ("" where none has)."""
+        at = self._shows.get(key)
+        title = "" if at is None else str(self.goods.titles[at])
+        return {"key": key, "kind": str(self.kinds[self._place[key]]), "title": title}
+
+    def alike(self, key: str, count: int, kind: str = "") -> list[dict[str, str]] | None:
+        """Cards of the nearest others, of one kind if one is named, most alike first; None for an unknown picture."""
+        at = self._place.get(key)
         if at is None:
             return None
-        found, _ = next(nearest(self._vectors[at : at + 1], self._vectors, count + 1))
-        return [self.keys[other] for other in found[0] if other != at][:count]
+        among = np.flatnonzero(self.kinds == kind) if kind else np.arange(len(self.keys))
+        if not len(among):
+            return []
+        gallery = self._vectors[among] if kind else self._vectors
+        found, _ = next(nearest(self._vectors[at : at + 1], gallery, count + 1))
+        return [self.card(self.keys[other]) for other in among[found[0]] if other != at][:count]
 
     @lru_cache(maxsize=2048)  # noqa: B019 one object a process
     def small(self, key: str) -> bytes | None:

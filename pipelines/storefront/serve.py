@@ -13,6 +13,7 @@ from pipelines.services.processes import LOOPBACK
 from pipelines.storefront.app import Front, make_app
 from pipelines.storefront.champions import Follower
 from pipelines.storefront.goods import Goods, Pictures
+from pipelines.storefront.said import Said
 
 
 def open_front(root: Path) -> Front:
@@ -22,10 +23,14 @@ def open_front(root: Path) -> Front:
     data = root / "data"
     goods = Goods.read(data / "validate-products" / "table.parquet")
     pictures = Pictures(
-        data / "validate-images" / "table.parquet", data / "image-features" / "images.parquet"
+        data / "validate-images" / "table.parquet",
+        data / "image-features" / "images.parquet",
+        goods,
     )
+    said = Said(data / "opinions" / "products.parquet")
     rules = Rules(params.k, params.max_per_category)
-    return Front(goods, pictures, Follower(root, goods, lambda: Registry(State(root))), rules)
+    follower = Follower(root, goods, lambda: Registry(State(root)))
+    return Front(goods, pictures, said, follower, rules)
 
 
 def main(root: Path, port: int) -> None:

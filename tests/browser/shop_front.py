@@ -15,15 +15,18 @@ import pyarrow.parquet as pq
 import uvicorn
 from PIL import Image
 
+from models.language.answers import COLUMNS, Review
 from models.recommenders.base import Recommender
 from models.recommenders.events import Histories, hash_order
 from pipelines.harness import MissingResource
 from pipelines.list_archive import Facts, filing, write_facts
 from pipelines.list_rules import Rules
+from pipelines.opinion_tables import PRODUCTS
 from pipelines.services.processes import LOOPBACK, free_port
 from pipelines.storefront.app import Front, make_app
 from pipelines.storefront.champions import Champion, Follower, Loaded
 from pipelines.storefront.goods import Goods, Pictures
+from pipelines.storefront.said import Said
 from pipelines.vectors import write_vectors
 
 ITEMS = [f"p{at:02d}" for at in range(40)]
@@ -49,14 +52,22 @@ class Neighbours(Recommender):
 
 
 class Quoting:
-    """Answers with the review itself."""
+    """Answers with a sentence of the first review, and nothing where "nothing" is asked."""
 
-    library = {"camera": ["one"]}
+    library = {
+        "p01": [
+            Review("r1", f"I took it along. It is <b>light</b>. {HOSTILE}"),
+            Review("r2", f"Too light for me. {HOSTILE}"),
+        ]
+    }
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
-        return pd.DataFrame(
-            [{"answer": "It is <b>light</b>.", "review_id": "r1", "confidence": 0.8}]
-        )
+        said = "It is <b>light</b>."
+        start = self.library["p01"][0].text.index(said)
+        found = [said, "r1", start, start + len(said), 0.8, ["r1", "r2"]]
+        if "nothing" in frame["question"][0]:
+            found = ["", "", -1, -1, 0.6, ["r2"]]
+        return pd.DataFrame([found], columns=list(COLUMNS))
 
 
 class Shelved:
@@ -88,6 +99,8 @@ def write_shop(root: Path) -> None:
     products = pd.DataFrame(
         {"item_id": ITEMS, "title": titles, "category": [f"shelf {at % 5}" for at in range(40)]}
     )
+    # The first ten pictures show products, the others are known by their labels alone.
+    products["image_key"] = [f"k {at:02d}/x" if at < 10 else None for at in range(40)]
     put(products, root / "data/validate-products/table.parquet")
     keys, contents = [], []
     for at in range(20):
@@ -95,12 +108,32 @@ def write_shop(root: Path) -> None:
         Image.new("RGB", (24, 24), (at * 12, 80, 200 - at * 10)).save(out, "png")
         keys.append(f"k {at:02d}/x")
         contents.append(out.getvalue())
-    images = pd.DataFrame({"image_key": keys, "bytes": contents})
+    labels = [f"kind {at % 2}" for at in range(20)]
+    images = pd.DataFrame({"image_key": keys, "bytes": contents, "label": labels})
     put(images, root / "data/validate-images/table.parquet")
     vectors = np.column_stack([np.arange(20), np.ones(20)])
     (root / "data/image-features").mkdir()
     write_vectors(root / "data/image-features/images.parquet", "image_key", keys, vectors, "m")
+    write_opinions(root)
     write_lists(root, "2026-02-10T00:00:00+00:00", shift=0)
+
+
+def write_opinions(root: Path) -> None:
+    """What is said of the first product, and in Chinese of none by name."""
+    quote = {"review_id": "r1", "start": 0, "end": len(HOSTILE), "text": HOSTILE}
+    line = {"language": "en", "terms": ["weight", "heft"], "share_before": None}
+    line |= {"share_after": None, "quotes_for": [quote], "quotes_against": []}
+    rows = [
+        {**line, "item_id": "", "language": "zh", "category": "质量", "terms": ["质量"]}
+        | {"reviews": 3, "positive": 3, "negative": 0, "share": 1.0, "low": 0.44, "high": 1.0},
+        {**line, "item_id": "p01", "category": "weight"}
+        | {"reviews": 9, "positive": 6, "negative": 2, "share": 0.75, "low": 0.41, "high": 0.93},
+        {**line, "item_id": "p01", "category": "strap", "terms": ["strap"]}
+        | {"reviews": 1, "positive": 0, "negative": 0, "share": None, "low": 0.0, "high": 1.0},
+    ]
+    path = root / "data/opinions/products.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(rows, PRODUCTS), path)
 
 
 def put(frame: pd.DataFrame, path: Path) -> None:
@@ -128,11 +161,14 @@ def front(root: Path, registry: Any) -> Front:
     """The shop's front over a folder, with a registry that is none of MLflow's."""
     goods = Goods.read(root / "data/validate-products/table.parquet")
     pictures = Pictures(
-        root / "data/validate-images/table.parquet", root / "data/image-features/images.parquet"
+        root / "data/validate-images/table.parquet",
+        root / "data/image-features/images.parquet",
+        goods,
     )
+    said = Said(root / "data/opinions/products.parquet")
     follower = Follower(root, goods, lambda: registry)
     follower.recommender, follower.answers = Named("recommender"), Named("answers")
-    return Front(goods, pictures, follower, RULES)
+    return Front(goods, pictures, said, follower, RULES)
 
 
 @contextlib.contextmanager

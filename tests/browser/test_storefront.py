@@ -21,6 +21,17 @@ from tests.browser.shop_front import (
 )
 from tests.waiting import poll
 
+PROTECTIONS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Cache-Control": "no-cache",
+}
+"""What every answer says besides its content policy."""
+
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
@@ -92,19 +103,72 @@ def test_three_clicks_change_the_list_by_keyboard(page: Any) -> None:
     assert titles(page) != after
 
 
-def test_pictures_that_look_alike_and_an_answer(page: Any) -> None:
+def test_pictures_that_look_alike(page: Any) -> None:
+    """From some pictures of all, from those found, and from a product of the list; of one kind where one is chosen."""
     page.locator("#pictures button").nth(3).click()
     page.wait_for_selector("#alike img")
     assert page.locator("#alike img").count() == 8
-    page.wait_for_load_state("networkidle")
-    loaded = "[...document.querySelectorAll('#alike img')].every(one => one.naturalWidth > 0)"
-    assert page.evaluate(loaded)
+    page.locator("#alike button").first.click()
+    expect(page.locator("#nearest")).to_contain_text("Nearest to Product")
+    page.select_option("#user", "user 0")
+    page.get_by_role("button", name="looks alike Product 2").click()
+    expect(page.locator("#nearest")).to_have_text("Nearest to Product 2")
+    assert page.locator("#alike img").first.get_attribute("alt") in {"Product 1", "Product 3"}
+    page.select_option("#kind", "shelf 2")
+    expect(page.locator("#alike button")).to_have_count(1)
+    assert page.locator("#alike img").first.get_attribute("alt") == "Product 7"
+    page.select_option("#kind", "kind 1")
+    expect(page.locator("#alike button")).to_have_count(5)
+    page.locator("#alike").scroll_into_view_if_needed()
+    page.wait_for_function(
+        "[...document.querySelectorAll('#alike img')].every(one => one.naturalWidth > 0)"
+    )
+
+
+def test_cards_show_a_products_picture_where_there_is_one(page: Any) -> None:
+    page.select_option("#user", "user 3")
+    page.wait_for_selector("#list li")
+    pictured = page.locator("#list li:has(img) .title").all_inner_texts()
+    assert pictured == ["Product 9"] and len(titles(page)) == 6
+    page.locator("#new").click()
+    page.locator("#find").fill("product 1")
+    expect(page.locator("#products button")).to_have_count(13)
+    assert page.locator("#products button:has(img)").all_inner_texts() == ["Product 1\nshelf 1"]
+
+
+def test_what_buyers_say_from_a_listed_product_and_by_choice(page: Any) -> None:
+    page.select_option("#user", "user 0")
+    page.get_by_role("button", name="what buyers say Product 1").click()
+    expect(page.locator("#said-hint")).to_contain_text("Product 1")
+    parts = page.locator(".aspect")
+    expect(parts).to_have_count(2)
+    assert "75 %" in parts.first.inner_text() and "41 % to 93 %" in parts.first.inner_text()
+    assert "6 praise, 2 blame, of 9 reviews" in parts.first.inner_text()
+    assert parts.nth(1).locator("svg").count() == 0  # nobody judges it
+    page.get_by_text("Quotes on weight").click()
+    expect(parts.first.locator("blockquote")).to_contain_text(HOSTILE)
+    assert page.get_by_role("button", name="what buyers say").count() == 1
+    page.select_option("#spoken", label="reviews that name no product")
+    expect(page.locator(".aspect")).to_have_count(1)
+    expect(page.locator(".aspect h3")).to_have_text("质量")
+    assert page.locator(".aspect h3 span").get_attribute("lang") == "zh"
+
+
+def test_an_answer_with_its_review_and_others(page: Any) -> None:
     page.locator("#open-ask").click()
     page.wait_for_selector("#ask:not([hidden])")
+    assert page.locator("#item option").all_inner_texts() == ["Product 1"]
     page.keyboard.type("Is it heavy?")
     page.keyboard.press("Enter")
-    expect(page.locator("#answer")).to_contain_text("light")
-    assert "<b>light</b>" in page.locator("#answer").inner_text()
+    expect(page.locator("#answered")).to_contain_text("It is <b>light</b>.")
+    assert page.locator("#answer mark").inner_text() == "It is <b>light</b>."
+    assert "I took it along." in page.locator("#answer blockquote").first.inner_text()
+    page.get_by_text("Other reviews that speak of it").click()
+    expect(page.locator("#answer details")).to_contain_text("Too light for me. <img")
+    page.locator("#question").fill("Is there nothing?")
+    page.keyboard.press("Enter")
+    expect(page.locator("#answered")).to_contain_text("No review answers that.")
+    assert page.locator("#answer mark").count() == 0
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -119,6 +183,9 @@ def test_axe_finds_nothing_serious_and_tab_reaches_all(page: Any, scheme: str) -
     page.locator("#question").fill("Is it heavy?")
     page.keyboard.press("Enter")
     expect(page.locator("#answer")).to_contain_text("light")
+    page.select_option("#spoken", label="Product 1")
+    page.wait_for_selector(".aspect")
+    page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
     page.locator("#new").click()
     page.wait_for_selector("#products button")
     page.locator("#products button").first.click()
@@ -147,7 +214,15 @@ def test_headers_and_other_hosts(shop: Any) -> None:
     answer.read()
     policy = answer.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy and "unsafe" not in policy
-    assert answer.headers["X-Frame-Options"] == "DENY"
+    told = {name: answer.headers[name] for name in PROTECTIONS}
+    assert told == PROTECTIONS
+    for path, status in (("/assets/shop.js", 200), ("/api/state", 200), ("/nowhere", 404)):
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status == status
+        assert {name: answer.headers[name] for name in PROTECTIONS} == PROTECTIONS
+        assert answer.headers["Content-Security-Policy"] == policy
     connection.request("GET", "/", headers={"Host": "shop.example"})
     assert connection.getresponse().status == 400
 
@@ -157,13 +232,15 @@ def test_headers_and_other_hosts(shop: Any) -> None:
     [
         ("GET", "/api/lists/nobody", None, 404),
         ("GET", "/api/alike/nothing", None, 404),
+        ("GET", f"/api/alike/k%2003%2Fx?kind={'x' * 201}", None, 422),
+        ("GET", "/api/said?item=p02", None, 404),
         ("GET", "/pictures/..%2f..%2fetc%2fpasswd", None, 404),
         ("GET", "/assets/..%2f..%2fapp.py", None, 404),
         ("GET", "/docs", None, 404),
         ("POST", "/api/lists/user%201", {}, 405),
         ("POST", "/api/fold-in", {"items": ["x"] * 51}, 422),
         ("POST", "/api/fold-in", {"items": 3}, 422),
-        ("POST", "/api/ask", {"item": "camera", "question": "x" * 501}, 422),
+        ("POST", "/api/ask", {"item": "p01", "question": "x" * 501}, 422),
         ("POST", "/api/ask", {"item": "none", "question": "x"}, 404),
     ],
 )
