@@ -37,19 +37,14 @@ def report(run: Run, params: ReportParams) -> None:
             raise Off(str(reason)) from None
 
     choice = Choice(run.seed, params.users, params.rows, params.length)
-    sections = build_sections(Inputs(find, reasons(Journal(run.state))), choice)
+    sections = build_sections(Inputs(find, decisions(Journal(run.state))), choice)
     run.advance(0.8, "writing the page")
     for section in sections:
         if section.absent:
             how = "off" if section.off else "not shown"
             run.say(f"{section.title} is {how}: {section.absent}")
     page = render(run.source_file(TEMPLATES), sections, profile=run.profile, seed=run.seed)
-    content = page.encode("utf-8")
-    if len(content) > MAX_BYTES:
-        raise BadConfig(
-            f"params.yaml: report.users {params.users} and report.rows {params.rows} make a page of "
-            f"{len(content) / 1e6:.1f} MB, the limit is {MAX_BYTES / 1e6:.0f} MB: lower them"
-        )
+    content = encoded(page, params)
     run.output("report.html").write_bytes(content)
     run.rows_in = run.rows_out = len(sections)
     run.measure("sections_shown", sum(not section.absent for section in sections))
@@ -57,12 +52,26 @@ def report(run: Run, params: ReportParams) -> None:
     run.measure("bytes", len(content))
 
 
-def reasons(journal: Journal) -> dict[tuple[str, str], str]:
-    """(capability, manifest hash) to what was last decided on that bundle. Raises `BadData` for a broken journal."""
-    return {
-        (line["capability"], line["to"]): ": ".join(filter(None, (line["outcome"], line["reason"])))
-        for line in journal.entries()
-    }
+def encoded(page: str, params: ReportParams) -> bytes:
+    """The page as bytes. Raises `BadConfig` where they are more than `MAX_BYTES`."""
+    content = page.encode("utf-8")
+    if len(content) > MAX_BYTES:
+        raise BadConfig(
+            f"params.yaml: report.users {params.users} and report.rows {params.rows} make a page of "
+            f"{len(content):,} bytes, the limit is {MAX_BYTES:,}: lower them"
+        )
+    return content
+
+
+def decisions(journal: Journal) -> dict[tuple[str, str], dict[str, Any]]:
+    """(capability, manifest hash) to what was decided on that bundle: the newest line, with the figures of the last
+    that has some (a person's decision has none). Raises `BadData` for a broken journal.
+    """
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for line in journal.entries():
+        key = line["capability"], line["to"]
+        found[key] = {**found.get(key, {}), **line}
+    return found
 
 
 def render(templates: Path, sections: Sequence[Section], **facts: Any) -> str:

@@ -30,6 +30,27 @@ CAPABILITIES = {
 }
 
 
+def decision(key: str) -> dict[str, Any]:
+    """A line of the journal on the bundle: "content" is refused, by a condition too; of "answers" there is no figure."""
+    metric, value, baseline = CAPABILITIES[key]
+    if key == "answers":
+        return {"outcome": "failed", "reason": "the champion can't be scored"}
+    guards = [{"name": "size", "held": True, "found": "1.0 MB of 9 MB allowed"}]
+    guards.append({"name": "users <new>", "held": key != "content", "found": "-0.0300 on 40 rows"})
+    gain = value * 0.3 if key != "content" else -0.01
+    line = {"outcome": "promoted", "reason": "above the margin", "metric": metric}
+    if key == "content":
+        line |= {"outcome": "refused", "reason": "not above <the> margin"}
+    line |= {"reference": "champion", "challenger_mean": value, "reference_mean": value - gain}
+    return line | {
+        "gain": {"mean": gain, "low": gain - 0.02, "high": gain + 0.02},
+        "guards": guards,
+    }
+
+
+DECISIONS = {(key, BUNDLE): decision(key) for key in CAPABILITIES}
+
+
 def write_table(path: Path, frame: pd.DataFrame, notes: dict[str, str] | None = None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     table = pa.Table.from_pandas(frame, preserve_index=False)

@@ -12,6 +12,7 @@ from pipelines.report_sections.inputs import Absent, Choice, Inputs, Off
 
 ORDER = (
     "figures",
+    "promotion",
     "data",
     "lists",
     "recognition",

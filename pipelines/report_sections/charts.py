@@ -10,6 +10,8 @@ from xml.etree import ElementTree
 PAPER, INK, QUIET, LINE, ACCENT = "#010101", "#020202", "#030303", "#040404", "#050505"
 FONT = "system-ui, sans-serif"
 SIZE = 12
+STEP = 32
+"""Height of a line."""
 PADDING = {"left": 22, "right": 10, "top": 4, "bottom": 4}
 """Room for a browser whose font is wider than the one that the drawing was measured with."""
 RUNS_OR_LOADS = {"script", "foreignobject", "image", "a", "use", "style", "animate", "set"}
@@ -61,19 +63,8 @@ def whiskers(rows: list[dict[str, Any]], width: int, names: bool) -> str:
 
     floor = min(0.0, *(min(row["low"], row["baseline_value"]) for row in rows))
     ceiling = max(1.0, *(max(row["high"], row["baseline_value"]) for row in rows))
-    points = [{**row, "at": at, "above": at - 0.36} for at, row in enumerate(rows)]
-    data = alt.Data(values=points)  # type: ignore[no-untyped-call] # Altair leaves it untyped
     scale = alt.Scale(domain=[floor, ceiling], nice=False)
-    if names:
-        y = alt.Y(
-            "name:N",
-            sort=None,
-            title=None,
-            axis=alt.Axis(domain=False, ticks=False, labelPadding=12, labelLimit=220),
-        )
-    else:
-        y = alt.Y("at:Q", axis=None, scale=alt.Scale(domain=[-0.6, len(rows) - 0.6], reverse=True))
-    base = alt.Chart(data).encode(y=y)
+    base, labels = _lines(rows, names)
     ticks = alt.Axis(
         values=[0, 0.2, 0.4, 0.6, 0.8, 1],
         format=".1f",
@@ -96,12 +87,56 @@ def whiskers(rows: list[dict[str, Any]], width: int, names: bool) -> str:
             x=alt.X("value:Q", scale=scale)
         ),
     ]
-    if not names:
-        layers.append(
-            alt.Chart(data)
-            .mark_text(align="left", color=INK, fontSize=SIZE, x=0)
-            .encode(y=alt.Y("above:Q"), text="name:N")
-        )
-    step = 32 if names else 46
     label = "Metric of each capability with its 95 percent interval, beside its baseline"
-    return draw(alt.layer(*layers).properties(width=width, height=step * len(rows)), label)
+    return _stacked([*layers, *labels], len(rows), width, names, label)
+
+
+def gains(rows: list[dict[str, Any]], width: int, names: bool) -> str:
+    """One line a capability: how much better than what stood before, with its interval, beside a line at 0.
+
+    rows: name, mean, low, high. names: as of `whiskers`.
+    """
+    import altair as alt
+
+    floor = min(0.0, *(row["low"] for row in rows), *(row["mean"] for row in rows))
+    ceiling = max(0.0, *(row["high"] for row in rows), *(row["mean"] for row in rows))
+    edge = 0.05 * (ceiling - floor) or 0.01
+    scale = alt.Scale(domain=[floor - edge, ceiling + edge], nice=False)
+    axis = alt.Axis(
+        format="+.2~f", title=None, domain=False, ticks=False, labelColor=QUIET, tickCount=5
+    )
+    base, labels = _lines(rows, names)
+    layers = [
+        base.mark_rule(color=ACCENT, strokeWidth=3, strokeCap="round").encode(
+            x=alt.X("low:Q", scale=scale, axis=axis), x2="high:Q"
+        ),
+        base.mark_point(filled=True, opacity=1, color=ACCENT, size=82).encode(
+            x=alt.X("mean:Q", scale=scale)
+        ),
+        base.mark_tick(color=QUIET, thickness=1.5, size=STEP if names else 22).encode(
+            x=alt.X(datum=0, type="quantitative", scale=scale)
+        ),
+    ]
+    label = "Gain of each capability over what stood before it, with its 95 percent interval"
+    return _stacked([*layers, *labels], len(rows), width, names, label)
+
+
+def _lines(rows: list[dict[str, Any]], names: bool) -> tuple[Any, list[Any]]:
+    """A chart with one line a row, and the layers that name the lines where no axis does."""
+    import altair as alt
+
+    points = [{**row, "at": at, "above": at - 0.36} for at, row in enumerate(rows)]
+    data = alt.Data(values=points)  # type: ignore[no-untyped-call] # Altair leaves it untyped
+    if names:
+        axis = alt.Axis(domain=False, ticks=False, labelPadding=12, labelLimit=220)
+        return alt.Chart(data).encode(y=alt.Y("name:N", sort=None, title=None, axis=axis)), []
+    y = alt.Y("at:Q", axis=None, scale=alt.Scale(domain=[-0.6, len(rows) - 0.6], reverse=True))
+    text = alt.Chart(data).mark_text(align="left", color=INK, fontSize=SIZE, x=0)
+    return alt.Chart(data).encode(y=y), [text.encode(y=alt.Y("above:Q"), text="name:N")]
+
+
+def _stacked(layers: list[Any], lines: int, width: int, names: bool, label: str) -> str:
+    import altair as alt
+
+    step = STEP if names else 46
+    return draw(alt.layer(*layers).properties(width=width, height=step * lines), label)

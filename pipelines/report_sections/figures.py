@@ -65,7 +65,8 @@ def _standing(inputs: Inputs, key: str) -> dict[str, str]:
     except Absent:
         return {"state": "not promoted", "bundle": "", "why": "Promotion has not run."}
     bundle = inputs.note(f"evaluate/{key}/scores.parquet", BUNDLE) or ""
-    why = inputs.reasons.get((key, bundle), "")
+    line = inputs.decisions.get((key, bundle), {})
+    why = ": ".join(filter(None, (line.get("outcome"), line.get("reason"))))
     if champion == bundle:
         return {"state": "champion", "bundle": bundle[:8], "why": why}
     state = "challenger" if champion else "no champion"

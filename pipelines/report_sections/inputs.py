@@ -63,17 +63,17 @@ def cut(text: str, length: int) -> str:
 class Inputs:
     """Stage outputs by their path under `data/`.
 
-    find: the file's place, or None where it is not written; raises `Off` where the shop has nothing to make it of. reasons: (capability, manifest hash) to why that bundle was
-    promoted or not.
+    find: the file's place, or None where it is not written; raises `Off` where the shop has nothing to make it of.
+    decisions: (capability, manifest hash) to the journal's line on that bundle.
     """
 
     def __init__(
         self,
         find: Callable[[str], Path | None],
-        reasons: Mapping[tuple[str, str], str] | None = None,
+        decisions: Mapping[tuple[str, str], Mapping[str, Any]] | None = None,
     ) -> None:
         self._find = find
-        self.reasons = reasons or {}
+        self.decisions = decisions or {}
 
     def path(self, name: str) -> Path:
         """Raises `Absent` where no stage has written `name`."""

@@ -10,7 +10,7 @@ from pipelines.report_sections import ORDER, build_sections
 from pipelines.report_sections.inputs import Choice, Inputs
 from tests.browser.reachable import faults, untabbed
 from tests.conftest import REPOSITORY
-from tests.report_inputs import HOSTILE_TITLE, write_inputs
+from tests.report_inputs import DECISIONS, HOSTILE_TITLE, write_inputs
 
 PHONE, DESK = 390, 1280
 
@@ -24,7 +24,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path = root / "data" / name
         return path if path.exists() else None
 
-    sections = build_sections(Inputs(find), Choice(seed=5, users=3, rows=8, length=200))
+    sections = build_sections(Inputs(find, DECISIONS), Choice(seed=5, users=3, rows=8, length=200))
     path = root / "report.html"
     path.write_text(render(REPOSITORY / TEMPLATES, sections, profile="tiny", seed=5), "utf-8")
     return path
@@ -51,8 +51,9 @@ def test_it_opens_whole_and_silent(report: Path, browser: Any, scheme: str, widt
     assert pictures.count() > 0
     assert page.evaluate("[...document.images].every(picture => picture.naturalWidth > 0)")
     assert HOSTILE_TITLE in page.locator("#lists").inner_text()
-    assert page.locator(".wide svg").is_visible() == (width == DESK)
-    assert page.locator(".narrow svg").is_visible() == (width == PHONE)
+    for key in ("figures", "promotion"):
+        assert page.locator(f"#{key} .wide svg").is_visible() == (width == DESK)
+        assert page.locator(f"#{key} .narrow svg").is_visible() == (width == PHONE)
     context.close()
 
 
@@ -100,7 +101,7 @@ def test_the_keyboard_reaches_sections_and_details(report: Path, browser: Any) -
     assert page.evaluate("document.activeElement.className") == "skip"
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "main"
-    details = page.locator("#figures details")
+    details = page.locator("#figures details").first
     details.locator("summary").focus()
     page.keyboard.press("Enter")
     assert details.evaluate("node => node.open")

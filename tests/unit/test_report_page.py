@@ -7,6 +7,7 @@ import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,28 +16,45 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.harness import BadData
+from pipelines.harness import BadConfig, BadData
 from pipelines.harness.state import State
 from pipelines.journal import Journal
-from pipelines.report import TEMPLATES, figure, reasons, render, signed
-from pipelines.report_sections import ORDER, answers, build_sections
+from pipelines.report import (
+    MAX_BYTES,
+    TEMPLATES,
+    ReportParams,
+    decisions,
+    encoded,
+    figure,
+    render,
+    signed,
+)
+from pipelines.report_sections import ORDER, answers, build_sections, promotion
 from pipelines.report_sections.answers import quote
-from pipelines.report_sections.charts import draw, whiskers
+from pipelines.report_sections.charts import draw, gains, whiskers
 from pipelines.report_sections.inputs import Absent, Choice, Inputs, Off
 from pipelines.report_sections.pictures import nearest
 from pipelines.report_sections.recognition import heat_map
 from pipelines.report_sections.thumbnails import data_uri
 from tests.conftest import REPOSITORY
-from tests.report_inputs import BUNDLE, HOSTILE_REVIEW, HOSTILE_TITLE, write_inputs
+from tests.report_inputs import (
+    BUNDLE,
+    CAPABILITIES,
+    DECISIONS,
+    HOSTILE_REVIEW,
+    HOSTILE_TITLE,
+    write_inputs,
+)
 
 CHOICE = Choice(seed=5, users=3, rows=8, length=200)
+Decisions = dict[tuple[str, str], dict[str, Any]]
 
 
-def make(data: Path, why: dict[tuple[str, str], str] | None = None) -> str:
+def make(data: Path, decided: Decisions | None = None) -> str:
     def find(name: str) -> Path | None:
         return data / name if (data / name).exists() else None
 
-    sections = build_sections(Inputs(find, why), CHOICE)
+    sections = build_sections(Inputs(find, decided), CHOICE)
     return render(REPOSITORY / TEMPLATES, sections, profile="tiny", seed=5)
 
 
@@ -49,7 +67,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def page(data: Path) -> str:
-    return make(data, {("content", BUNDLE): "refused: not above <the> margin"})
+    return make(data, DECISIONS)
 
 
 class Tags(html.parser.HTMLParser):
@@ -73,9 +91,7 @@ def test_every_section_is_there(page: str) -> None:
 
 def test_equal_inputs_give_equal_bytes(data: Path, tmp_path: Path, page: str) -> None:
     write_inputs(tmp_path / "again")
-    assert (
-        make(tmp_path / "again", {("content", BUNDLE): "refused: not above <the> margin"}) == page
-    )
+    assert make(tmp_path / "again", DECISIONS) == page
 
 
 def test_hostile_texts_are_shown_as_text(page: str) -> None:
@@ -106,6 +122,14 @@ def test_size_is_bounded(page: str) -> None:
     assert len(page.encode()) < 1_000_000
 
 
+def test_a_page_at_the_limit_is_written_and_one_byte_more_is_refused() -> None:
+    params = ReportParams(users=3, rows=8, length=200)
+    most = "é" * (MAX_BYTES // 2)  # two bytes a letter: it is bytes that are counted
+    assert len(encoded(most, params)) == MAX_BYTES
+    with pytest.raises(BadConfig, match=r"report.users 3 .* 10,000,001 bytes.*lower them"):
+        encoded(most + "x", params)
+
+
 def test_pictures_have_words_and_ids_come_once(page: str) -> None:
     tags = Tags(page).found
     pictures = [attributes for tag, attributes in tags if tag == "img"]
@@ -119,6 +143,30 @@ def test_pictures_have_words_and_ids_come_once(page: str) -> None:
 def test_the_standing_comes_from_receipt_and_journal(page: str) -> None:
     assert "7 are champion in the registry" in page
     assert "Bundle 0ther0th stays champion. refused: not above &lt;the&gt; margin" in page
+
+
+def test_decisions_are_told_with_their_conditions_and_reasons(data: Path) -> None:
+    view = promotion.view(Inputs(lambda name: data / name, DECISIONS), CHOICE)
+    assert len(view["rows"]) == len(CAPABILITIES) and view["refused"] == 2
+    rows = {row["name"]: row for row in view["rows"]}
+    content = rows["Recommender from content"]
+    assert [guard["held"] for guard in content["guards"]] == [False, True]
+    assert (content["failed"], content["won"], content["gain"]["mean"]) == (1, False, -0.01)
+    answered = rows["Answers from reviews"]
+    assert answered["gain"] is None and answered["reason"] == "the champion can't be scored"
+    page = make(data, DECISIONS)
+    assert page.count("<details open>") == 1  # what failed is seen without a click
+    assert "users &lt;new&gt;" in page and "not above &lt;the&gt; margin" in page
+
+
+def test_a_persons_word_keeps_the_figures_that_it_was_given_on(tmp_path: Path) -> None:
+    journal = Journal(State(tmp_path))
+    line = {"who": "run 1", "capability": "content", "from": None, "to": BUNDLE}
+    gain = {"mean": 0.2, "low": 0.1, "high": 0.3}
+    journal.append({**line, "outcome": "waits", "reason": "asks", "key": "1", "gain": gain})
+    journal.append({**line, "outcome": "approved", "reason": "looked at", "key": "2"})
+    found = decisions(journal)["content", BUNDLE]
+    assert (found["outcome"], found["reason"], found["gain"]) == ("approved", "looked at", gain)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +196,7 @@ def test_what_the_shop_lacks_is_off_with_its_reason(data: Path) -> None:
             raise Off(why)
         return data / name
 
-    sections = build_sections(Inputs(find), CHOICE)
+    sections = build_sections(Inputs(find, DECISIONS), CHOICE)
     assert {one.key for one in sections if one.off} == {"recognition", "pictures"}
     page = render(REPOSITORY / TEMPLATES, sections, profile="tiny", seed=5)
     assert page.count("<b>Off.</b> this &lt;shop&gt; has no pictures") == 2
@@ -192,6 +240,10 @@ def test_charts_escape_names_and_are_deterministic() -> None:
     ]
     drawn = whiskers(rows, 300, names=True)
     assert drawn == whiskers(rows, 300, names=True)
+    assert "<b" not in drawn and "&lt;b" in drawn
+    rows = [{"name": "<b onload=x()>", "mean": 0.0, "low": 0.0, "high": 0.0}]
+    drawn = gains(rows, 300, names=False)
+    assert drawn == gains(rows, 300, names=False)
     assert "<b" not in drawn and "&lt;b" in drawn
     counts = pd.DataFrame([[3, 1], [0, 4]], index=["<i>", "b"], columns=["<i>", "b"])
     assert "<i>" not in heat_map(counts)
@@ -261,7 +313,7 @@ def test_a_broken_journal_is_named(tmp_path: Path) -> None:
     state.home.mkdir()
     state.journal.write_text("{}\n{}\nnonsense\n")
     with pytest.raises(BadData, match="line 3"):
-        reasons(Journal(state))
+        decisions(Journal(state))
 
 
 def test_no_heavy_library_is_loaded() -> None:
