@@ -108,6 +108,13 @@ docs: .venv ## the documentation as pages in .vitrine/site; a dead link fails
 notice: .venv ## write NOTICE anew from pipelines/packages.yaml
 	@$(RUN) docs.third_party
 
+.PHONY: audit
+audit: .venv .vitrine/audit/bin/pip-audit ## bills of materials in .vitrine/bom; known vulnerabilities of locked packages fail
+	@$(RUN) tests.security.audit .vitrine/audit/bin
+
+.vitrine/audit/bin/pip-audit:
+	@python3 -m venv .vitrine/audit && .vitrine/audit/bin/pip install --quiet cyclonedx-bom pip-audit
+
 .PHONY: bench-orchestration
 bench-orchestration: .venv ## what Airflow costs beyond the work itself (PROFILE=...)
 	@$(RUN) benchmarks.orchestration $(if $(PROFILE),--profile $(PROFILE))
