@@ -49,7 +49,7 @@ def check(root: Path, stage: str | None = None) -> list[Damage]:
     entries = list(_entries(root, node))
     if not entries:
         return []
-    store = _store(root)
+    store = store_folder(root)
     state.locks.mkdir(parents=True, exist_ok=True)
     with (state.locks / "cache.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -93,7 +93,7 @@ def _meets(path: str, others: Iterable[str]) -> bool:
     )
 
 
-def _store(root: Path) -> Path:
+def store_folder(root: Path) -> Path:
     """Where DVC keeps file contents: `cache.dir` of its configuration, else its own folder."""
     found = root / ".dvc" / "cache"
     for name in ("config", "config.local"):

@@ -1,7 +1,7 @@
 """Run one stage by name, as Airflow's tasks do: `python -m pipelines.run STAGE`.
 
 Several stages may be run so at once. The same stage twice: the second waits. The profile changes only while no stage
-is under way. Whatever ends this process ends the stage too, and the next try makes the same outputs.
+is under way, and a run of the pipeline goes on with the one that it began with, or not at all. Whatever ends this process ends the stage too, and the next try makes the same outputs.
 """
 
 import argparse
@@ -18,13 +18,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
-from pipelines.cache import check
+from pipelines.cache import check, store_folder
 from pipelines.exchange import asked_for
-from pipelines.harness import BadConfig, VitrineError
+from pipelines.harness import BadConfig, MissingResource, VitrineError, space
 from pipelines.harness.absent import absence
+from pipelines.harness.choice import begin, refuse_mixture
 from pipelines.harness.graph import read_graph
 from pipelines.harness.params import PROMOTIONS, read_params, set_choice
-from pipelines.harness.stage import CALLER_VARIABLE, stage_lock
+from pipelines.harness.stage import CALLER_VARIABLE, stage_lock, tell
 from pipelines.harness.state import State
 from pipelines.harness.tracking import RUN_VARIABLE
 
@@ -32,6 +33,8 @@ BUSY = ("is busy, it is being blocked by", "Unable to acquire lock")
 """What DVC says where another process of it writes what this one reads; nothing was done then."""
 BUSY_SECONDS = 1.0
 KILLED = 128 + signal.SIGKILL
+FAULTS = ("ERROR: ", "OSError: ")
+"""Beginnings of the lines in which DVC and Python say what went wrong."""
 SECRETS = ("AIRFLOW", "_AIRFLOW")
 """Beginnings of the names of variables that a stage has no business with."""
 
@@ -78,10 +81,18 @@ class StageRun:
         nodes = read_graph(self.root).nodes
         if self.name not in nodes:
             raise BadConfig(f"dvc.yaml has no stage {self.name!r}; it has: {', '.join(nodes)}")
-        until = time.monotonic() + nodes[self.name].meta.get("timeout", 3600)
+        try:
+            return self._execute(nodes[self.name].meta.get("timeout", 3600))
+        except OSError as error:
+            if space.full(error) is None:
+                raise
+            return self._full(str(error), self.state.home)
+
+    def _execute(self, timeout: float) -> Outcome:
+        until = time.monotonic() + timeout
         error = self.state.records / f"{self.name}.error.json"
         log = self.state.logs / f"{self.name}.log"
-        with stage_lock(self.state, f"run-{self.name}"), chosen(self.root, self.choice):
+        with stage_lock(self.state, f"run-{self.name}"), chosen(self.root, self.choice, self.run):
             for damage in check(self.root, self.name):
                 print(f"{self.name}: {damage}", flush=True)
             error.unlink(missing_ok=True)
@@ -102,7 +113,37 @@ class StageRun:
         why = absence(self.root / "data" / self.name.replace("@", "/")) if not code else None
         if why:
             print(f"{self.name}: off: {why}", flush=True)
-        return _outcome(code, error, log)
+        return self._ended(code, error, log)
+
+    def _ended(self, code: int, error: Path, log: Path) -> Outcome:
+        """The outcome by the exit status, by what the stage wrote down of its failure, else by the log."""
+        if code == 0:
+            return Outcome(0, "", "", log)
+        if error.exists():
+            note = json.loads(error.read_text("utf-8"))
+            return Outcome(note["exit_code"], note["class"], note["text"], log)
+        lines = log.read_text("utf-8", "replace").splitlines()
+        for line in lines:
+            if line.startswith(FAULTS) and space.WORDS.search(line):
+                return self._full(line, store_folder(self.root))
+        killed = code > 128 or any("exited with -9" in line or "SIGKILL" in line for line in lines)
+        title = "killed" if killed else "dvc"
+        return Outcome(KILLED if killed else code, title, "\n".join(lines[-20:]), log)
+
+    def _full(self, text: str, usual: Path) -> Outcome:
+        """Tell of a disk that was full outside the stage: DVC's store, or where locks and logs lie.
+
+        text: the error; usual: where it was where the text names no path.
+        """
+        store = store_folder(self.root).resolve()
+        names = [Path(name) for name in space.PATH.findall(text)]
+        made = space.size(self.root / "data" / self.name.replace("@", "/"))
+        message = space.told(names[-1] if names else usual, made, made)
+        for name in names:
+            if name.suffix == ".tmp" and name.is_relative_to(store):
+                name.unlink(missing_ok=True)  # DVC leaves what it could not finish
+        code = tell(self.state, self.name, MissingResource, message)
+        return Outcome(code, MissingResource.title, message, self.state.logs / f"{self.name}.log")
 
     def _exchange(self, verb: str, log: TextIO) -> int:
         """Fetch from or send to the store between workers, where there is one: the exit status."""
@@ -167,14 +208,19 @@ def without_secrets() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def chosen(root: Path, choice: Mapping[str, str]) -> Iterator[None]:
-    """Set `choice` in `params.yaml` and see to it that it stays so: others may share it, nobody may change it."""
+def chosen(root: Path, choice: Mapping[str, str], run: str | None = None) -> Iterator[None]:
+    """Set `choice` in `params.yaml` and see to it that it stays so: others may share it, nobody may change it.
+
+    Raises `BadConfig` where `run` is under way, and its profile was another in between.
+    """
     state = State(root)
     state.locks.mkdir(parents=True, exist_ok=True)
     with (state.locks / "choice.lock").open("w") as file:
         while True:
             fcntl.flock(file, fcntl.LOCK_SH)
             document = read_params(root)
+            if run is not None:
+                refuse_mixture(state, run, document["profile"])
             if all(document[key] == value for key, value in choice.items()):
                 break
             try:
@@ -185,19 +231,8 @@ def chosen(root: Path, choice: Mapping[str, str]) -> Iterator[None]:
             for key, value in choice.items():
                 if set_choice(root, key, value):
                     print(f"params.yaml: {key} is {value} from here on", flush=True)
+        begin(state, run, document["profile"])
         yield
-
-
-def _outcome(code: int, error: Path, log: Path) -> Outcome:
-    if code == 0:
-        return Outcome(0, "", "", log)
-    if error.exists():
-        note = json.loads(error.read_text("utf-8"))
-        return Outcome(note["exit_code"], note["class"], note["text"], log)
-    lines = log.read_text("utf-8", "replace").splitlines()
-    killed = code > 128 or any("exited with -9" in line or "SIGKILL" in line for line in lines)
-    title = "killed" if killed else "dvc"
-    return Outcome(KILLED if killed else code, title, "\n".join(lines[-20:]), log)
 
 
 def main(words: list[str], root: Path) -> int:

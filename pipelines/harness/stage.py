@@ -22,7 +22,6 @@ What a shop does not have switches off the stages that need it, and no other: se
 
 import contextlib
 import ctypes
-import errno
 import fcntl
 import json
 import math
@@ -40,7 +39,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+from pipelines.harness import space
 from pipelines.harness.absent import OFF, Absent, absence, write_placeholder
+from pipelines.harness.choice import begin, refuse_mixture
 from pipelines.harness.errors import BadConfig, Bug, MissingResource, VitrineError
 from pipelines.harness.graph import Graph, Node, read_graph
 from pipelines.harness.params import Params, flat, read_params, section
@@ -280,17 +281,13 @@ class Stage:
             with stage_lock(state, name):
                 self._run(name, instance, root, state)
             return 0
-        except VitrineError as error:
-            _tell(state, name, error.title, str(error), error.exit_code)
-            return error.exit_code
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                return _crash(state, name)
-            text = disk_full(root, name, error)
-            _tell(state, name, MissingResource.title, text, MissingResource.exit_code)
-            return MissingResource.exit_code
-        except Exception:
-            return _crash(state, name)
+        except Exception as error:
+            full = space.full(error)
+            if full is not None:
+                return tell(state, name, MissingResource, disk_full(root, name, full))
+            if isinstance(error, VitrineError):
+                return tell(state, name, type(error), str(error))
+            return tell(state, name, Bug, traceback.format_exc())
 
     def _run(self, name: str, instance: str | None, root: Path, state: State) -> None:
         started = time.time()
@@ -309,7 +306,10 @@ class Stage:
         partial.mkdir(parents=True)
         tags = {"profile": document["profile"], "inputs": inputs_hash(root, node)}
         logged = {**flat(params.model_dump()), "seed": seed, "threads": threads}
-        with Tracker(root, state, name, logged, tags) as tracker:
+        tracking = Tracker(root, state, name, logged, tags)
+        refuse_mixture(state, tracking.pipeline_run, document["profile"])
+        begin(state, tracking.pipeline_run, document["profile"])
+        with tracking as tracker:
             run = Run(
                 name=name,
                 instance=instance,
@@ -521,22 +521,15 @@ def peak_memory_mb() -> float:
     return max(own, children) / 1024
 
 
-def disk_full(root: Path, name: str, error: OSError) -> str:
+def disk_full(root: Path, name: str, error: BaseException) -> str:
     """What to tell about a full disk: where, what is free, what this stage had written and what it needs."""
     partial = root / "data" / ".partial" / name
-    target = root / "data" / name.replace("@", "/")
-    size = {
-        path: sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-        for path in (partial, target)
-    }
-    free = shutil.disk_usage(root).free
+    written = space.size(partial)
+    before = space.size(root / "data" / name.replace("@", "/"))
+    where = space.place(error, partial, State(root).mlflow / "mlflow.db")
+    text = space.told(where, written, max(before, written) + written)
     shutil.rmtree(partial, ignore_errors=True)
-    needed = max(size[target], size[partial]) + size[partial]
-    return (
-        f"no space left for {error.filename or partial}: {free:,} bytes free after {size[partial]:,} bytes "
-        f"written; at least {max(needed, 1):,} bytes are needed. Nothing half-written was kept: free the "
-        f"space, then start again"
-    )
+    return text
 
 
 def closing_table(record: dict[str, Any]) -> str:
@@ -572,14 +565,16 @@ def _write_json(path: Path, value: Any) -> None:
     partial.replace(path)
 
 
-def _tell(state: State, name: str, title: str, text: str, code: int) -> None:
-    print(f"{name}: {title}: {text}", file=sys.stderr, flush=True)
-    note = {"stage": name, "class": title, "text": text, "exit_code": code, "at": time.time()}
+def tell(state: State, name: str, kind: type[VitrineError], text: str) -> int:
+    """Print how a stage failed, keep it for whoever asks, and return the exit status of its class."""
+    print(f"{name}: {kind.title}: {text}", file=sys.stderr, flush=True)
+    note = {
+        "stage": name,
+        "class": kind.title,
+        "text": text,
+        "exit_code": kind.exit_code,
+        "at": time.time(),
+    }
     with contextlib.suppress(OSError):  # a full disk must not hide the message just printed
         _write_json(state.records / f"{name}.error.json", note)
-
-
-def _crash(state: State, name: str) -> int:
-    text = traceback.format_exc()
-    _tell(state, name, Bug.title, text, Bug.exit_code)
-    return Bug.exit_code
+    return kind.exit_code

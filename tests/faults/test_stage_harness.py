@@ -80,3 +80,13 @@ def test_equal_seeds_give_equal_outputs(toy_project: Project) -> None:
     toy_project.set("seed: 7", "seed: 8")
     toy_project.run("python", "-m", "toy")
     assert (toy_project.root / "data/toy/numbers.txt").read_bytes() != first
+
+
+def test_a_run_whose_profile_was_changed_in_between_is_refused(toy_project: Project) -> None:
+    words = ("env", "VITRINE_RUN=one", "python", "-m")
+    assert toy_project.run(*words, "toy").returncode == 0
+    toy_project.set("profile: tiny", "profile: smoke")
+    done = toy_project.run(*words, "after")
+    assert done.returncode == 78
+    assert "began with the profile tiny" in done.stderr
+    assert not (toy_project.root / "data/after").exists()
