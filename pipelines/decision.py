@@ -39,8 +39,8 @@ class Rules:
 class Case:
     """What is decided on.
 
-    challenger, reference: tables with `row_id` and `score`; the challenger's has `slice_*` columns too, and what both
-    have of `side_*` is held against each other.
+    challenger, reference: tables with `row_id` and `score`; the challenger's has `slice_*` columns too, and `side_*` of both
+    are held against each other (a baseline has none).
     reference_name: for the reasons. first: there is no champion, and the reference is the best baseline.
     megabytes: size of the challenger's bundle. seconds: of one small request to it. learned: what keeps the rows apart
     from what it was fitted on. expected_rows, found_rows: hash of the frozen rows as the challenger's
@@ -82,7 +82,8 @@ def decide(case: Case, rules: Rules) -> Decision:
 
     Against a champion the lower bound of the paired bootstrap interval must exceed the margin. Without one the mean
     gain over the best baseline must be above 0: to serve nothing is worse than to serve what is better on average,
-    and the journal keeps the interval. All guards must hold in both cases.
+    and the journal keeps the interval. All guards must hold in both cases; what a figure beside the score is held against
+    is the champion's, so that without one it must only be there and be a number.
     """
     guards = [
         rows_guard(case),
@@ -101,7 +102,7 @@ def decide(case: Case, rules: Rules) -> Decision:
     right = theirs[SCORE].to_numpy(dtype=float)
     gain = paired_interval(left, right, rules.seed, rounds=rules.rounds)
     guards.extend(slice_guards(ours, left, right, rules))
-    guards.extend(side_guards(ours, theirs, rules))
+    guards.extend(side_guards(ours, theirs, case.first, rules))
     told = f"gain over {case.reference_name} {spread(gain)}"
     failed = [f"{guard.name}: {guard.found}" for guard in guards if not guard.held]
     if failed:
@@ -176,21 +177,32 @@ def slice_guards(
     return guards
 
 
-def side_guards(ours: pd.DataFrame, theirs: pd.DataFrame, rules: Rules) -> list[Guard]:
-    """One guard a figure that both tables (sorted alike) have beside the score, judged as a slice is.
+def side_guards(ours: pd.DataFrame, theirs: pd.DataFrame, first: bool, rules: Rules) -> list[Guard]:
+    """One guard a figure that either table (sorted alike) has beside the score, judged as a slice is.
 
-    One that is no number, or has no limit among the rules, fails.
+    One that is no number, that only one of the two has, or that the rules set no limit to, fails. A baseline has scores
+    alone: before the first champion the challenger's figures must be numbers, and there is nothing that they could fall
+    below.
     """
     guards = []
-    for column in sorted(set(ours.columns) & set(theirs.columns)):
-        if not column.startswith(SIDE):
-            continue
+    columns = {name for name in (*ours.columns, *theirs.columns) if name.startswith(SIDE)}
+    for column in sorted(columns):
         name = column.removeprefix(SIDE)
-        left, right = (table[column].to_numpy(dtype=float) for table in (ours, theirs))
+        values = [
+            table[column].to_numpy(dtype=float) if column in table else None
+            for table in (ours, theirs)
+        ]
+        left, right = values
         if name not in rules.side_drop:
             guards.append(Guard(name, False, "the rules set no limit to its drop"))
-        elif not (np.isfinite(left).all() and np.isfinite(right).all()):
+        elif left is None:
+            guards.append(Guard(name, False, "the challenger has no such figure"))
+        elif right is None and not first:
+            guards.append(Guard(name, False, "the champion has no such figure"))
+        elif not all(np.isfinite(one).all() for one in values if one is not None):
             guards.append(Guard(name, False, "some rows have a figure that is not a number"))
+        elif right is None:
+            guards.append(Guard(name, True, f"{left.mean():.4f}, no champion to hold it against"))
         else:
             gain = paired_interval(left, right, rules.seed, rounds=rules.rounds)
             allowed = rules.side_drop[name] * abs(float(right.mean()))

@@ -1,6 +1,8 @@
 """The decision against a slow and obvious one written apart, and each way in which it must fail closed."""
 
+import functools
 import math
+from datetime import datetime
 
 import numpy as np
 import pandas as pd
@@ -16,12 +18,15 @@ SCORES = st.sampled_from([0.0, 0.25, 0.5, 1.0, float("nan"), float("inf")])
 GOOD = st.sampled_from([0.0, 0.25, 0.5, 1.0])
 
 
+@functools.cache
+def drawn(n: int, seed: int, rounds: int) -> list[list[int]]:
+    return np.random.default_rng(seed).integers(0, n, size=(rounds, n)).tolist()
+
+
 def bounds(differences: list[float], seed: int, rounds: int) -> tuple[float, float]:
     """Percentile interval of the mean by resampling, one round and one row at a time."""
     n = len(differences)
-    rng = np.random.default_rng(seed)
-    draws = rng.integers(0, n, size=(rounds, n)).tolist()
-    means = sorted(sum(differences[at] for at in draw) / n for draw in draws)
+    means = sorted(sum(differences[at] for at in draw) / n for draw in drawn(n, seed, rounds))
     return quantile(means, 0.025), quantile(means, 0.975)
 
 
@@ -32,57 +37,118 @@ def quantile(ordered: list[float], share: float) -> float:
     return ordered[below] + (place - below) * (ordered[above] - ordered[below])
 
 
+class Close(Exception):
+    """Rounding could tip the comparison."""
+
+
+def reaches(value: float, limit: float) -> bool:
+    if value != limit and abs(value - limit) < 1e-9:
+        raise Close
+    return value >= limit
+
+
 def expected(case: Case, rules: Rules) -> bool | None:
-    """The rule of promotion, row by row; None where rounding could tip it."""
-    if case.expected_rows != case.found_rows or not case.expected_rows:
-        return False
-    if not case.megabytes <= rules.max_megabytes or not case.seconds <= rules.max_seconds:
-        return False
-    if case.learned.shared:
-        return False
-    ours = dict(zip(case.challenger["row_id"], case.challenger["score"], strict=True))
-    theirs = dict(zip(case.reference["row_id"], case.reference["score"], strict=True))
-    if len(ours) != len(case.challenger) or len(theirs) != len(case.reference):
-        return False
-    if not ours or ours.keys() != theirs.keys():
-        return False
-    if not all(math.isfinite(value) for value in [*ours.values(), *theirs.values()]):
-        return False
-    groups: dict[tuple[str, str], list[str]] = {}
-    for row in case.challenger.to_dict("records"):
-        for column in case.challenger.columns:
-            if column.startswith("slice_"):
-                groups.setdefault((column, row[column]), []).append(row["row_id"])
-    for rows in groups.values():
-        if len(rows) < rules.min_slice_rows:
-            continue
-        differences = [ours[row] - theirs[row] for row in sorted(rows)]
-        high = bounds(differences, rules.seed, rules.rounds)[1]
-        allowed = rules.slice_drop * sum(theirs[row] for row in rows) / len(rows)
-        if high != -allowed and abs(high + allowed) < 1e-9:
-            return None
-        if high < -allowed:
-            return False
-    if "side_full" in case.challenger and "side_full" in case.reference:
-        ours_full = dict(zip(case.challenger["row_id"], case.challenger["side_full"], strict=True))
-        theirs_full = dict(zip(case.reference["row_id"], case.reference["side_full"], strict=True))
-        values = [*ours_full.values(), *theirs_full.values()]
-        if not all(math.isfinite(value) for value in values):
-            return False
-        differences = [ours_full[row] - theirs_full[row] for row in sorted(ours_full)]
-        high = bounds(differences, rules.seed, rules.rounds)[1]
-        allowed = rules.side_drop["full"] * abs(sum(theirs_full.values())) / len(theirs_full)
-        if high != -allowed and abs(high + allowed) < 1e-9:
-            return None
-        if high < -allowed:
-            return False
-    differences = [ours[row] - theirs[row] for row in sorted(ours)]
-    if case.first:
-        return sum(differences) > 0
-    low = bounds(differences, rules.seed, rules.rounds)[0]
-    if low != rules.margin and abs(low - rules.margin) < 1e-9:
+    """The rule of promotion as the documentation says it, row by row; None where rounding could tip it."""
+    try:
+        return all(condition(case, rules) for condition in CONDITIONS)
+    except Close:
         return None
-    return low > rules.margin
+
+
+def rows_of(table: pd.DataFrame, column: str) -> dict[str, float]:
+    return {line["row_id"]: float(line[column]) for line in table.to_dict("records")}
+
+
+def the_rows_are_the_expected_ones(case: Case, rules: Rules) -> bool:
+    return bool(case.found_rows) and case.found_rows == case.expected_rows
+
+
+def it_can_be_served(case: Case, rules: Rules) -> bool:
+    return case.megabytes <= rules.max_megabytes and case.seconds <= rules.max_seconds
+
+
+def nothing_learned_is_of_the_test(case: Case, rules: Rules) -> bool:
+    newest, begins = case.learned.newest, case.learned.test_from
+    if newest == "" and begins == "":
+        return case.learned.shared == 0
+    if newest == "" or begins == "":
+        return False
+    earlier = datetime.fromisoformat(newest) < datetime.fromisoformat(begins)
+    return case.learned.shared == 0 and earlier
+
+
+def both_have_a_figure_for_each_row(case: Case, rules: Rules) -> bool:
+    ids = [sorted(table["row_id"]) for table in (case.challenger, case.reference)]
+    whole = ids[0] == ids[1] and len(ids[0]) == len(set(ids[0])) > 0
+    scores = [*case.challenger["score"], *case.reference["score"]]
+    return whole and all(math.isfinite(value) for value in scores)
+
+
+def no_slice_gets_worse(case: Case, rules: Rules) -> bool:
+    ours, theirs = rows_of(case.challenger, "score"), rows_of(case.reference, "score")
+    language = dict(zip(case.challenger["row_id"], case.challenger["slice_language"], strict=True))
+    for one in set(language.values()):
+        rows = sorted(row for row in ours if language[row] == one)
+        if len(rows) >= rules.min_slice_rows:
+            high = bounds([ours[row] - theirs[row] for row in rows], rules.seed, rules.rounds)[1]
+            mean = sum(theirs[row] for row in rows) / len(rows)
+            if not reaches(high, -rules.slice_drop * abs(mean)):
+                return False
+    return True
+
+
+def no_figure_beside_the_score_falls(case: Case, rules: Rules) -> bool:
+    for name in ("side_full", "side_other"):
+        there = [name in table.columns for table in (case.challenger, case.reference)]
+        if there == [False, False]:
+            continue
+        if name.removeprefix("side_") not in rules.side_drop or not there[0]:
+            return False
+        ours = rows_of(case.challenger, name)
+        if not all(math.isfinite(value) for value in ours.values()):
+            return False
+        if not there[1]:
+            if case.first:
+                continue
+            return False
+        theirs = rows_of(case.reference, name)
+        if not all(math.isfinite(value) for value in theirs.values()):
+            return False
+        rows = sorted(ours)
+        high = bounds([ours[row] - theirs[row] for row in rows], rules.seed, rules.rounds)[1]
+        mean = sum(theirs.values()) / len(theirs)
+        if not reaches(high, -rules.side_drop[name.removeprefix("side_")] * abs(mean)):
+            return False
+    return True
+
+
+def it_is_better(case: Case, rules: Rules) -> bool:
+    ours, theirs = rows_of(case.challenger, "score"), rows_of(case.reference, "score")
+    gains = [ours[row] - theirs[row] for row in sorted(ours)]
+    if case.first:
+        return sum(gains) > 0
+    low = bounds(gains, rules.seed, rules.rounds)[0]
+    return low != rules.margin and reaches(low, rules.margin)
+
+
+CONDITIONS = (
+    the_rows_are_the_expected_ones,
+    it_can_be_served,
+    nothing_learned_is_of_the_test,
+    both_have_a_figure_for_each_row,
+    no_slice_gets_worse,
+    no_figure_beside_the_score_falls,
+    it_is_better,
+)
+"""In this order: those below need what those above hold."""
+DAYS = ("2024-03-01T23:30:00+00:00", "2024-03-02T00:00:00+00:00", "2024-03-01T23:30:00-05:00")
+
+
+TIMES = st.sampled_from(
+    [("", "")] * 6
+    + [(DAYS[0], DAYS[1])] * 6
+    + [(one, other) for one in ("", *DAYS) for other in ("", *DAYS)]
+)
 
 
 @st.composite
@@ -101,9 +167,13 @@ def cases(draw: st.DrawFn) -> tuple[Case, Rules]:
         }
     )
     theirs = pd.DataFrame({"row_id": ids, "score": draw(column)})
-    for one in (ours, theirs):
-        if draw(st.sampled_from([True, True, False])):
-            one["side_full"] = draw(column)
+    sides = st.sampled_from(["both"] * 6 + ["neither"] * 3 + ["ours", "theirs"])
+    for name in ("side_full", "side_other"):
+        has = draw(sides if name == "side_full" else st.sampled_from(["neither"] * 8 + ["both"]))
+        if has in ("both", "ours"):
+            ours[name] = draw(column)
+        if has in ("both", "theirs"):
+            theirs[name] = draw(column)
     better = draw(st.sampled_from([0.0, 0.0, 0.5]))
     ours["score"] += better
     change = draw(st.sampled_from(["none"] * 6 + ["drop", "twice", "shuffle", "shuffle"]))
@@ -120,7 +190,7 @@ def cases(draw: st.DrawFn) -> tuple[Case, Rules]:
         first=draw(st.booleans()),
         megabytes=draw(st.sampled_from([1.0] * 5 + [11.0])),
         seconds=draw(st.sampled_from([0.1] * 5 + [1.1])),
-        learned=Learned(draw(st.sampled_from([0] * 5 + [1])), "", ""),
+        learned=Learned(draw(st.sampled_from([0] * 5 + [1])), *draw(TIMES)),
         expected_rows="aa",
         found_rows=draw(st.sampled_from(["aa"] * 5 + ["bb"])),
     )
@@ -128,7 +198,9 @@ def cases(draw: st.DrawFn) -> tuple[Case, Rules]:
         margin=draw(st.sampled_from([0.0, 0.0, 0.1])),
         slice_drop=draw(st.sampled_from([0.0, 0.1, 0.3])),
         min_slice_rows=draw(st.integers(1, 6)),
-        side_drop={"full": draw(st.sampled_from([0.0, 0.2]))},
+        side_drop=draw(
+            st.sampled_from([{"full": 0.0}, {"full": 0.2}, {"full": 0.2, "other": 0.1}])
+        ),
         max_megabytes=10.0,
         max_seconds=1.0,
         rounds=ROUNDS,
@@ -186,17 +258,27 @@ def with_scores(values: list[float], **columns: list[str]) -> pd.DataFrame:
     return table.assign(**columns)
 
 
-def with_side(name: str, ours: list[float], theirs: list[float]) -> dict[str, object]:
-    """A challenger that clearly wins, and both tables with a figure beside the score."""
+def with_side(name: str, ours: list[float] | None, theirs: list[float] | None) -> dict[str, object]:
+    """A challenger that clearly wins, and a figure beside the score in both tables or in one."""
     case, column = a_case(), f"side_{name}"
     return {
-        "challenger": case.challenger.assign(**{column: ours}),
-        "reference": case.reference.assign(**{column: theirs}),
+        "challenger": case.challenger if ours is None else case.challenger.assign(**{column: ours}),
+        "reference": case.reference
+        if theirs is None
+        else case.reference.assign(**{column: theirs}),
     }
 
 
 def test_a_figure_beside_the_score_may_fall_a_little() -> None:
     assert decide(a_case(**with_side("full", [0.95] * 60, [1.0] * 60)), RULES).promote
+
+
+def test_a_first_champion_needs_its_figures_and_is_held_against_none() -> None:
+    good = decide(a_case(first=True, **with_side("full", [0.1] * 60, None)), RULES)
+    assert good.promote
+    assert "no champion to hold it against" in str(good.guards)
+    nan = a_case(first=True, **with_side("full", [float("nan")] * 60, None))
+    assert not decide(nan, RULES).promote
 
 
 def test_a_refusal_tells_the_gain_before_what_failed() -> None:
@@ -232,6 +314,8 @@ def test_clearly_better_wins() -> None:
         (with_side("full", [0.8] * 60, [1.0] * 60), "full: 0.8000"),
         (with_side("full", [float("nan")] * 60, [1.0] * 60), "full: some rows"),
         (with_side("other", [1.0] * 60, [1.0] * 60), "other: the rules set no limit"),
+        (with_side("full", [1.0] * 60, None), "full: the champion has no such figure"),
+        (with_side("full", None, [1.0] * 60), "full: the challenger has no such figure"),
         ({"first": True, "challenger": with_scores([0.5] * 60)}, "not above 0"),
     ],
 )
