@@ -1,8 +1,8 @@
 """The benchmark door: `python -m pipelines.benchmark VERB …` runs a capability on plain files.
 
-Files are read and written by their suffix: .parquet, .csv, .tsv, .jsonl; UTF-8. Neither Airflow, DVC nor MLflow is needed. Every asked
-row is written once, in the asked order; the last line on stdout is one JSON object of figures: fit_seconds,
-predict_seconds, rows_per_second, peak_memory_mb. Progress goes to stderr.
+Files are read and written by their suffix: .parquet, .csv, .tsv, .jsonl (UTF-8). Neither Airflow, DVC nor MLflow is
+needed. Every asked row is written once, in the asked order; the last line on stdout is one JSON object of figures:
+fit_seconds, predict_seconds, rows, rows_per_second, peak_memory_mb. Progress goes to stderr.
 """
 
 import argparse

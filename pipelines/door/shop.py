@@ -45,13 +45,15 @@ class Log:
 class ShopFiles:
     """events: of train and valid. listed: events of everyone who gets a list.
 
-    features: of these users. allowed: (items,) or None for all.
+    features: of these users. order: (users,) their places in `listed`, in the asked order. allowed: (items,) or None for
+    all.
     """
 
     events: Events
     listed: Events
     catalogue: Catalogue
     features: Catalogue
+    order: np.ndarray
     protocol: Protocol
     allowed: np.ndarray | None
     user_type: pa.DataType
@@ -82,17 +84,11 @@ def read_shop(asked: Asked) -> ShopFiles:
     listed = _events(list(logs.values()), items) if "fold-in" in logs else events
     listed = replace(listed, now=events.now) if events.clock else listed
     features = Catalogue.none(len(listed.users))
+    asked_for = [logs[flag].user for flag in ("fold-in", "train", "valid") if flag in logs]
     if "users" in asked.files:
         table = files.read(asked.files["users"], {USER: pa.string()})
-        names = pd.unique(
-            np.concatenate(
-                [
-                    np.asarray(listed.users, dtype=object),
-                    table[USER].to_numpy(zero_copy_only=False).astype(object),
-                ]
-            )
-        )
-        listed = listed.of(_numbered(names)[0].tolist())
+        asked_for.insert(0, table[USER].to_numpy(zero_copy_only=False).astype(object))
+        listed = listed.of(_numbered(np.concatenate(asked_for))[0].tolist())
         features = _catalogue(table, USER, listed.users)
     allowed = None
     if "candidates" in given:
@@ -109,6 +105,7 @@ def read_shop(asked: Asked) -> ShopFiles:
         if "items" in given
         else Catalogue.none(len(items)),
         features=features,
+        order=pd.Index(listed.users).get_indexer(pd.unique(np.concatenate(asked_for))),
         protocol=protocol,
         allowed=allowed,
         user_type=_kind(asked.files["train"], USER),

@@ -102,6 +102,11 @@ def test_folding_in_does_not_change_the_lists_of_others(tmp_path: Path) -> None:
     words = ("--recommender", "item-cosine")
     alone = recommend(tmp_path / "a", *words, train=train)
     both = recommend(tmp_path / "b", *words, train=train, fold_in=fold)
+    # Who had every item has no list.
+    listed = [
+        user for user in [*fold.user.unique(), *train.user.unique()] if user in set(both.user)
+    ]
+    assert both.user.drop_duplicates().tolist() == listed
     pd.testing.assert_frame_equal(
         alone, both[~both.user.str.startswith("neu")].reset_index(drop=True)
     )
@@ -114,7 +119,8 @@ def test_the_order_of_rows_and_the_names_of_ids_tell_nothing(tmp_path: Path, nam
     mixed = recommend(
         tmp_path / "b", "--recommender", name, train=train.sample(frac=1, random_state=1)
     )
-    pd.testing.assert_frame_equal(same, mixed)
+    by_user = [lists.sort_values(["user", "rank"], ignore_index=True) for lists in (same, mixed)]
+    pd.testing.assert_frame_equal(*by_user)
 
 
 def test_the_order_alone_is_enough(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from pipelines.door.verb import Asked, File, Option, Verb
 from pipelines.harness import BadConfig, Params
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from models.recommenders.base import Recommender
     from models.recommenders.events import Events
     from models.recommenders.newcomers import Newcomers
@@ -30,11 +32,15 @@ class DoorRecommendParams(Params):
 
 @dataclass(frozen=True)
 class Lister:
-    """A fitted recommender, for whom it lists, and how ids are written. newcomers: lists users without an event."""
+    """A fitted recommender, for whom it lists and in which order, and how ids are written.
+
+    newcomers: lists users without an event.
+    """
 
     model: "Recommender"
     newcomers: "Newcomers | None"
     listed: "Events"
+    order: "np.ndarray"
     allowed: Any
     user_type: pa.DataType
     item_type: pa.DataType
@@ -71,7 +77,15 @@ def fit(asked: Asked) -> Lister:
         cut = shop.protocol.cut(known, 0)
         newcomers, quality = fit_newcomers(known, shop.features, cut, shop.allowed)
         asked.say(f"users without events: NDCG@10 {max(quality.values()):.4f} {newcomers.setting}")
-    return Lister(model, newcomers, shop.listed, shop.allowed, shop.user_type, shop.item_type)
+    return Lister(
+        model,
+        newcomers,
+        shop.listed,
+        shop.order,
+        shop.allowed,
+        shop.user_type,
+        shop.item_type,
+    )
 
 
 def predict(lister: Lister, asked: Asked) -> Iterator[pa.RecordBatch]:
@@ -83,6 +97,9 @@ def predict(lister: Lister, asked: Asked) -> Iterator[pa.RecordBatch]:
     items = pa.array(lister.model.items, pa.string())
     users = pa.array(lister.listed.users, pa.string())
     histories = lister.listed.histories
+    # Scores come in the order of ids, whatever the order of rows: sums of other blocks may differ in their last digit.
+    best = np.empty((len(histories), k), np.int32)
+    scored = np.empty((len(histories), k), np.float32)
     for block in blocks(len(histories), histories.items):
         mine = histories.take(block)
         lists, values = recommend(
@@ -94,10 +111,14 @@ def predict(lister: Lister, asked: Asked) -> Iterator[pa.RecordBatch]:
             lists[new] = top_k(scores, k, lister.allowed)
             found = np.take_along_axis(scores, np.maximum(lists[new], 0), axis=1)
             values[new] = np.where(lists[new] >= 0, found, np.nan)
+        best[block], scored[block] = lists, values
+    for block in blocks(len(histories), histories.items):
+        asked_for = lister.order[block]
+        lists, values = best[asked_for], scored[asked_for]
         row, place = np.nonzero(lists >= 0)
         yield pa.record_batch(
             {
-                "user": users.take(pa.array(block[row])).cast(lister.user_type),
+                "user": users.take(pa.array(asked_for[row])).cast(lister.user_type),
                 "item": items.take(pa.array(lists[row, place])).cast(lister.item_type),
                 "rank": pa.array(place + 1, pa.int32()),
                 "score": pa.array(values[row, place], pa.float32()),
@@ -131,7 +152,7 @@ VERB = Verb(
             required=False,
         ),
     ),
-    writes="user, item, rank (from 1), score; users in the order of their ids",
+    writes="user, item, rank (from 1), score; users in the order in which users, fold-in, train and valid first name them",
     fit=fit,
     predict=predict,
     options=(
