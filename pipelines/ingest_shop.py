@@ -1,4 +1,4 @@
-"""Turn the shop's purchases, products and customers into canonical tables."""
+"""Turn the shop's purchases, products and customers into canonical tables, with the corrections that were accepted."""
 
 import datetime
 from dataclasses import replace
@@ -7,12 +7,13 @@ import ibis
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines import corrections
 from pipelines.harness import Params, Run, stage
 from pipelines.harness.params import read_moment
 from pipelines.sources import Found, given, write
 from pipelines.tables import Interactions
 
-EVENTS = "interactions"
+EVENTS, PRODUCTS = "interactions", "products"
 
 
 class IngestShopParams(Params):
@@ -34,10 +35,11 @@ def ingest_shop(run: Run, params: IngestShopParams) -> None:
     with given(run, "shop", params.source, **how) as found:
         order = {
             EVENTS: ["user_id", "timestamp", "item_id", "order_id", "value", "price"],
-            "products": ["item_id"],
+            PRODUCTS: ["item_id"],
             "users": ["user_id"],
         }
-        write(run, as_of(found, until) if until else found, order)
+        seen = as_of(found, until) if until else found
+        write(run, corrected(run, seen), order)
 
 
 def as_of(found: Found, until: datetime.datetime) -> Found:
@@ -51,6 +53,16 @@ def as_of(found: Found, until: datetime.datetime) -> Found:
     else:
         events = events.filter(times.isnull() | (times < ibis.literal(until)))
     return replace(found, tables={**found.tables, EVENTS: events})
+
+
+def corrected(run: Run, found: Found) -> Found:
+    """What was found, its products with the corrections that were accepted."""
+    accepted = corrections.read(run.source_file(corrections.FILE))
+    products = found.tables.get(PRODUCTS)
+    if products is None or not accepted:
+        return found
+    laid_over = corrections.laid_over(run, products, accepted)
+    return replace(found, tables={**found.tables, PRODUCTS: laid_over})
 
 
 if __name__ == "__main__":

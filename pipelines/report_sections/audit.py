@@ -15,10 +15,11 @@ NEEDED = (*TEXTS, "confidence", "worth")
 
 
 def view(inputs: Inputs, choice: Choice) -> dict[str, Any]:
-    """kinds: how many findings of each; rows: those worth most, of each kind and field in turn."""
+    """kinds: how many findings of each; rows: those worth most, of each kind and field in turn, with their number."""
     found = inputs.table(TABLE, need=NEEDED)
     if found.empty:
         raise Absent("The audit found nothing.")
+    found["number"] = range(1, len(found) + 1)
     turn = found.groupby(["kind", found["field"].fillna("")]).cumcount()
     first = found.iloc[turn.to_numpy().argsort(kind="stable")][: choice.rows]
     first = first.sort_values("worth", ascending=False, kind="stable")
@@ -39,6 +40,7 @@ def _row(row: pd.Series, pictures: dict[str, str], choice: Choice) -> dict[str, 
     texts = {name: row[name] if isinstance(row[name], str) else "" for name in TEXTS}
     return {
         **texts,
+        "number": int(row["number"]),
         "name": choice.cut(texts["title"] or texts["item_id"]),
         "confidence": float(row["confidence"]),
         "picture": pictures.get(texts["image_key"], ""),

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 CODE = ("dags", "models", "pipelines")
-FILES = ("dvc.yaml", "params.yaml", ".dvcignore")
+FILES = ("dvc.yaml", "params.yaml", "corrections.csv", ".dvcignore")
 BUCKET = "dvc"
 CONFIG = """\
 [core]
