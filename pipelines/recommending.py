@@ -10,16 +10,18 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from models.bundle import save
+from models.metrics import paired_interval
 from models.recommenders.base import Recommender
 from models.recommenders.baselines import Popularity
-from models.recommenders.events import Events, hash_order
+from models.recommenders.events import Events, days_of, hash_order
 from models.recommenders.settings import TowerSettings
+from models.recommenders.told import Told
 from models.recommenders.training import Content, train
 from models.recommenders.two_tower import TwoTower
 from pipelines.capabilities import recommending as judge
 from pipelines.harness import BadData, Params, Run
 from pipelines.judging import judge_on_validation
-from pipelines.tables import Images, Products
+from pipelines.tables import SIDE, Images, Products, Reviews
 from pipelines.vectors import read_vectors
 
 TASK = "split/recommending"
@@ -88,15 +90,19 @@ def fit_towers(
         judge.freeze(run.input(TASK), "valid", rows)
         history, users, truth = judge.asked(rows, model.items)
 
-        def quality(candidate: TwoTower) -> float:
-            return float(judge.listed(candidate, history, users, truth).mean())
+        def quality(candidate: TwoTower) -> np.ndarray:
+            return judge.listed(candidate, history, users, truth)
 
         found = {scale: quality(model.scaled(scale)) for scale in SCALES}
-        best = max(SCALES, key=lambda scale: found[scale])
+        best = max(SCALES, key=lambda scale: float(found[scale].mean()))
         run.measure("towers_share", best)
         lesser = {name: other.scaled(best) for name, other in ablated.items()}
         for name, other in {**lesser, "buying again": model.scaled(best).without_again()}.items():
-            run.measure(f"without {name}", quality(other))
+            left = quality(other)
+            run.measure(f"without {name}", float(left.mean()))
+            worth = paired_interval(found[best], left, run.seed)
+            for end, value in (("", worth.mean), (", low", worth.low), (", high", worth.high)):
+                run.measure(f"worth of {name}{end}", value)
         listers: dict[str, Recommender] = {
             f"without {name}": other for name, other in lesser.items()
         }
@@ -116,18 +122,19 @@ def fit_towers(
 
 
 def item_content(run: Run) -> Content:
-    """Text and picture vectors, shortened, and hashed attribute values of all items, in `hash_order`.
+    """Text and picture vectors, shortened, hashed attribute values and reviews of all items, in `hash_order`.
 
-    Without pictures where the shop has none; raises `Absent` where it has no products.
+    Without pictures or reviews where the shop has none; raises `Absent` where it has no products.
     """
     products = pq.read_table(run.input(f"{TASK}/products.parquet")).to_pandas()
     items = hash_order(products[Products.ITEM].tolist())
     products = products.set_index(Products.ITEM).reindex(items)
-    dense = [_dense(run.input("text-features/products.parquet"), Products.ITEM, pd.Series(items))]
+    titles = run.input("text-features/products.parquet")
+    dense = {"text": _dense(titles, Products.ITEM, pd.Series(items))}
     if Products.IMAGE in products and products[Products.IMAGE].notna().any():
         path = run.optional("image-features/images.parquet")
         if path:
-            dense.append(_dense(path, Images.IMAGE, products[Products.IMAGE]))
+            dense["picture"] = _dense(path, Images.IMAGE, products[Products.IMAGE])
     columns = [
         name
         for name in products.columns
@@ -136,23 +143,53 @@ def item_content(run: Run) -> Content:
     codes = [_codes(products[name]) for name in columns]
     stacked = np.stack(codes, axis=1) if codes else np.zeros((len(items), 0), np.int64)
     sizes = tuple(int(code.max(initial=0)) + 1 for code in codes)
-    return Content(np.concatenate(dense, axis=1), stacked, sizes)
+    reviews = run.optional("review-features/reviews.parquet")
+    return Content(dense, stacked, sizes, _told(reviews, items) if reviews else None)
+
+
+def _told(path: Path, items: list[str]) -> Told:
+    """What the reviews of a table of `review-features` tell of `items`: shortened vectors, and praise or blame."""
+    table = pq.read_table(path, columns=[Reviews.ITEM, Reviews.TIME, SIDE])
+    _, vectors, _ = read_vectors(path, Reviews.REVIEW)
+    side = table[SIDE].to_numpy().astype(np.float32)[:, None]
+    found = Told(
+        item=pd.Index(items).get_indexer(table[Reviews.ITEM].to_pandas()),
+        day=days_of(table[Reviews.TIME].to_numpy()),
+        vectors=np.concatenate([_shortened(vectors), side], axis=1),
+    )
+    return replace(found, vectors=_of_length_one(found.vectors, found.until(np.inf, len(items))))
 
 
 def _dense(path: Path, key: str, wanted: pd.Series) -> np.ndarray:
-    """The first principal directions of the vectors, scaled to length near 1; zeros where there is none."""
+    """The vectors of what is `wanted`, shortened, scaled to length near 1; zeros where there is none."""
     keys, vectors, _ = read_vectors(path, key)
+    short = _shortened(vectors)
+    short = _of_length_one(short, short)
+    place = pd.Index(keys).get_indexer(wanted)
+    found = np.where(place[:, None] >= 0, short[np.maximum(place, 0)], 0.0)
+    return np.ascontiguousarray(found, dtype=np.float32)
+
+
+def _shortened(vectors: np.ndarray) -> np.ndarray:
+    """The first principal directions of vectors (n, d), (n, at most `DENSE_WIDTH`) float32; vectors of zeros stay."""
     matrix = vectors.astype(np.float32)
-    matrix -= matrix.mean(0)
+    there = matrix.any(1)
+    matrix[there] -= matrix[there].mean(0)
     values, directions = np.linalg.eigh(matrix.T @ matrix)
     kept = directions[:, np.argsort(-values, kind="stable")[:DENSE_WIDTH]]
     # The sign of a direction is arbitrary: the largest part is made positive, so that equal runs agree.
     kept *= np.sign(kept[np.abs(kept).argmax(0), np.arange(kept.shape[1])])
-    short = matrix @ kept
-    short /= max(float(np.sqrt((short**2).sum(1).mean())), 1e-9)
-    place = pd.Index(keys).get_indexer(wanted)
-    found = np.where(place[:, None] >= 0, short[np.maximum(place, 0)], 0.0)
-    return np.ascontiguousarray(found, dtype=np.float32)
+    return matrix @ kept
+
+
+def _of_length_one(vectors: np.ndarray, measured: np.ndarray) -> np.ndarray:
+    """`vectors`, divided by what makes the rows of `measured` that are not zeros as long as 1 (root mean square)."""
+    squares = (measured**2).sum(1)
+    return (
+        vectors / max(float(np.sqrt(squares[squares > 0].mean())), 1e-9)
+        if squares.any()
+        else vectors
+    )
 
 
 def _codes(values: pd.Series) -> np.ndarray:

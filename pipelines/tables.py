@@ -96,6 +96,8 @@ class Table:
 EVENTS = ("view", "cart", "purchase", "rating")
 LANGUAGES = ("en", "zh")
 SENTIMENTS = ("negative", "neutral", "positive")
+SIDE = "side"
+"""In tables made of reviews: 1 for praise, -1 for blame, 0 for neither."""
 TIME = "timestamp('UTC')"
 
 TABLES = {

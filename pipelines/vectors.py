@@ -22,11 +22,12 @@ def write_vectors(
     vectors: np.ndarray,
     model: str,
     contents: Sequence[str | None] | None = None,
+    beside: pa.Table | None = None,
 ) -> None:
     """Write `keys` (n,) under the column `key` and `vectors` (n, d) under `vector`, sorted by key.
 
     model: hash of the encoder. contents (n,): hashes of what was encoded, for `Former`; None for a vector that was not
-    encoded but made of others.
+    encoded but made of others. beside: more columns, of n rows.
     Raises `ValueError` where a vector is not finite or a key comes twice.
     """
     if len(set(keys)) != len(keys):
@@ -44,6 +45,9 @@ def write_vectors(
     )
     if contents is not None:
         table = table.append_column(CONTENT, pa.array([contents[at] for at in order], pa.string()))
+    if beside is not None:
+        for name in beside.column_names:
+            table = table.append_column(name, beside.column(name).take(pa.array(order)))
     table = table.replace_schema_metadata({MODEL: model.encode()})
     pq.write_table(table, path, write_page_checksum=True)
 

@@ -21,6 +21,11 @@ def hash_order(ids: Sequence[str]) -> list[str]:
     return sorted(set(ids), key=lambda name: hashlib.sha256(name.encode()).digest())
 
 
+def days_of(stamps: np.ndarray) -> np.ndarray:
+    """Days since 1970, (n,) float64, of moments (n,) in UTC, `datetime64` of any unit."""
+    return stamps.astype("datetime64[us]").astype(np.int64) / (SECONDS_A_DAY * 1e6)
+
+
 @dataclass(frozen=True)
 class Events:
     """Events of known items, sorted by user and time.
@@ -50,8 +55,7 @@ class Events:
         place = pd.Index(items).get_indexer(frame["item_id"])
         known = place >= 0
         names, user = np.unique(frame["user_id"].to_numpy(dtype=object), return_inverse=True)
-        stamps = pd.to_datetime(frame["timestamp"], utc=True).to_numpy("datetime64[us]")
-        day = stamps.astype(np.int64) / (SECONDS_A_DAY * 1e6)
+        day = days_of(pd.to_datetime(frame["timestamp"], utc=True).to_numpy("datetime64[us]"))
         return cls.from_arrays(names.tolist(), items, user[known], place[known], day[known], now)
 
     @classmethod

@@ -5,9 +5,9 @@ pairs of user and item are answered at once, none is sampled: the loss is the lo
 A softmax over the items orders a user's own purchases worse: it spreads one unit of belief over a basket of many.
 
 An item's vectors are linear maps, which are learnt, of what is given of it: singular vectors of who bought the item and of
-who bought what has its attributes (`factors`), text and picture. Free vectors of every item memorise the users of a small
-shop. Singular vectors of each cut are made of what was before it and turned towards the newest: vectors that had seen the
-window would be trusted too much.
+who bought what has its attributes (`factors`), text, picture, and what reviews tell. Free vectors of every item memorise the users of a small
+shop. Singular vectors of each cut are made of what was before it and turned towards the newest, and reviews are those
+written before it: vectors that had seen the window would be trusted too much.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from models.recommenders.events import HALF_LIVES, Events, Histories
 from models.recommenders.factors import described, item_vectors, turned, value_vectors
 from models.recommenders.settings import TowerSettings
+from models.recommenders.told import Told
 from models.recommenders.two_tower import (
     PAIR_FEATURES,
     POPULARITY_HALF_LIVES,
@@ -37,8 +38,8 @@ START = 0.3
 """Of the maps: the towers start as this multiple of the identity, so that alike items attract from the first step."""
 POPULAR = 0.3
 """First weight of each popularity."""
-BEHAVIOUR, TEXT, ATTRIBUTES = "behaviour", "text and picture", "attributes"
-"""Sources of an item's vectors."""
+BEHAVIOUR, ATTRIBUTES, REVIEWS = "behaviour", "attributes", "reviews"
+"""Sources of an item's vectors, beside those that `Content.dense` names."""
 
 
 Given = Mapping[str, torch.Tensor]
@@ -46,21 +47,24 @@ Given = Mapping[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class Content:
-    """What is known of items without behaviour. dense: (n, f) float32. codes: (n, columns) int64 codes of attribute
-    values, 0 where empty or rare. sizes: how many codes each column has."""
+    """What is known of items without behaviour. dense: name of a source (text, picture) to (n, f) float32. codes:
+    (n, columns) int64 codes of attribute values, 0 where empty or rare. sizes: how many codes each column has. told: by
+    reviews, None where there are none."""
 
-    dense: np.ndarray
+    dense: Mapping[str, np.ndarray]
     codes: np.ndarray
     sizes: tuple[int, ...]
+    told: Told | None = None
 
 
 @dataclass(frozen=True)
 class Window:
     """One cut: histories before it, what each user bought after it, and the figures that both need.
 
-    bought: (P,) whether the entry's item was bought again. popular: (n, 3) as of the cut.
+    day: of the cut. bought: (P,) whether the entry's item was bought again. popular: (n, 3) as of the cut.
     """
 
+    day: float
     histories: Histories
     features: np.ndarray
     bought: np.ndarray
@@ -89,7 +93,7 @@ def windows(events: Events, count: int, days: float) -> list[Window]:
         before, then = past.histories, after.histories
         keys = [pairs.owner * np.int64(pairs.items) + pairs.item for pairs in (before, then)]
         features = pair_features(before, popular)
-        window = Window(before, features, np.isin(*keys), then, popular)
+        window = Window(past.now, before, features, np.isin(*keys), then, popular)
         if not len(window.learners):
             break
         made.append(window)
@@ -189,6 +193,7 @@ def usual(cuts: list[Window], active: np.ndarray) -> float:
 
 def sources(
     histories: Histories,
+    day: float,
     active: np.ndarray,
     content: Content | None,
     behaviour: bool,
@@ -196,7 +201,7 @@ def sources(
     seed: int,
     newest: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, np.ndarray]:
-    """What is given of all items as of these histories: source to (items, f).
+    """What is given of all items as of these histories, which end at `day`: source to (items, f).
 
     behaviour: whether that is a source. newest: what it is today, towards which singular vectors are turned.
     """
@@ -208,8 +213,10 @@ def sources(
         found[ATTRIBUTES] = described(values, content.codes, content.sizes)
     if newest is not None:
         found = {name: turned(values, newest[name]) for name, values in found.items()}
-    if content is not None and content.dense.shape[1]:
-        found[TEXT] = content.dense
+    if content is not None:
+        found |= content.dense
+        if content.told is not None:
+            found[REVIEWS] = content.told.until(day, histories.items)
     return found
 
 
@@ -335,11 +342,12 @@ def train(
     cuts = windows(events, settings.windows, settings.window_days)
     histories, items = events.histories, len(events.items)
     active = np.bincount(histories.item, minlength=items) >= settings.buyers
-    newest = sources(histories, active, content, behaviour, settings, seed)
+    newest = sources(histories, events.now, active, content, behaviour, settings, seed)
     positions = np.flatnonzero(active)
     at_cuts: list[Given] = []
     for cut in cuts:
-        then = sources(cut.histories, active, content, behaviour, settings, seed, newest)
+        past, day = cut.histories, cut.day
+        then = sources(past, day, active, content, behaviour, settings, seed, newest)
         at_cuts.append({name: torch.from_numpy(values[positions]) for name, values in then.items()})
     features = np.concatenate([cut.features for cut in cuts])
     widths = {name: values.shape[1] for name, values in newest.items()}

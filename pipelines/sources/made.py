@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.harness import Run
 from pipelines.sources import Found
@@ -21,6 +22,7 @@ START = np.datetime64("2024-01-01T08:00:00", "us")
 DAYS = 120
 USERS = 200
 BASKETS = 11
+CUSTOMER_REVIEWS = 240
 KINDS = {
     "Bakery": ["Bread", "Bagel", "Muffin", "Roll"],
     "Dairy": ["Milk", "Yogurt", "Cheese", "Butter"],
@@ -198,7 +200,8 @@ def _shape(rng: np.random.Generator, label: int) -> np.ndarray:
 
 @contextlib.contextmanager
 def reviews(run: Run) -> Iterator[Found]:
-    """reviews: 60 whole ones with their sentences, one of them without a text. questions: half of them answered."""
+    """reviews: 60 whole ones with their sentences, one of them without a text, and some by the shop's customers of what
+    they bought. questions: half of them answered."""
     rng = np.random.default_rng(run.seed)
     things = list(THINGS)
     rows: list[dict[str, Any]] = []
@@ -222,14 +225,44 @@ def reviews(run: Run) -> Iterator[Found]:
             part = {"review_id": f"{name}-{at}", "text": text, "item_id": item}
             rows.append({**part, "label": label, "group_id": name})
     rows.append({"review_id": "made-review-060", "text": " ", "item_id": things[0]})
+    rows += _by_customers(run.seed)
+    texts_of = ("review_id", "text", "item_id", "user_id", "language", "label", "group_id")
     schema = pa.schema(
         [
-            (name, pa.string())
-            for name in ("review_id", "text", "item_id", "language", "label", "group_id")
+            *((name, pa.string()) for name in texts_of),
+            ("rating", pa.float64()),
+            ("timestamp", pa.timestamp("us", "UTC")),
         ]
     )
     table = pa.Table.from_pylist([{"language": "en", **row} for row in rows], schema)
     yield Found({"reviews": table, "questions": _questions(spans)}, **ORIGIN)
+
+
+def _by_customers(seed: int) -> list[dict[str, Any]]:
+    """Reviews with stars by customers of the shop that `shop` makes with this seed, some days after they bought."""
+    rng = np.random.default_rng(seed)
+    catalogue = _catalogue(rng)
+    events = _purchases(rng, USERS, catalogue)
+    items, titles = (catalogue.column(name).to_pylist() for name in ("item_id", "title"))
+    title = dict(zip(items, titles, strict=True))
+    last = pc.max(events.column("timestamp")).as_py()
+    bought = rng.choice(events.num_rows, CUSTOMER_REVIEWS, replace=False)
+    rows = []
+    for number, event in enumerate(events.take(np.sort(bought)).to_pylist()):
+        good = rng.random() < 0.7
+        said = rng.choice(PRAISE if good else BLAME)
+        after = np.timedelta64(int(rng.integers(1, 72)), "h").astype(object)
+        rows.append(
+            {
+                "review_id": f"made-customer-review-{number:03d}",
+                "text": f"{title[event['item_id']]} {said}.",
+                "item_id": event["item_id"],
+                "user_id": event["user_id"],
+                "rating": float(rng.integers(4, 6) if good else rng.integers(1, 3)),
+                "timestamp": min(event["timestamp"] + after, last),
+            }
+        )
+    return rows
 
 
 def _questions(spans: dict[tuple[str, str], tuple[str, int, int]]) -> pa.Table:

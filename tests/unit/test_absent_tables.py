@@ -36,6 +36,7 @@ NEEDS = {
     "split": "interactions | products | images | reviews",
     "text-features": "products | reviews",
     "image-features": "images",
+    "review-features": "interactions & reviews",
     "collaborative": LISTS,
     "content": CONTENT,
     "hybrid": CONTENT,
@@ -52,10 +53,11 @@ NEEDS = {
 }
 """Stage to the tables that it can't do without: one of the groups, all of a group. evaluate and promote need what the
 model needs that they are of."""
+SPARED = ("data/image-features/images.parquet", "data/review-features/reviews.parquet")
 CAN_DO_WITHOUT = {
     "validate-interactions": ("data/validate-products/table.parquet",),
-    "content": ("data/image-features/images.parquet",),
-    "hybrid": ("data/image-features/images.parquet",),
+    "content": SPARED,
+    "hybrid": SPARED,
     "recommender": ("data/content/bundle", "data/hybrid/bundle"),
     "attributes": ("data/image-features/images.parquet",),
     "audit": (

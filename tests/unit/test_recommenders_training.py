@@ -111,6 +111,64 @@ def test_training_learns_a_planted_taste_and_repeats_itself() -> None:
         assert (taste[[events.items.index(item) for item in listed]] == wanted).mean() >= 0.8
 
 
+def test_reviews_tell_what_was_written_before_a_day() -> None:
+    from models.recommenders.told import Told
+
+    vectors = np.array([[3.0, 0.0], [1.0, 1.0], [9.0, 9.0]], dtype=np.float32)
+    told = Told(np.array([2, 2, 0]), np.array([1.0, 2.0, 5.0]), vectors)
+    assert told.until(1.0, 3).tolist() == [[0, 0], [0, 0], [0, 0]]
+    assert told.until(2.0, 3).tolist() == [[0, 0], [0, 0], [1.5, 0]]
+    assert told.until(5.0, 3)[2] == pytest.approx(np.array([4, 1]) / 3)
+    assert told.until(9.0, 3)[0].tolist() == [4.5, 4.5]
+
+
+def test_dropping_the_one_source_that_tells_the_taste_costs() -> None:
+    """Reviews and picture tell the planted taste, the title nothing; no behaviour is given."""
+    from models.recommenders.content import Content as ByContent
+    from models.recommenders.settings import TowerSettings
+    from models.recommenders.told import Told
+    from models.recommenders.training import Content, train
+
+    events, taste = planted()
+    rng = np.random.default_rng(5)
+    told = np.column_stack([2.0 * taste - 1.0, rng.normal(size=100)]).astype(np.float32)
+    early = Told(np.arange(100), np.zeros(100), told)
+    late = Told(np.arange(100), np.full(100, events.now + 1.0), told)
+    noise = rng.normal(size=(100, 4)).astype(np.float32)
+    settings = TowerSettings(
+        dim=4,
+        hidden=8,
+        epochs=10,
+        batch=16,
+        rate=0.05,
+        decay=0.0,
+        dropout=0.3,
+        windows=2,
+        window_days=20.0,
+        buyers=2,
+        drop=0.0,
+    )
+    mine = events.histories
+    own = np.arange(60)[:, None] % 2 == taste[None, :]
+
+    def apart(model: object) -> float:
+        """How far a user's own taste is scored above the other, in deviations."""
+        scores = model.without_again().scores(mine) - model.popular @ model.weights["popular"]  # type: ignore[attr-defined]
+        return float((scores[own].mean() - scores[~own].mean()) / scores.std())
+
+    def fitted(content: Content) -> tuple[float, dict[str, float]]:
+        model, without, _ = train(ByContent, events, content, False, settings, 5, seed=7)
+        return apart(model), {name: apart(other) for name, other in without.items()}
+
+    none = np.zeros((100, 0), np.int64)
+    whole, without = fitted(Content({"text": noise}, none, (), early))
+    assert whole > 1.5 and without["reviews"] < 0.5 < without["text"]
+    whole, without = fitted(Content({"text": noise, "picture": told}, none, ()))
+    assert whole > 1.5 and without["picture"] < 0.5 < without["text"]
+    unheard, _ = fitted(Content({"text": noise}, none, (), late))
+    assert unheard < 0.5
+
+
 def test_too_short_a_past_is_refused() -> None:
     from models.recommenders.training import windows
 
