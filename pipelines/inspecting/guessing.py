@@ -1,6 +1,7 @@
 """From looks to a proposal: by a known layout where one fits, else by names, types, values and overlaps of keys."""
 
 import functools
+import math
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import yaml
 
+from pipelines.harness import BadConfig
 from pipelines.inspecting import times, words
 from pipelines.inspecting.looking import Look, Unusable, commonest, overlap
 from pipelines.inspecting.proposal import Proposal
@@ -23,6 +25,9 @@ MOST_VALUES = 60
 MOST_ATTRIBUTES = 8
 PROGRAM = 300
 """Views and carts of one user in one minute that no person makes."""
+STARS = {1: "negative", 2: "negative", 3: "neutral", 4: "positive", 5: "positive"}
+"""What each fifth of a scale says."""
+EVENTS = ("view", "cart", "purchase")
 
 
 @functools.cache
@@ -45,7 +50,12 @@ def propose(looks: list[Look], refused: list[Unusable], chosen: dict[str, str]) 
             sequences(one, proposal)
         elif one.part.format != "map":
             table = table_of(one, chosen)
-            if table is None:
+            if table is None and all(candidates(one, role) for role in ("user_id", "item_id")):
+                proposal.unusable.append(
+                    f"{one.name}: it has users and items, and no column that tells the time ({', '.join(one.columns)[:200]}). "
+                    "Name it: --choose interactions.timestamp=ITS_COLUMN"
+                )
+            elif table is None:
                 proposal.unusable.append(
                     f"{one.name}: its columns ({', '.join(one.columns)[:200]}) fit no table. Name them: "
                     "--choose TABLE.COLUMN=ITS_COLUMN"
@@ -76,11 +86,18 @@ def by_layout(one: Look, proposal: Proposal) -> bool:
         for table, rule in rules.items():
             columns = {**rule["columns"], **_optional(rule, there)}
             own: dict[str, Any] = {
-                key: rule[key] for key in ("constants", "distinct", "unreadable") if key in rule
+                key: rule[key] for key in ("distinct", "unreadable") if key in rule
+            }
+            # A currency is that of prices.
+            constants = {
+                ours: text
+                for ours, text in rule.get("constants", {}).items()
+                if ours != "currency" or "price" in columns
             }
             part = one.part.model_copy(
                 update={
                     **own,
+                    "constants": constants,
                     "columns": {ours: _take(theirs) for ours, theirs in columns.items()},
                     "time": When(**rule.get("time", {})),
                     "leave_out": [LeaveOut(**entry) for entry in rule.get("leave_out", [])],
@@ -88,11 +105,27 @@ def by_layout(one: Look, proposal: Proposal) -> bool:
             )
             needs = ", ".join(rule["needs"])
             grounds = [f"{one.name}: {layout['about']} (by its columns {needs})", *one.notes]
+            told = _untold(one, proposal, table, {**part.columns, **part.constants})
+            part = part.model_copy(update={"constants": {**part.constants, **told}})
             proposal.add(table, part, grounds)
         if rules:
             proposal.layouts[name] = layout["licence"]
             return True
     return False
+
+
+def _untold(one: Look, proposal: Proposal, table: str, told: dict[str, Any]) -> dict[str, str]:
+    """Constants that a layout leaves to the shop: what happened, the currency of prices."""
+    if table == "interactions" and "event" not in told:
+        return {"event": _what_happened(one, proposal)}
+    if table == "products" and "price" in told and "currency" not in told:
+        return _currency(one, proposal, one.column(str(told["price"])))
+    return {}
+
+
+def _what_happened(one: Look, proposal: Proposal) -> str:
+    question = f"{one.name}: what happened in each row?"
+    return proposal.ask("interactions.event", question, EVENTS) or EVENTS[0]
 
 
 def _take(entry: str | dict[str, Any]) -> str | Take:
@@ -265,42 +298,59 @@ def interactions(one: Look, proposal: Proposal, looks: list[Look]) -> None:
         name = name or pick(one, proposal, table, role, must=True)
         if name:
             columns[role] = name
-    stars = candidates(one, "rating")
     for role in ("value", "price", "order_id"):
         name = pick(one, proposal, table, role)
         if name:
             columns[role] = name
     constants: dict[str, str] = {}
-    event = candidates(one, "event")
     told: dict[str, str] = {}
-    if event:
-        told = _events(one, proposal, event[0])
-        columns["event"] = Take(column=event[0], values=told)
-    elif stars and not {"value", "order_id"} & set(columns):
+    event = None
+    if candidates(one, "event"):
+        event = pick(one, proposal, table, "event", must=True)
+        if event:
+            told = _events(one, proposal, event)
+            columns["event"] = Take(column=event, values=told)
+    elif candidates(one, "rating") and not {"value", "order_id"} & set(columns):
+        stars = pick(one, proposal, table, "rating", must=True)
         constants["event"] = "rating"
-        columns["value"] = stars[0]
-        proposal.grounds[table].append(f"event: rating (it has {stars[0]})")
-    elif {"value", "order_id", "price"} & set(columns):
+        if stars:
+            columns["value"] = stars
+            proposal.grounds[table].append(f"event: rating (it has {stars})")
+    elif {"value", "order_id"} & set(columns):
         constants["event"] = "purchase"
-        proposal.grounds[table].append("event: purchase (it has a quantity, a price or an order)")
+        proposal.grounds[table].append("event: purchase (it has a quantity or an order)")
     else:
-        given = proposal.ask(
-            f"{table}.event",
-            f"{one.name}: what happened in each row?",
-            ("view", "cart", "purchase"),
-        )
-        constants["event"] = given or "view"
+        # Views are told with prices, too.
+        constants["event"] = _what_happened(one, proposal)
     if "timestamp" in columns:
         update["time"] = _time(one, proposal, table, str(columns["timestamp"]))
     figures = [str(columns[role]) for role in ("price", "value") if role in columns]
     update |= _number(one, proposal, table, figures)
     update["leave_out"] = _tests(one, proposal, table)
     nothing = [value for value, kind in told.items() if not kind]
-    if nothing:
-        update["leave_out"] = [*update["leave_out"], LeaveOut(column=event[0], values=nothing)]
-    proposal.bots_above = PROGRAM
+    if event and nothing:
+        update["leave_out"] = [*update["leave_out"], LeaveOut(column=event, values=nothing)]
+    proposal.bots_above = _programs(proposal)
     part = one.part.model_copy(update={**update, "columns": columns, "constants": constants})
     proposal.add(table, part, [])
+
+
+def _programs(proposal: Proposal) -> int:
+    """Above how many views and carts a minute a user is a program; 0: none is looked for."""
+    key = "interactions.bots_above"
+    given = proposal.chosen.get(key)
+    if given is not None:
+        proposal.used.add(key)
+        if not given.isdecimal():
+            raise BadConfig(f"--choose {key}={given}: a whole number is needed, 0 for no such rule")
+    above = PROGRAM if given is None else int(given)
+    how = "chosen" if given is not None else f"another number, or 0: --choose {key}=0"
+    proposal.grounds["interactions"].append(
+        f"left out: users with more than {above} views and carts in one minute, as programs ({how})"
+        if above
+        else "programs are not looked for (chosen)"
+    )
+    return above
 
 
 def _linked(one: Look, proposal: Proposal, looks: list[Look]) -> str | None:
@@ -450,14 +500,17 @@ def reviews(one: Look, proposal: Proposal, looks: list[Look]) -> None:
         )
     if "timestamp" in columns:
         update["time"] = _time(one, proposal, table, str(columns["timestamp"]))
-    stars = candidates(one, "rating")
-    labels = candidates(one, "label")
+    stars = pick(one, proposal, table, "rating", must=True)
     if stars:
-        columns["rating"] = stars[0]
-    if labels:
-        columns["label"] = _labels(one, proposal, labels[0])
+        columns["rating"] = stars
+    if candidates(one, "label"):
+        label = pick(one, proposal, table, "label", must=True)
+        if label:
+            columns["label"] = _labels(one, proposal, label)
     elif stars:
-        columns["label"] = _from_stars(one, proposal, stars[0])
+        found = _from_stars(one, proposal, stars)
+        if found:
+            columns["label"] = found
     languages = candidates(one, "language")
     spoken = times.language(one.texts(str(columns["text"])))
     if languages:
@@ -484,7 +537,7 @@ def reviews(one: Look, proposal: Proposal, looks: list[Look]) -> None:
             update={
                 "columns": {
                     **{role: columns[role] for role in ("user_id", "item_id", "timestamp")},
-                    "value": stars[0],
+                    "value": stars,
                 },
                 "constants": {"event": "rating"},
                 "time": update["time"],
@@ -509,15 +562,41 @@ def _labels(one: Look, proposal: Proposal, column: str) -> Take:
     return Take(column=column, values=values)
 
 
-def _from_stars(one: Look, proposal: Proposal, column: str) -> Take:
-    """Labels from one to five stars: two and fewer are negative, three neutral."""
-    values = sorted({re.sub(r"\.0+$", "", cell) for cell in one.texts(column)})
-    stars = {"1": "negative", "2": "negative", "3": "neutral", "4": "positive", "5": "positive"}
-    known = {value: stars.get(value, "") for value in values}
+def _from_stars(one: Look, proposal: Proposal, column: str) -> Take | None:
+    """Labels from stars: of the fifths of the scale two are negative, the third is neutral. How long it is may be asked."""
+    key, cells = "reviews.stars", one.texts(column)
+    try:
+        numbers = [float(cell) for cell in cells]
+    except ValueError:
+        proposal.grounds["reviews"].append(f"label: none, since {column} has more than numbers")
+        return None
+    least, top = min(numbers, default=0.0), max(numbers, default=0.0)
+    if least < 0 or top > 10:
+        proposal.grounds["reviews"].append(
+            f"label: none, since {column} goes from {least:g} to {top:g}: no known scale of stars"
+        )
+        return None
+    scale = "5"
+    if not 4 <= top <= 5 or key in proposal.chosen:
+        scale = (
+            proposal.ask(
+                key,
+                f"{one.name}: {column} goes up to {top:g}. How many stars are the most (none: no labels)?",
+                ("5", "10", "none"),
+            )
+            or "none"
+        )
+    if scale == "none":
+        return None
+    fifth = int(scale) // 5
+    values = {
+        f"{half / 2:g}": STARS[math.ceil(half / 2 / fifth)] for half in range(1, 2 * int(scale) + 1)
+    }
+    shown = ", ".join(f"{star * fifth} {STARS[star]}" for star in STARS)
     proposal.grounds["reviews"].append(
-        f"label: of {column} (1, 2 negative; 3 neutral; 4, 5 positive)"
+        f"label: of {column}, up to {scale} stars: to {shown}; 0 says nothing (another scale: --choose {key}=10)"
     )
-    return Take(column=column, values={**known, **stars})
+    return Take(column=column, values={**values, "0": ""})
 
 
 def questions(one: Look, proposal: Proposal, looks: list[Look]) -> None:
@@ -551,6 +630,13 @@ def pictures(one: Look, proposal: Proposal, looks: list[Look]) -> None:
     if known:
         grounds.append(
             f"label: of another table ({overlap(stems, known):.0%} of their names are in it)"
+        )
+    elif "cls" in one.rows.column_names and one.texts("cls"):
+        classes = one.texts("cls")
+        columns["label"] = "cls"
+        grounds.append(
+            f"label: the .cls file beside each picture ({len(classes) / len(stems):.0%} have one; "
+            f"{', '.join(commonest(classes, 4))})"
         )
     elif 2 <= len(folders) <= max(len(stems) // 4, 2):
         columns["label"] = "folder"

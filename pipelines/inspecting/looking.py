@@ -1,20 +1,22 @@
 """What files are, by their content: format, encoding, delimiter, columns and their first rows."""
 
 import csv
+import functools
 import json
 import re
 import tarfile
 import zipfile
 from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 
 from pipelines.harness import BadData, MissingResource, VitrineError
 from pipelines.sources import files, readers
-from pipelines.sources.pictures import PICTURES, wanted
+from pipelines.sources.pictures import LABEL, PICTURES, wanted
 from pipelines.sources.shop import Part
 
 HEAD = 1 << 20
@@ -22,6 +24,8 @@ ROWS = 20_000
 """Rows that are looked at."""
 DELIMITERS = ("\t", ";", ",", "|")
 CJK = re.compile("[\u4e00-\u9fff]+")
+MOST_OF_A_CLASS = 256
+"""Bytes of a file that names a picture's class."""
 FEW_KEYS = 20
 """One JSON object with fewer keys is a row, no table."""
 
@@ -44,6 +48,10 @@ class Look:
         """The cells of a column that are not empty, as text."""
         values = self.rows.column(column).to_pylist()
         return [str(value).strip() for value in values if value is not None and str(value).strip()]
+
+    def column(self, name: str) -> str:
+        """The column of this name as its files write it, whatever the case."""
+        return next(column for column in self.columns if column.lower() == name.lower())
 
     def typed(self, column: str) -> pa.DataType:
         return self.rows.schema.field(column).type
@@ -224,7 +232,10 @@ def _json_part(pattern: str, path: Path, head: str, encoding: str) -> tuple[Part
 
 def _look(connection: Any, part: Part, found: list[Path], spill: Path, notes: list[str]) -> Look:
     if part.format in ("archive", "pictures"):
-        names = [str(path) for path in found] if part.format == "pictures" else archive_names(found)
+        classes: dict[str, str] = {}
+        names = [str(path) for path in found]
+        if part.format == "archive":
+            names, classes = archive_names(found)
         if not names:
             raise BadData("no picture is inside: JPEG, PNG and WebP are read")
         rows = pa.table(
@@ -232,6 +243,7 @@ def _look(connection: Any, part: Part, found: list[Path], spill: Path, notes: li
                 "path": names,
                 "stem": [Path(name).stem for name in names],
                 "folder": [Path(name).parent.name for name in names],
+                "cls": [classes.get(str(Path(name).with_suffix("")), "") for name in names],
             }
         )
         return Look(part, ["path", "stem", "folder", "cls", "bytes"], rows, notes)
@@ -244,23 +256,48 @@ def _look(connection: Any, part: Part, found: list[Path], spill: Path, notes: li
     return Look(part, raws[0].columns, rows, notes)
 
 
-def archive_names(found: list[Path]) -> list[str]:
-    """The names of the pictures in archives, at most `ROWS`."""
+def archive_names(found: list[Path]) -> tuple[list[str], dict[str, str]]:
+    """The names of the pictures in archives, at most `ROWS`, and the class that a file beside one tells.
+
+    The class is by the name without its suffix.
+    """
     names: list[str] = []
+    classes: dict[str, str] = {}
     for path in found:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as packed:
-                inside = [info.filename for info in packed.infolist() if not info.is_dir()]
-        else:
-            try:
-                with tarfile.open(path, "r|*") as tar:
-                    inside = [entry.name for entry in tar if entry.isreg()]
-            except tarfile.TarError as error:
-                raise BadData(f"no readable archive: {error}") from None
-        names += [name for name in inside if wanted(path, name) and not name.endswith(".cls")]
+        for name, start in _members(path):
+            if not wanted(path, name):
+                continue
+            if name.lower().endswith(LABEL):
+                classes[str(Path(name).with_suffix(""))] = (
+                    start().decode("utf-8", "replace").strip()
+                )
+            else:
+                names.append(name)
         if len(names) >= ROWS:
             break
-    return names[:ROWS]
+    return names[:ROWS], classes
+
+
+def _members(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    """The names in one archive, and what gives the first bytes of each. Raises `BadData` for a damaged tar."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as packed:
+            for info in packed.infolist():
+                if not info.is_dir():
+                    yield info.filename, functools.partial(_start, packed.open, info)
+        return
+    try:
+        with tarfile.open(path, "r|*") as tar:
+            for entry in tar:
+                if entry.isreg():
+                    yield entry.name, functools.partial(_start, tar.extractfile, entry)
+    except tarfile.TarError as error:
+        raise BadData(f"no readable archive: {error}") from None
+
+
+def _start(open_member: Callable[[Any], IO[bytes] | None], member: Any) -> bytes:
+    file = open_member(member)
+    return file.read(MOST_OF_A_CLASS) if file else b""
 
 
 def overlap(keys: list[str], others: set[str]) -> float:

@@ -68,7 +68,7 @@ def _rows(
     if part.format in ("archive", "pictures"):
         one = next(look for look in looks if look.part.files == part.files)
         for row in one.rows.slice(0, ROWS).to_pylist():
-            yield f"    | image_key={row['stem']} | label={row['folder'] if 'label' in part.columns else ''}"
+            yield f"    | image_key={row['stem']} | label={row[part.columns['label']] if 'label' in part.columns else ''}"
         return
     way = Mapping(part, contract_of(table), f"shop.{table}[{at}]")
     try:

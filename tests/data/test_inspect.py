@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import tarfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,35 @@ LAYOUTS: dict[str, tuple[dict[str, Any], dict[str, dict[str, Any]]]] = {
             "products": {"category": "B > C", "price": 3.5},
         },
     ),
+    "amazon-2014 as of 2018": (
+        {
+            "Software.json": [
+                {
+                    **{
+                        **AMAZON_2014,
+                        "overall": 3.0,
+                        "verified": True,
+                        "reviewTime": "03 11, 2014",
+                    },
+                    **{"reviewerName": "A", "summary": "s", "unixReviewTime": 1394496000},
+                    **{"style": {"Format:": "CD"}},
+                }
+            ],
+            "meta_Software.json": [
+                {
+                    **{"category": ["Software", "Maps"], "description": ["Old.", "Good."]},
+                    **{"title": "Atlas", "also_buy": [], "also_view": ["x"], "brand": "B"},
+                    **{"rank": "1 in Software", "main_cat": "Software", "price": "$5.00"},
+                    **{"asin": "0012", "feature": []},
+                }
+            ],
+        },
+        {
+            "interactions": {"item_id": "0012", "event": "rating", "value": 3.0},
+            "reviews": {"label": "neutral", "rating": 3.0, "title": "s", "text": "Good"},
+            "products": {"category": "Software > Maps", "price": 5.0, "currency": "USD"},
+        },
+    ),
     "amazon-2023": (
         {
             "reviews.jsonl": [
@@ -145,9 +175,14 @@ LAYOUTS: dict[str, tuple[dict[str, Any], dict[str, dict[str, Any]]]] = {
 def test_known_layouts_are_recognised_and_read(tmp_path: Path, name: str) -> None:
     files, expected = LAYOUTS[name]
     folder = put(tmp_path / "shop", files)
-    proposal = propose(folder)
+    # What is sold in which currency these two don't tell.
+    asked = {"products__currency": "EUR"} if name in ("shopify", "magento") else {}
+    assert [question.key for question in propose(folder).questions] == [
+        key.replace("__", ".") for key in asked
+    ]
+    proposal = propose(folder, **asked)
     assert set(proposal.parts) == set(expected) and not proposal.questions
-    assert list(proposal.layouts) == [name]
+    assert list(proposal.layouts) == [name.partition(" ")[0]]
     for table, cells in expected.items():
         (row,) = rows_of(folder, proposal, table)
         assert {key: row[key] for key in cells} == cells
@@ -240,6 +275,31 @@ HEAD = "user_id,product_id,date\n"
         ({"p.csv": "sku,name,price\n1,Tee,2.50\n"}, "products.currency", "EUR"),
         ({"p.csv": "sku,name,title\n1,Tee,T\n"}, "products.title", "name"),
         ({"r.csv": "review,label\nvery good and nice,1\n"}, "reviews.label.1", "positive"),
+        ({"e.csv": HEAD[:-1] + ",price\n1,2,2024-01-01,2.5\n"}, "interactions.event", "view"),
+        (
+            {"e.csv": HEAD[:-1] + ",event,action\n1,2,2024-01-01,view,buy\n"},
+            "interactions.event",
+            "action",
+        ),
+        (
+            {"e.csv": HEAD[:-1] + ",rating,score\n1,2,2024-01-01,3,4\n"},
+            "interactions.rating",
+            "score",
+        ),
+        ({"r.csv": "review,rating,stars\ngood,3,4\n"}, "reviews.rating", "stars"),
+        ({"r.csv": "review,label,sentiment\ngood,pos,neg\n"}, "reviews.label", "sentiment"),
+        ({"r.csv": "review,rating\ngood,9\nbad,2\n"}, "reviews.stars", "10"),
+        ({"r.csv": "review,rating\ngood,3\nbad,1\n"}, "reviews.stars", "none"),
+        (
+            {"x.inter": "user_id:token\titem_id:token\ttimestamp:float\n1\t07\t881250949\n"},
+            "interactions.event",
+            "purchase",
+        ),
+        (
+            {"x.item": "item_id:token\ttitle:token_seq\tprice:float\n07\tTee\t2.5\n"},
+            "products.currency",
+            "EUR",
+        ),
     ],
 )
 def test_what_is_ambiguous_is_asked_and_answered(
@@ -251,6 +311,91 @@ def test_what_is_ambiguous_is_asked_and_answered(
     answered = propose(folder, **{key: answer})
     assert key not in [question.key for question in answered.questions]
     assert key in answered.used
+
+
+@pytest.mark.parametrize(
+    ("rating", "chosen", "labels"),
+    [
+        ("5,4.5,3,2.5,1,0", {}, ["positive", "positive", "neutral", "neutral", "negative", None]),
+        (
+            "10,7,6,5,4,1",
+            {"reviews__stars": "10"},
+            [*["positive"] * 2, *["neutral"] * 2, *["negative"] * 2],
+        ),
+        ("87,12", {}, None),
+        ("five,1", {}, None),
+    ],
+)
+def test_a_label_is_of_the_scale_that_the_stars_have(
+    tmp_path: Path, rating: str, chosen: dict[str, str], labels: list[str | None] | None
+) -> None:
+    lines = "".join(f"text {at},{stars}\n" for at, stars in enumerate(rating.split(",")))
+    folder = put(tmp_path / "shop", {"r.csv": "review,rating\n" + lines})
+    proposal = propose(folder, **chosen)
+    assert not proposal.questions
+    assert any(line.startswith("label: ") for line in proposal.grounds["reviews"])
+    if labels is None:
+        assert "label" not in proposal.parts["reviews"][0].columns
+    else:
+        rows = sorted(rows_of(folder, proposal, "reviews"), key=lambda row: row["text"])
+        assert [row["label"] for row in rows] == labels
+
+
+def test_who_counts_as_a_program_is_told_and_can_be_chosen(tmp_path: Path) -> None:
+    folder = put(tmp_path / "shop", {"e.csv": HEAD[:-1] + ",event\n1,2,2024-01-01,view\n"})
+    proposal = propose(folder)
+    assert proposal.shop().bots_above == 300
+    assert any("more than 300 views" in line for line in proposal.grounds["interactions"])
+    assert propose(folder, interactions__bots_above="0").shop().bots_above == 0
+    with pytest.raises(BadConfig, match="a whole number is needed"):
+        propose(folder, interactions__bots_above="many")
+
+
+def test_events_without_a_time_are_told_to_lack_it(tmp_path: Path) -> None:
+    text = "user_id:token\titem_id:token\trating:float\n1\t07\t4\n"
+    proposal = propose(put(tmp_path / "shop", {"x.inter": text}))
+    assert not proposal.parts
+    assert "no column that tells the time" in proposal.unusable[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "guessed"),
+    [
+        ("用户id,商品id,时间\n张三,红色连衣裙,2024-01-01\n", "gb18030", "gb18030"),
+        ("Kunde,Größe\nMüller,schön\n", "cp1252", "cp1252"),
+        ("Kunde,Größe\nMüller,schön\n", "utf-8", "utf-8"),
+    ],
+)
+def test_an_encoding_is_told_from_the_letters(
+    tmp_path: Path, text: str, encoding: str, guessed: str
+) -> None:
+    folder = put(tmp_path, {"a.csv": text.encode(encoding)})
+    found, notes = looking.guess_encoding(folder / "a.csv")
+    assert found == guessed and bool(notes) == (guessed != "utf-8")
+
+
+@pytest.mark.parametrize("packed", ["shard-0.tar", "shard.zip"])
+def test_classes_beside_the_pictures_of_a_shard_are_labels(tmp_path: Path, packed: str) -> None:
+    members = {}
+    for at in range(4):
+        members |= {f"{at:03d}.png": picture(at), f"{at:03d}.cls": f"{'ab'[at % 2]}\n".encode()}
+    folder = put(tmp_path / "shop", {})
+    folder.mkdir()
+    if packed.endswith(".zip"):
+        with zipfile.ZipFile(folder / packed, "w") as archive:
+            for name, content in members.items():
+                archive.writestr(name, content)
+    else:
+        with tarfile.open(folder / packed, "w") as tar:
+            for name, content in members.items():
+                entry = tarfile.TarInfo(name)
+                entry.size = len(content)
+                tar.addfile(entry, io.BytesIO(content))
+    proposal = propose(folder)
+    assert proposal.parts["images"][0].columns["label"] == "cls"
+    assert any("100% have one; a, b" in line for line in proposal.grounds["images"])
+    rows = rows_of(folder, proposal, "images")
+    assert [row["label"] for row in rows] == ["a", "b", "a", "b"]
 
 
 def test_a_date_of_day_thirteen_needs_no_question() -> None:
