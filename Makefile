@@ -46,6 +46,7 @@ cluster-packages: .venv ## the Python packages that `make cluster` needs beyond 
 repro: .venv ## the same graph without Airflow: dvc repro
 	@$(RUN) pipelines.cache || true
 	@$(RUN) dvc repro
+	@$(RUN) pipelines.run_page
 
 .PHONY: stage
 stage: .venv ## one stage by name: make stage NAME=sentiment (PROFILE=...)

@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from pipelines import run_page
 from pipelines.cache import check
 from pipelines.harness.absent import OFF, absence
 from pipelines.harness.errors import MissingResource, VitrineError
@@ -114,6 +115,8 @@ def demo(root: Path, out: Console, choice: Mapping[str, str]) -> int:
     if todo:
         out.print(f"profile {profile}: starting Airflow ...")
         ran |= through_airflow(root, out, graph, {"profile": profile})
+    if ran:
+        run_page.write(root)
     out.print(closing(root, graph, ran))
     for line in off_lines(root, graph):
         out.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -122,7 +125,8 @@ def demo(root: Path, out: Console, choice: Mapping[str, str]) -> int:
     out.print(
         "  make up                     Airflow, MLflow and the report as pages", highlight=False
     )
-    for path in sorted((root / "data").glob("report/*.html")):
+    pages = [*sorted((root / "data").glob("report/*.html")), run_page.page_path(State(root))]
+    for path in filter(Path.exists, pages):
         out.print(f"  {path}", highlight=False, soft_wrap=True)
     for title, address in addresses(State(root)).items():
         out.print(f"  {address:<27} {title}", highlight=False)

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from models.metrics import interval, ndcg, paired_interval
 from models.recommenders.events import decay
-from pipelines import drift, list_archive
+from pipelines import drift, list_archive, run_page
 from pipelines.harness import BadConfig, MissingResource, Params, VitrineError
 from pipelines.harness.absent import lacking
 from pipelines.harness.params import read_params, section
@@ -27,6 +27,7 @@ from pipelines.harness.stage import peak_memory_mb
 from pipelines.harness.state import State
 from pipelines.harness.tracking import Tracker
 from pipelines.list_archive import Kept
+from pipelines.report import TEMPLATES, environment
 from pipelines.tables import TABLES, Interactions, Products, Reviews, Users
 
 NAME = "monitor"
@@ -363,16 +364,8 @@ def write(state: State, report: dict[str, Any], keep: int) -> Path:
 
 def page(state: State, looks: list[dict[str, Any]]) -> str:
     """The newest look as a page, with the verdicts before it. All text is escaped."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(state.root / "pipelines" / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("monitor.html").render(look=looks[-1], before=looks[-2::-1])
+    template = environment(state.root / TEMPLATES).get_template("monitor.html")
+    return template.render(look=looks[-1], before=looks[-2::-1])
 
 
 def monitor(root: Path) -> dict[str, Any]:
@@ -417,6 +410,10 @@ def monitor(root: Path) -> dict[str, Any]:
             }
         )
         run.client.log_artifact(run.run_id, str(folder(state) / "newest.json"))
+    try:
+        run_page.write(root)
+    except MissingResource as error:  # the look stands without that page
+        print(f"the page on the last run stays as it was: {error}")
     return report
 
 

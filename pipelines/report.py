@@ -76,17 +76,22 @@ def decisions(journal: Journal) -> dict[tuple[str, str], dict[str, Any]]:
 
 def render(templates: Path, sections: Sequence[Section], **facts: Any) -> str:
     """The page as HTML; equal sections give equal text. facts: `profile` and `seed` for the head of the page."""
+    return environment(templates).get_template("page.html").render(sections=sections, **facts)
+
+
+def environment(templates: Path) -> Any:
+    """Jinja's, which escapes all that is put in, refuses names that are not there, and writes figures for people."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(
+    made = Environment(
         loader=FileSystemLoader(templates),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(figure=figure, signed=signed, count=count, percent=percent)
-    return environment.get_template("page.html").render(sections=sections, **facts)
+    made.filters.update(figure=figure, signed=signed, count=count, percent=percent)
+    return made
 
 
 def figure(value: float) -> str:

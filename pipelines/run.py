@@ -82,11 +82,14 @@ class StageRun:
         if self.name not in nodes:
             raise BadConfig(f"dvc.yaml has no stage {self.name!r}; it has: {', '.join(nodes)}")
         try:
-            return self._execute(nodes[self.name].meta.get("timeout", 3600))
+            outcome = self._execute(nodes[self.name].meta.get("timeout", 3600))
         except OSError as error:
             if space.full(error) is None:
                 raise
             return self._full(str(error), self.state.home)
+        if not outcome.code and nodes[self.name].meta.get("tells"):
+            self._tell()
+        return outcome
 
     def _execute(self, timeout: float) -> Outcome:
         until = time.monotonic() + timeout
@@ -155,6 +158,19 @@ class StageRun:
         """One `dvc repro`: its exit status, and whether DVC found its files in use by another process."""
         words = ["--wait-for-lock", "repro", "-s", self.name, *(["-f"] if self.force else [])]
         return self._watched(log, "pipelines.guarded", *words)
+
+    def _tell(self) -> None:
+        """Write the page on the last run anew. It tells of what is done: where it fails, that is said, and no more."""
+        done = subprocess.run(
+            [sys.executable, "-m", "pipelines.run_page"],
+            cwd=self.root,
+            env=self._environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        said = done.stderr if done.returncode else done.stdout
+        print(f"{self.name}: {said.strip()[-2000:]}", flush=True)
 
     def _watched(self, log: TextIO, module: str, *words: str) -> tuple[int, bool]:
         """Run one of our modules that ends with its caller; its lines are shown and kept."""

@@ -121,6 +121,21 @@ def gains(rows: list[dict[str, Any]], width: int, names: bool) -> str:
     return _stacked([*layers, *labels], len(rows), width, names, label)
 
 
+def bars(rows: list[dict[str, Any]], width: int, names: bool, label: str) -> str:
+    """One bar a line, with its figure at its end. rows: name, value (0 or more), told. names: as of `whiskers`."""
+    import altair as alt
+
+    base, labels = _lines(rows, names)
+    room = 1.15 * max(row["value"] for row in rows) or 1.0
+    scale = alt.Scale(domain=[0, room], nice=False)
+    x = alt.X("value:Q", scale=scale, axis=None)
+    layers = [
+        base.mark_bar(color=ACCENT, size=12, orient="horizontal", cornerRadiusEnd=2).encode(x=x),
+        base.mark_text(align="left", dx=5, color=QUIET, fontSize=SIZE).encode(x=x, text="told:N"),
+    ]
+    return _stacked([*layers, *labels], len(rows), width, names, label)
+
+
 def _lines(rows: list[dict[str, Any]], names: bool) -> tuple[Any, list[Any]]:
     """A chart with one line a row, and the layers that name the lines where no axis does."""
     import altair as alt

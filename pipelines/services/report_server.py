@@ -1,4 +1,4 @@
-"""The report, the monitor and the data docs as pages on loopback: `python -m pipelines.services.report_server PORT`.
+"""The report, the last run, the monitor and the data docs as pages on loopback: `python -m pipelines.services.report_server PORT`.
 
 A page's address is its place in the project, so that links between pages hold here and from the disk alike. Files below
 these folders are served and nothing else: no listing, no other host name.
@@ -25,7 +25,7 @@ START_SECONDS = 30.0
 def folders(root: Path) -> tuple[Path, ...]:
     """What is shown."""
     state = State(root)
-    return root / "data" / "report", state.home / "monitor", state.data_docs
+    return root / "data" / "report", state.home / "report", state.home / "monitor", state.data_docs
 
 
 class Pages(SimpleHTTPRequestHandler):

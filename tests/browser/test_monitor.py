@@ -1,4 +1,4 @@
-"""The monitor's page and the list of pages in a browser: legible, reached by keyboard, one link from the report."""
+"""The pages on the monitor's look and the last run, and the list of pages: legible, reached by keyboard, linked."""
 
 import threading
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pipelines import run_page
 from pipelines.harness.state import State
 from pipelines.monitor import TRAIN, Finding, verdict, write
 from pipelines.report import TEMPLATES, render
@@ -16,6 +17,7 @@ from pipelines.services.processes import LOOPBACK
 from pipelines.services.report_server import Pages
 from tests.browser.reachable import faults, untabbed
 from tests.conftest import REPOSITORY
+from tests.run_inputs import HOSTILE, write_news, write_project, write_runs
 
 FINDINGS = [
     Finding("freshness", "days since the newest event", 0.5, "any age"),
@@ -25,14 +27,18 @@ FINDINGS = [
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project whose monitor looked twice and whose report is there."""
+def root(tmp_path_factory: pytest.TempPathFactory, migrated_database: Path) -> Path:
+    """A project that ran twice, whose monitor looked twice and whose report is there."""
     root = tmp_path_factory.mktemp("looked")
+    write_project(root, migrated_database)
+    write_runs(root)
+    write_news(root)
     (root / "pipelines").symlink_to(REPOSITORY / "pipelines")
     for day in (1, 2):
         look = {"at": f"2026-03-0{day}T02:00:00Z", "newest_event": "2026-03-01"}
         look |= {"findings": [asdict(one) for one in FINDINGS], **verdict(FINDINGS)}
         write(State(root), look, keep=5)
+    run_page.write(root)
     report = root / "data" / "report" / "report.html"
     report.parent.mkdir(parents=True)
     report.write_text(render(REPOSITORY / TEMPLATES, [], profile="tiny", seed=5), "utf-8")
@@ -51,16 +57,21 @@ def address(root: Path) -> Iterator[str]:
         thread.join()
 
 
+@pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious_and_tab_reaches_all(
-    address: str, browser: Any, scheme: str
+    address: str, browser: Any, scheme: str, width: int
 ) -> None:
-    context = browser.new_context(color_scheme=scheme, viewport={"width": 390, "height": 800})
+    context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 800})
     page = context.new_page()
-    for place in ("/", "/.vitrine/monitor/index.html"):
+    said: list[str] = []
+    page.on("console", lambda line: said.append(line.text))
+    for place in ("/", "/.vitrine/monitor/index.html", "/.vitrine/report/run.html"):
         page.goto(address + place)
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
         assert faults(page) == []
         assert untabbed(page) == []
+    assert said == []
     context.close()
 
 
@@ -73,6 +84,13 @@ def test_report_and_monitor_lead_to_each_other(
     page.goto((address if served else root.as_uri()) + "/data/report/report.html")
     page.get_by_role("link", name="What the monitor saw last").click()
     assert "interactions.price" in page.locator("main").inner_text()
+    page.get_by_role("link", name="the report").click()
+    assert page.title() == "Vitrine: report"
+    page.get_by_role("link", name="How the last run went").click()
+    assert page.title() == "Vitrine: the last run"
+    assert HOSTILE in page.locator("main").inner_text()
+    page.get_by_role("link", name="All that it saw").click()
+    page.get_by_role("link", name="how it went").click()
     page.get_by_role("link", name="the report").click()
     assert page.title() == "Vitrine: report"
     page.close()

@@ -72,6 +72,22 @@ def test_runs_are_logged_under_one_parent(toy_project: Project) -> None:
     assert runs["after"].data.tags["inputs"] != "unlocked"
 
 
+def test_the_page_on_the_last_run_follows_the_stage_that_tells(toy_project: Project) -> None:
+    """Written by whoever runs the stage by its name, as Airflow's tasks do; what it tells of is in MLflow by then."""
+    graph = toy_project.root / "dvc.yaml"
+    text = graph.read_text()
+    last = text.rindex("timeout: 60}")
+    graph.write_text(f"{text[:last]}timeout: 60, tells: true}}{text[last + 12 :]}")
+    page = toy_project.root / ".vitrine" / "report" / "run.html"
+    assert toy_project.run("python", "-m", "pipelines.run", "toy").returncode == 0
+    assert not page.exists()
+    done = toy_project.run("python", "-m", "pipelines.run", "after")
+    assert done.returncode == 0, done.stderr
+    assert f"after: {page}" in done.stdout
+    told = page.read_text("utf-8")
+    assert "<dt>after</dt><dd>ran for the first time" in told and "the journal is empty" in told
+
+
 def test_equal_seeds_give_equal_outputs(toy_project: Project) -> None:
     toy_project.run("python", "-m", "toy")
     first = (toy_project.root / "data/toy/numbers.txt").read_bytes()

@@ -17,6 +17,7 @@ import pytest
 
 from pipelines.harness.errors import MissingResource
 from pipelines.harness.state import State
+from pipelines.run_page import page_path
 from pipelines.services import airflow, processes
 from pipelines.services.processes import LOOPBACK, Running, Service
 from pipelines.services.report_server import Pages
@@ -124,9 +125,10 @@ def test_settings_of_another_airflow_are_left_out(
 def pages(tmp_path: Path) -> Iterator[int]:
     report = tmp_path / "data" / "report"
     docs = State(tmp_path).data_docs / "products"
-    monitor = State(tmp_path).home / "monitor"
-    for folder in (report, docs, monitor):
+    monitor, last = State(tmp_path).home / "monitor", page_path(State(tmp_path))
+    for folder in (report, docs, monitor, last.parent):
         folder.mkdir(parents=True)
+    last.write_text("<p>ran")
     (report / "report.html").write_text("<p>here")
     (monitor / "index.html").write_text("<p>looked")
     State(tmp_path).journal.write_text("{}\n")
@@ -154,7 +156,9 @@ def get(port: int, path: str, host: str = "localhost") -> tuple[int, str]:
     [
         ("/", 200, 'href="/data/report/report.html"'),
         ("/", 200, 'href="/.vitrine/monitor/index.html"'),
+        ("/", 200, 'href="/.vitrine/report/run.html"'),
         ("/data/report/report.html", 200, "here"),
+        ("/.vitrine/report/run.html", 200, "ran"),
         ("/.vitrine/monitor/index.html", 200, "looked"),
         ("/.vitrine/data-docs/products/index.html?x=1", 200, "docs"),
         ("/data/report/", 404, ""),

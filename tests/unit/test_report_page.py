@@ -36,6 +36,7 @@ from pipelines.report_sections.inputs import Absent, Choice, Inputs, Off
 from pipelines.report_sections.pictures import nearest
 from pipelines.report_sections.recognition import heat_map
 from pipelines.report_sections.thumbnails import data_uri
+from pipelines.run_page import page_path
 from tests.conftest import REPOSITORY
 from tests.report_inputs import (
     BUNDLE,
@@ -104,16 +105,17 @@ def test_hostile_texts_are_shown_as_text(page: str) -> None:
 
 
 def test_nothing_is_asked_of_any_place(page: str) -> None:
-    """The one link that leads out is to the monitor's page, by its place in the project."""
+    """The links that lead out are to the pages beside this one, by their places in the project."""
     led = []
     for tag, attributes in Tags(page).found:
         for name in ("src", "href", "srcset", "action", "xlink:href"):
             value = attributes.get(name)
             if value is not None and not value.startswith(("data:", "#")):
                 led.append((tag, value))
-    (link,) = led
-    place = State(REPOSITORY).home / "monitor" / "index.html"
-    assert link == ("a", os.path.relpath(place, REPOSITORY / "data" / "report"))
+    state = State(REPOSITORY)
+    places = [page_path(state), state.home / "monitor" / "index.html"]
+    here = REPOSITORY / "data" / "report"
+    assert led == [("a", os.path.relpath(place, here)) for place in places]
     assert "@import" not in page and "url(" not in re.sub(r"url\(#[\w-]+\)", "", page)
     assert "default-src 'none'" in page
 
