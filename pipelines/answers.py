@@ -1,7 +1,9 @@
 """Train the model that answers questions from reviews, or says that they hold no answer.
 
-The scorer is fitted on the training questions; how sure it must be is chosen by cross-fitting among them. The
-headline is on the validation questions. As those are few, the same model fitted without each fold of training and
+The scorer is fitted on the training questions, over the reviews that were written before validation begins; how sure
+it must be is chosen by cross-fitting among them. Then all reviews go on the shelves that it answers from: what is
+served knows the newest ones, and they have taught it nothing. The headline is on the validation questions, answered from
+the reviews of their time. As those are few, the same model fitted without each fold of training and
 validation questions together is measured on all of them too: the figures `cross_fitted/…`.
 """
 
@@ -14,7 +16,7 @@ import pyarrow.parquet as pq
 
 from models.bundle import save
 from models.encoders.text import TextEncoder
-from models.language.answers import Answers, Found, Review, Shelf, answer
+from models.language.answers import Answers, Found, Shelf, answer
 from models.language.answers_training import (
     Marked,
     best_margin,
@@ -22,6 +24,7 @@ from models.language.answers_training import (
     fit_scorer,
     right_candidates,
 )
+from models.language.library import Review
 from models.language.settings import ScorerSettings
 from models.metrics import interval
 from pipelines.capabilities import answers as judge
@@ -54,21 +57,22 @@ def answers(run: Run, params: AnswersParams) -> None:
         part: pq.read_table(run.input(f"split/answers/{part}.parquet")).to_pandas()
         for part in PARTS
     }
-    reviews = pq.read_table(run.input("split/answers/reviews.parquet")).to_pandas()
+    split = run.input("split/answers")
     if not len(tables["train"]):
         raise BadData("split/answers/train.parquet has no question: bring questions, or mark some")
     encoder = text_encoder(params.encoder, run.input("ingest-encoders/text"))
     reader = reranker(params.reranker, run.input("ingest-encoders/reranker"), params.max_tokens)
     model = Answers.untrained(
-        library(reviews),
+        library(judge.readable(split, "train")),
         encoder,
         reader,
         params.candidates,
-        lambda done, what: run.advance(0.4 * done, what),
+        lambda done, what: run.advance(0.3 * done, what),
         known_vectors(run, encoder),
     )
+    reading = {"train": model, "valid": model.shelved(library(judge.readable(split, "valid")))}
     questions = pd.concat([tables[part] for part in PARTS], ignore_index=True)
-    shelves = [model.shelf(item) for item in questions[Questions.ITEM]]
+    shelves = [reading[part].shelf(item) for part in PARTS for item in tables[part][Questions.ITEM]]
     found = model.find(
         questions[Questions.TEXT].tolist(),
         shelves,
@@ -80,13 +84,15 @@ def answers(run: Run, params: AnswersParams) -> None:
     margin = best_margin(
         cross_fitted(of_train, right[train], params.scorer, run.seed), right[train]
     )
-    model.scorer, losses = fit_scorer(of_train, right[train], params.scorer, run.seed)
-    model.scorer.margin.fill_(margin)
+    scorer, losses = fit_scorer(of_train, right[train], params.scorer, run.seed)
+    scorer.margin.fill_(margin)
     run.tracker.curve("train_loss", losses)
-    save(model.to_bundle(), run.output("bundle"))
-    run.rows_in, run.rows_out = len(questions), len(reviews)
     run.advance(0.8, "judging on validation")
-    table = judge_on_validation(run, judge, "answers", model)
+    reading["valid"].scorer = scorer
+    table = judge_on_validation(run, judge, "answers", reading["valid"])
+    reviews = judge.readable(split, "test")
+    run.rows_in, run.rows_out = len(questions), len(reviews)
+    save(reading["valid"].shelved(library(reviews)).to_bundle(), run.output("bundle"))
     for name, rows in table.groupby("slice_marked", sort=True):
         run.measure(f"answer_f1/{name}", float(rows["score"].mean()))
     run.measure("margin", margin)
@@ -110,13 +116,21 @@ def known_vectors(run: Run, encoder: TextEncoder) -> dict[str, np.ndarray]:
 
 
 def library(reviews: pd.DataFrame) -> dict[str, list[Review]]:
-    """Item to its reviews."""
+    """Item to its reviews, with day and stars where the shop has them."""
+    none = pd.Series(None, reviews.index, dtype=object)
+    moments = pd.to_datetime(reviews.get(Reviews.TIME, none), utc=True)
+    stars = pd.to_numeric(reviews.get(Reviews.RATING, none)).astype(object)
+    rows = pd.DataFrame(
+        {
+            "name": reviews[Reviews.REVIEW],
+            "text": reviews[Reviews.TEXT],
+            "date": moments.dt.strftime("%Y-%m-%d").fillna(""),
+            "stars": stars.where(stars.notna(), None),
+        }
+    )
     return {
-        item: [
-            Review(name, text)
-            for name, text in zip(rows[Reviews.REVIEW], rows[Reviews.TEXT], strict=True)
-        ]
-        for item, rows in reviews.groupby(Reviews.ITEM, sort=True)
+        item: [Review(*line) for line in part.itertuples(index=False)]
+        for item, part in rows.groupby(reviews[Reviews.ITEM], sort=True)
     }
 
 

@@ -16,7 +16,8 @@ can change train or valid.
 | sentiment | labelled reviews | `group_id`, else text's words; time where known | text's words |
 | answers | questions | question's words | item and question's words |
 
-The reviews that answers are read from tell by `part` which part may read them first.
+The reviews that answers are read from tell by `part` which part may read them first. A question whose answer is marked
+in a review of a later part is left out: nobody could have marked it yet.
 
 A task is absent where the shop lacks one of its tables (`NEEDED`), or the labels in them that a model would learn.
 Where it has events alone, the items and users that they name are its catalogue and its users; products without a
@@ -467,7 +468,7 @@ class Job:
         questions, reviews = self.tables["questions"], self.tables["reviews"]
         rows = questions.mutate(**{FAMILY: words_of(questions[Questions.TEXT])})
         content = rows[Questions.ITEM] + ibis.literal(" ") + rows[FAMILY]
-        parts = self.parts("answers", rows, Questions.QUESTION, [content])
+        parts = self.answered_in_time(self.parts("answers", rows, Questions.QUESTION, [content]))
         note, empty = self.note("questions"), "there is no question"
         self.save("answers", parts, [Questions.QUESTION], note, empty)
         if "answers" in self.run.absences:
@@ -503,6 +504,24 @@ class Job:
             [Reviews.REVIEW],
             self.note("reviews"),
         )
+
+    def answered_in_time(self, parts: dict[str, ibis.Table]) -> dict[str, ibis.Table]:
+        """The parts of the questions without those that are answered by a review of a later part."""
+        reviews, found = self.tables["reviews"], dict(parts)
+        if (
+            self.cut.test_from is None
+            or Reviews.TIME not in reviews.columns
+            or Questions.REVIEW not in parts["train"].columns
+        ):
+            return found
+        for part, until in (("train", self.cut.valid_from), ("valid", self.cut.test_from)):
+            late = reviews.filter(reviews[Reviews.TIME] >= ibis.literal(until))[Reviews.REVIEW]
+            marked = parts[part][Questions.REVIEW]
+            found[part] = parts[part].filter(marked.isnull() | marked.notin(late))
+            lost = engine.count(parts[part]) - engine.count(found[part])
+            if lost:
+                self.run.say(f"answers: {lost} questions of {part} are answered later; left out")
+        return found
 
 
 def _hex(share: float) -> str:

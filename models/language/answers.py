@@ -18,7 +18,10 @@ from torch import nn
 from models.bundle import Bundle
 from models.encoders.reranker import Progress, Reranker
 from models.encoders.text import TextEncoder
+from models.language import library as shelves_of
+from models.language.library import Library, Review
 from models.language.passages import Index, sentences
+from models.training import load_arrays, state_arrays
 
 ENCODER_BATCH = 32
 FUSION = 10
@@ -37,14 +40,6 @@ FEATURES = (
     "amount",  # an amount is asked for: 1 where the sentence has one, -1 where not; else 0
     "asks",  # the sentence is a question itself
 )
-
-
-@dataclass(frozen=True)
-class Review:
-    """One review that answers may quote."""
-
-    review_id: str
-    text: str
 
 
 @dataclass(frozen=True)
@@ -116,7 +111,7 @@ class Answers:
 
     def __init__(
         self,
-        library: Mapping[str, Sequence[Review]],
+        library: Library,
         vectors: Mapping[str, np.ndarray],
         encoder: TextEncoder,
         reranker: Reranker,
@@ -133,7 +128,7 @@ class Answers:
     @classmethod
     def untrained(
         cls,
-        library: Mapping[str, Sequence[Review]],
+        library: Library,
         encoder: TextEncoder,
         reranker: Reranker,
         candidates: int,
@@ -165,6 +160,23 @@ class Answers:
             item: encoded[a:b] for item, a, b in zip(texts, bounds, bounds[1:], strict=False)
         }
         return cls(library, vectors, encoder, reranker, Scorer(), candidates)
+
+    def shelved(self, library: Library, progress: Progress = lambda done, what: None) -> "Answers":
+        """The same model with other reviews; of sentences that it has already the vectors stay."""
+        known = {
+            text: vector
+            for item, reviews in self.library.items()
+            for text, vector in zip(
+                (one.text[a:b] for one in reviews for a, b in sentences(one.text)),
+                self.vectors[item],
+                strict=True,
+            )
+        }
+        made = Answers.untrained(
+            library, self.encoder, self.reranker, self.candidates, progress, known
+        )
+        made.scorer = self.scorer
+        return made
 
     def shelf(self, item: str) -> Shelf:
         """The sentences of the item's own reviews; empty where none is known."""
@@ -261,52 +273,35 @@ class Answers:
         return self._stack([Review(entry["review_id"], entry["text"]) for entry in reviews], None)
 
     def to_bundle(self) -> Bundle:
-        """Reviews as vocabulary, vectors of their sentences as float16, encoder and reranker as members."""
-        flat = [(item, review) for item in self.library for review in self.library[item]]
-        width = self.encoder.width
-        tensors: dict[str, Any] = {
-            f"scorer.{name}": value.detach().numpy()
-            for name, value in self.scorer.state_dict().items()
-        }
-        stacked = [self.vectors[item].reshape(-1, width) for item in self.library]
-        empty = np.zeros((0, width), dtype=np.float16)
-        tensors["vectors"] = np.concatenate([empty, *stacked]).astype(np.float16)
+        """The scorer; as members the reviews, with the vectors of their sentences in float16, encoder and reranker."""
+        stacked = [self.vectors[item].reshape(-1, self.encoder.width) for item in self.library]
+        empty = np.zeros((0, self.encoder.width), dtype=np.float16)
+        vectors = np.concatenate([empty, *stacked]).astype(np.float16)
         return Bundle(
             "answers",
             {"candidates": self.candidates},
-            tensors,
+            state_arrays(self.scorer),
+            {},
             {
-                "items": [item for item, _ in flat],
-                "review_ids": [review.review_id for _, review in flat],
-                "texts": [review.text for _, review in flat],
+                "library": shelves_of.to_bundle(self.library, {"vectors": vectors}),
+                "encoder": self.encoder.to_bundle(),
+                "reranker": self.reranker.to_bundle(),
             },
-            {"encoder": self.encoder.to_bundle(), "reranker": self.reranker.to_bundle()},
         )
 
     @classmethod
     def from_bundle(cls, bundle: Bundle) -> "Answers":
         """The model that `to_bundle` gave."""
-        words = bundle.vocabulary
-        library: dict[str, list[Review]] = {}
-        for item, review_id, text in zip(
-            words["items"], words["review_ids"], words["texts"], strict=True
-        ):
-            library.setdefault(item, []).append(Review(review_id, text))
+        kept = bundle.members["library"]
+        library = shelves_of.from_bundle(kept)
         counts = [
             sum(len(sentences(review.text)) for review in reviews) for reviews in library.values()
         ]
         bounds = np.cumsum([0, *counts])
-        flat = bundle.tensors["vectors"]
+        flat = kept.tensors["vectors"]
         vectors = {item: flat[a:b] for item, a, b in zip(library, bounds, bounds[1:], strict=False)}
         scorer = Scorer()
-        prefix = "scorer."
-        scorer.load_state_dict(
-            {
-                name.removeprefix(prefix): torch.from_numpy(value)
-                for name, value in bundle.tensors.items()
-                if name.startswith(prefix)
-            }
-        )
+        load_arrays(scorer, dict(bundle.tensors))
         return cls(
             library,
             vectors,

@@ -13,7 +13,9 @@ import pandas as pd
 
 from models.bundle import Bundle
 from models.encoders.ngrams import normal
-from models.language.answers import COLUMNS, Review
+from models.language import library as shelves_of
+from models.language.answers import COLUMNS
+from models.language.library import Library, Review
 from models.language.passages import PARTS, Index
 from models.language.polarity import Linear
 from models.language.reader import PARTS_WEIGHT, Passage, SpanReader
@@ -48,7 +50,7 @@ class Quoter:
 
     def __init__(
         self,
-        library: Mapping[str, Sequence[Review]],
+        library: Library,
         reader: SpanReader,
         weigh: Linear,
         threshold: float,
@@ -133,8 +135,7 @@ class Quoter:
         return review.text[start:end], review.review_id, start, end, best, speak
 
     def to_bundle(self) -> Bundle:
-        """Reviews as vocabulary, the reader as a member."""
-        flat = [(item, review) for item in self.library for review in self.library[item]]
+        """Weights and what is marked; as members the reviews and the reader."""
         spans = np.asarray([[s, e] for _, s, e in self.known.values()], dtype=np.int64)
         return Bundle(
             KIND,
@@ -145,25 +146,20 @@ class Quoter:
                 "known": spans.reshape(-1, 2),
             },
             {
-                "items": [item for item, _ in flat],
-                "review_ids": [review.review_id for _, review in flat],
-                "texts": [review.text for _, review in flat],
                 "known_items": [item for item, _ in self.known],
                 "known_questions": [question for _, question in self.known],
                 "known_reviews": [name for name, _, _ in self.known.values()],
             },
-            {"reader": self.reader.to_bundle()},
+            {
+                "library": shelves_of.to_bundle(self.library),
+                "reader": self.reader.to_bundle(),
+            },
         )
 
     @classmethod
     def from_bundle(cls, bundle: Bundle) -> "Quoter":
         """The model that `to_bundle` gave."""
         words, tensors = bundle.vocabulary, bundle.tensors
-        library: dict[str, list[Review]] = {}
-        for item, name, text in zip(
-            words["items"], words["review_ids"], words["texts"], strict=True
-        ):
-            library.setdefault(item, []).append(Review(name, text))
         known = {
             (item, question): (name, int(start), int(end))
             for item, question, name, (start, end) in zip(
@@ -175,7 +171,7 @@ class Quoter:
             )
         }
         return cls(
-            library,
+            shelves_of.from_bundle(bundle.members["library"]),
             SpanReader.from_bundle(bundle.members["reader"]),
             Linear(tensors["weigh.weights"], tensors["weigh.bias"]),
             bundle.config["threshold"],

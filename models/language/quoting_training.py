@@ -7,8 +7,8 @@ import numpy as np
 
 from models.encoders.ngrams import normal
 from models.encoders.text import TextEncoder
-from models.language.answers import Review
 from models.language.answers_training import Marked
+from models.language.library import Library
 from models.language.polarity import Linear
 from models.language.polarity_training import fit_head
 from models.language.quoting import FEATURES, Quoter, Span, features, find
@@ -44,7 +44,7 @@ def merged(items: Sequence[str], questions: Sequence[str], marks: Sequence[Marke
 
 
 def fit(
-    library: Mapping[str, Sequence[Review]],
+    library: Library,
     asked: Sequence[Asked],
     encoder: TextEncoder,
     settings: QuoterSettings,
@@ -72,9 +72,7 @@ def fit(
     return Quoter(library, reader, weigh, threshold, settings.reviews_read, known)
 
 
-def pairs_of(
-    one: Asked, library: Mapping[str, Sequence[Review]]
-) -> list[tuple[Example, np.ndarray, int]]:
+def pairs_of(one: Asked, library: Library) -> list[tuple[Example, np.ndarray, int]]:
     """A question with the reviews that answer it and those that look most as if; scores of `find`, and the place."""
     reviews = library.get(one.item, [])
     if not reviews:
@@ -95,7 +93,7 @@ def pairs_of(
 
 def decide(
     judged: Sequence[Asked],
-    library: Mapping[str, Sequence[Review]],
+    library: Library,
     reader: SpanReader,
     f1: Callable[[str, str], float],
 ) -> tuple[Linear, float]:

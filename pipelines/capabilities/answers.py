@@ -25,6 +25,8 @@ KEY: str | None = Questions.QUESTION
 TIME: str | None = None
 ROWS = "questions.parquet"
 TEXTS = "reviews.parquet"
+PARTS = ("train", "valid", "test")
+"""Of the split, in time."""
 ANSWER = "answer"
 WORD = re.compile("[\u2e80-\u9fff\uf900-\ufaff]|[^\\W\u2e80-\u9fff\uf900-\ufaff]+")
 ARTICLES = {"a", "an", "the"}
@@ -48,13 +50,17 @@ def f1(said: str, marked: str) -> float:
     return 2 * shared / (ours.total() + theirs.total()) if shared else 0.0
 
 
+def readable(split: Path, part: str) -> pd.DataFrame:
+    """The reviews that answers to questions of `part` may be read from: none that was written later."""
+    parts = list(PARTS[: PARTS.index(part) + 1])
+    return pq.read_table(split / TEXTS, filters=[("part", "in", parts)]).to_pandas()
+
+
 def freeze(split: Path, part: str, rows: Path) -> None:
     rows.mkdir(parents=True, exist_ok=True)
     table = pq.read_table(split / f"{part}.parquet").to_pandas().sort_values(Questions.QUESTION)
-    reviews = pq.read_table(split / "reviews.parquet")
-    texts = dict(
-        zip(reviews[Reviews.REVIEW].to_pylist(), reviews[Reviews.TEXT].to_pylist(), strict=True)
-    )
+    reviews = readable(split, part)
+    texts = dict(zip(reviews[Reviews.REVIEW], reviews[Reviews.TEXT], strict=True))
     frozen = {
         name: pa.array(table[name].tolist(), pa.string())
         for name in (Questions.QUESTION, Questions.ITEM, Questions.TEXT)
@@ -63,8 +69,11 @@ def freeze(split: Path, part: str, rows: Path) -> None:
         [marked_text(line, texts) for line in table.to_dict("records")], pa.string()
     )
     pq.write_table(pa.table(frozen), rows / ROWS)
-    asked = reviews.select([Reviews.REVIEW, Reviews.ITEM, Reviews.TEXT])
-    pq.write_table(asked.sort_by(Reviews.REVIEW).replace_schema_metadata(None), rows / TEXTS)
+    asked = {
+        name: pa.array(reviews[name].tolist(), pa.string())
+        for name in (Reviews.REVIEW, Reviews.ITEM, Reviews.TEXT)
+    }
+    pq.write_table(pa.table(asked).sort_by(Reviews.REVIEW), rows / TEXTS)
 
 
 def marked_text(line: dict[str, Any], texts: dict[str, str]) -> str:
@@ -149,7 +158,7 @@ def nearest_sentences(table: pd.DataFrame, reviews: pd.DataFrame) -> tuple[list[
 def fitted_threshold(split: Path) -> float:
     """The cosine above which answering was best on the training questions; the lowest of equally good ones."""
     questions = pq.read_table(split / "train.parquet").to_pandas()
-    reviews = pq.read_table(split / "reviews.parquet").to_pandas()
+    reviews = readable(split, "train")
     texts = dict(zip(reviews[Reviews.REVIEW], reviews[Reviews.TEXT], strict=True))
     marked = [marked_text(line, texts) for line in questions.to_dict("records")]
     said, nearness = nearest_sentences(questions, reviews)

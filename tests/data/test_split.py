@@ -227,6 +227,29 @@ def test_answers_come_with_whole_reviews_of_the_asked_items(shop: Shop) -> None:
         assert row["part"] == ("train", "valid", "test")[max(late, asked)]
 
 
+def test_a_question_is_not_asked_before_its_answer_was_written(shop: Shop) -> None:
+    shop.validated("reviews", with_times(tables()["reviews"]))
+    written = with_times(tables()["reviews"])
+    written = dict(
+        zip(*written.select(["review_id", "timestamp"]).to_pydict().values(), strict=True)
+    )
+    before = parts_of_questions(shop)
+    early = [name for name, moment in written.items() if moment < VALID_FROM]
+    late = [name for name, moment in written.items() if moment >= TEST_FROM]
+    first, second = (row["question_id"] for row in before["train"][:2])
+    rows = tables()["questions"].to_pylist()
+    for row in rows:
+        row |= {"review_id": None, "start": None, "end": None}
+        if row["question_id"] in (first, second):
+            name = early[0] if row["question_id"] == first else late[0]
+            row |= {"review_id": name, "start": 0, "end": 1}
+    shop.validated("questions", pa.Table.from_pylist(rows, tables()["questions"].schema))
+    after = parts_of_questions(shop)
+    kept = {row["question_id"] for row in after["train"]}
+    assert first in kept and second not in kept
+    assert after["test"] and len(kept) == len(before["train"]) - 1
+
+
 def parts_of_questions(shop: Shop) -> dict[str, list[dict]]:
     assert shop.run(split) == 0
     return {part: table.to_pylist() for part, table in parts(shop, "answers").items()}

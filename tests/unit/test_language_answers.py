@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from models.bundle import load, save
 from models.encoders.reranker import Reranker
 from models.encoders.text import TextEncoder
-from models.language.answers import Answers, Review, _lead
+from models.language.answers import Answers, _lead
+from models.language.library import Review
 from models.language.passages import LONGEST, Index, sentences
 from pipelines.capabilities import answers as judge
 
@@ -108,6 +109,28 @@ def test_a_bundle_answers_the_same(tmp_path) -> None:
     pd.testing.assert_frame_equal(again.predict(frame), made.predict(frame))
 
 
+def test_other_reviews_on_the_shelves_change_nothing_that_was_fitted(tmp_path) -> None:
+    made = model()
+    more = {
+        **REVIEWS,
+        "radio": [*REVIEWS["radio"], Review("r3", "It is so loud!", "2024-05-01", 2)],
+    }
+    again = made.shelved(more)
+    folders = [tmp_path / "few", tmp_path / "more"]
+    for one, folder in zip((made, again), folders, strict=True):
+        save(one.to_bundle(), folder)
+    fitted = [
+        {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.safetensors")}
+        for folder in folders
+    ]
+    differ = [path for path in fitted[0] if fitted[0][path] != fitted[1][path]]
+    assert [path.parts[0] for path in differ] == ["library"]
+    kept = Answers.from_bundle(load(folders[1]))
+    assert kept.library["radio"][-1] == Review("r3", "It is so loud!", "2024-05-01", 2)
+    frame = pd.DataFrame({"item_id": ["radio"], "question": ["Is it loud?"]})
+    pd.testing.assert_frame_equal(kept.predict(frame), again.predict(frame))
+
+
 def test_lead_is_over_the_best_of_the_others() -> None:
     read = np.array([[3.0, 1.0, 2.0], [5.0, 0.0, 0.0]], dtype=np.float32)
     present = np.array([[True, True, True], [True, False, False]])
@@ -125,8 +148,11 @@ def test_questions_are_judged_by_what_is_marked(tmp_path) -> None:
     split.mkdir()
     rows = [("radio", one) for one in REVIEWS["radio"]]
     pd.DataFrame(
-        [(item, one.review_id, one.text) for item, one in rows],
-        columns=["item_id", "review_id", "text"],
+        [
+            *((item, one.review_id, one.text, "train") for item, one in rows),
+            ("radio", "late", "Does the battery last? The battery does last.", "test"),
+        ],
+        columns=["item_id", "review_id", "text", "part"],
     ).to_parquet(split / "reviews.parquet", index=False)
     questions = pd.DataFrame(
         {
@@ -138,8 +164,12 @@ def test_questions_are_judged_by_what_is_marked(tmp_path) -> None:
             "end": [27.0, None],
         }
     )
-    for part in ("train", "test"):
+    for part in judge.PARTS:
         questions.to_parquet(split / f"{part}.parquet", index=False)
+    assert judge.readable(split, "valid")["review_id"].tolist() == ["r1", "r2"]
+    assert judge.nearest_sentences(questions, judge.readable(split, "test"))[0][0].endswith("last?")
+    judge.freeze(split, "valid", tmp_path / "early")
+    assert "late" not in (tmp_path / "early" / judge.TEXTS).read_bytes().decode("latin-1")
     judge.freeze(split, "test", tmp_path / "rows")
     table = judge.score(model(), tmp_path / "rows")
     assert table["row_id"].tolist() == ["a", "b"]

@@ -7,7 +7,8 @@ import pytest
 from models.bundle import save
 from models.encoders.reranker import Reranker
 from models.encoders.text import TextEncoder
-from models.language.answers import Answers, Review, Scorer
+from models.language.answers import Answers, Scorer
+from models.language.library import Review
 from pipelines import ask
 
 

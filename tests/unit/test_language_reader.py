@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from models.bundle import load, save
-from models.language.answers import Review
 from models.language.answers_training import Marked
+from models.language.library import Review
 from models.language.polarity import Linear
 from models.language.quoting import FEATURES, Quoter, hits
 from models.language.quoting_training import best_threshold, fit, merged

@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 
 from models.encoders.reranker import Reranker
 from models.encoders.text import TextEncoder
-from models.language.answers import Answers, Review
+from models.language.answers import Answers
 from models.language.answers_training import (
     Marked,
     best_margin,
@@ -15,6 +15,7 @@ from models.language.answers_training import (
     fit_scorer,
     right_candidates,
 )
+from models.language.library import Review
 from models.language.logistic_training import regress
 from models.language.settings import ScorerSettings
 

@@ -13,7 +13,8 @@ from pipelines.harness import BadData, Params
 if TYPE_CHECKING:
     import pandas as pd
 
-    from models.language.answers import Answers, Review
+    from models.language.answers import Answers
+    from models.language.library import Review
     from models.language.quoting import Quoter
 
 SECTION = "door-answer"
@@ -113,7 +114,7 @@ def untrained(asked: Asked, params: DoorAnswerParams, library: Any) -> "Answers"
 
 def read_reviews(asked: Asked) -> tuple[dict[str, list["Review"]], pa.DataType]:
     """Item to its reviews, and the type of their ids. Raises `BadData` where an id comes with two texts."""
-    from models.language.answers import Review
+    from models.language.library import Review
     from pipelines.door import files
 
     path = asked.files["reviews"]
