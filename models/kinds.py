@@ -17,6 +17,7 @@ KINDS = {
     "attributes": "models.vision.attributes:Attributes",
     "sentiment": "models.language.sentiment:Sentiment",
     "answers": "models.language.answers:Answers",
+    "quoter": "models.language.quoting:Quoter",
 }
 
 

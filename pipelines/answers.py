@@ -1,104 +1,110 @@
 """Train the model that answers questions from reviews, or says that they hold no answer.
 
-The scorer is fitted on the training questions, over the reviews that were written before validation begins; how sure
-it must be is chosen by cross-fitting among them. Then all reviews go on the shelves that it answers from: what is
-served knows the newest ones, and they have taught it nothing. The headline is on the validation questions, answered from
-the reviews of their time. As those are few, the same model fitted without each fold of training and
-validation questions together is measured on all of them too: the figures `cross_fitted/…`.
+It is fitted on the training questions, over the reviews that were written before validation begins (which model that
+is: see `models.language.answering_training`). Then all reviews go on the shelves that it answers from: what is served
+knows the newest ones, and they have taught it nothing. The headline is on the validation questions, answered from the
+reviews of their time. `answers.parquet`: the reply to each question of the shop, from all reviews.
 """
-
-import tempfile
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from models.bundle import save
 from models.encoders.text import TextEncoder
-from models.language.answers import Answers, Found, Shelf, answer
-from models.language.answers_training import (
-    Marked,
-    best_margin,
-    cross_fitted,
-    fit_scorer,
-    right_candidates,
-)
+from models.kinds import load_model
+from models.language.answers import Answers
 from models.language.library import Review
-from models.language.settings import ScorerSettings
-from models.metrics import interval
+from models.language.marked import Asked, Marked, merged
+from models.language.quoting import Quoter
+from models.language.sentiment import Sentiment
+from pipelines import answering
+from pipelines.answering import AnsweringParams
 from pipelines.capabilities import answers as judge
-from pipelines.encoders import reranker, text_encoder
-from pipelines.harness import BadData, Params, Run, stage
-from pipelines.judging import headline, judge_on_validation
+from pipelines.harness import BadData, Run, stage
+from pipelines.judging import judge_on_validation
 from pipelines.tables import Questions, Reviews
 from pipelines.vectors import read_vectors
 
 PARTS = ("train", "valid")
-
-
-class AnswersParams(Params):
-    """What the model is made of and how it is fitted."""
-
-    encoder: str
-    """package, hub:NAME or hashing."""
-    reranker: str
-    """package or overlap."""
-    max_tokens: int
-    """Of a question with a passage."""
-    candidates: int
-    """Sentences that are read with each question."""
-    scorer: ScorerSettings
+QUOTE = pa.struct(
+    [
+        ("review_id", pa.string()),
+        ("date", pa.string()),
+        ("stars", pa.float64()),
+        ("start", pa.int64()),
+        ("end", pa.int64()),
+        ("text", pa.string()),
+    ]
+)
+ANSWERS = pa.schema(
+    [
+        ("question_id", pa.string()),
+        ("item_id", pa.string()),
+        ("question", pa.string()),
+        ("answer", pa.string()),
+        ("review_id", pa.string()),
+        ("start", pa.int64()),
+        ("end", pa.int64()),
+        ("date", pa.string()),
+        ("stars", pa.float64()),
+        ("confidence", pa.float64()),
+        ("evidence", pa.list_(QUOTE)),
+        ("asks", pa.string()),
+        ("says_yes", pa.list_(pa.string())),
+        ("says_no", pa.list_(pa.string())),
+    ]
+)
 
 
 @stage
-def answers(run: Run, params: AnswersParams) -> None:
-    tables = {
-        part: pq.read_table(run.input(f"split/answers/{part}.parquet")).to_pandas()
-        for part in PARTS
-    }
+def answers(run: Run, params: AnsweringParams) -> None:
     split = run.input("split/answers")
+    tables = {part: pq.read_table(split / f"{part}.parquet").to_pandas() for part in PARTS}
     if not len(tables["train"]):
         raise BadData("split/answers/train.parquet has no question: bring questions, or mark some")
-    encoder = text_encoder(params.encoder, run.input("ingest-encoders/text"))
-    reader = reranker(params.reranker, run.input("ingest-encoders/reranker"), params.max_tokens)
-    model = Answers.untrained(
+    model = answering.fit(
+        params,
         library(judge.readable(split, "train")),
-        encoder,
-        reader,
-        params.candidates,
-        lambda done, what: run.advance(0.3 * done, what),
-        known_vectors(run, encoder),
+        marked(tables["train"]),
+        lambda name: run.input(f"ingest-encoders/{name}"),
+        run.seed,
+        run.say,
+        lambda done, what: run.advance(0.6 * done, what),
+        lambda encoder: known_vectors(run, encoder),
     )
-    reading = {"train": model, "valid": model.shelved(library(judge.readable(split, "valid")))}
-    questions = pd.concat([tables[part] for part in PARTS], ignore_index=True)
-    shelves = [reading[part].shelf(item) for part in PARTS for item in tables[part][Questions.ITEM]]
-    found = model.find(
-        questions[Questions.TEXT].tolist(),
-        shelves,
-        lambda done, what: run.advance(0.4 + 0.3 * done, what),
-    )
-    right = right_candidates(found, shelves, marked(questions))
-    train = np.arange(len(tables["train"]))
-    of_train = Found(found.rows[train], found.features[train])
-    margin = best_margin(
-        cross_fitted(of_train, right[train], params.scorer, run.seed), right[train]
-    )
-    scorer, losses = fit_scorer(of_train, right[train], params.scorer, run.seed)
-    scorer.margin.fill_(margin)
-    run.tracker.curve("train_loss", losses)
-    run.advance(0.8, "judging on validation")
-    reading["valid"].scorer = scorer
-    table = judge_on_validation(run, judge, "answers", reading["valid"])
-    reviews = judge.readable(split, "test")
-    run.rows_in, run.rows_out = len(questions), len(reviews)
-    save(reading["valid"].shelved(library(reviews)).to_bundle(), run.output("bundle"))
+    model.sides = sides(run)
+    run.say(f"answered by the {type(model).__name__.lower()}")
+    run.advance(0.6, "judging on validation")
+    early = model.shelved(library(judge.readable(split, "valid")))
+    table = judge_on_validation(run, judge, "answers", early)
     for name, rows in table.groupby("slice_marked", sort=True):
         run.measure(f"answer_f1/{name}", float(rows["score"].mean()))
-    run.measure("margin", margin)
-    run.measure("candidates_hold_answer", float(right[~right[:, -1], :-1].any(1).mean()))
-    logits = cross_fitted(found, right, params.scorer, run.seed)
-    cross_fitted_figures(run, questions, shelves, found, logits, margin)
+    run.measure("confidence", float(table["confidence"].mean()))
+    run.advance(0.8, "answering all questions")
+    served = early.shelved(library(judge.readable(split, "test")))
+    save(served.to_bundle(), run.output("bundle"))
+    asked = pq.read_table(run.input("validate-questions/table.parquet")).to_pandas()
+    replies = answered(served, asked)
+    pq.write_table(replies, run.output("answers.parquet"))
+    run.rows_in = sum(map(len, tables.values()))
+    run.rows_out = replies.num_rows
+
+
+def sides(run: Run) -> Sentiment | None:
+    """What tells praise from blame, where the shop has labels to learn it from."""
+    bundle = run.optional("sentiment/bundle")
+    return load_model(bundle).quick() if bundle else None
+
+
+def answered(model: Answers | Quoter, questions: pd.DataFrame) -> pa.Table:
+    """The reply to each of `questions`, in their order; columns as of `telling.told`, without the reviews that speak of it."""
+    asked = questions.sort_values(Questions.QUESTION, ignore_index=True)
+    replies = model.predict(asked[[Questions.ITEM, Questions.TEXT]])
+    names = [Questions.QUESTION, Questions.ITEM, Questions.TEXT]
+    table = pd.concat([asked[names], replies[ANSWERS.names[len(names) :]]], axis=1)
+    return pa.Table.from_pandas(table, ANSWERS, preserve_index=False)
 
 
 def known_vectors(run: Run, encoder: TextEncoder) -> dict[str, np.ndarray]:
@@ -134,9 +140,9 @@ def library(reviews: pd.DataFrame) -> dict[str, list[Review]]:
     }
 
 
-def marked(questions: pd.DataFrame) -> list[Marked]:
-    """Where the answers are marked."""
-    return [
+def marked(questions: pd.DataFrame) -> list[Asked]:
+    """The questions with the places where their answers are marked; none is: no review answers."""
+    marks = [
         Marked(review, int(start), int(end))
         if isinstance(review, str) and review
         else Marked(None, 0, 0)
@@ -147,50 +153,7 @@ def marked(questions: pd.DataFrame) -> list[Marked]:
             strict=True,
         )
     ]
-
-
-def cross_fitted_figures(
-    run: Run,
-    questions: pd.DataFrame,
-    shelves: list[Shelf],
-    found: Found,
-    logits: np.ndarray,
-    margin: float,
-) -> None:
-    """Measure what scorers that never saw a question answer to it, on training and validation questions together.
-
-    The baseline's threshold was fitted on the training ones among them, which favours the baseline.
-    """
-    said = dict(
-        zip(
-            questions[Questions.QUESTION],
-            (
-                answer(shelf, rows, line, margin)[0]
-                for shelf, rows, line in zip(shelves, found.rows, logits, strict=True)
-            ),
-            strict=True,
-        )
-    )
-    ours, theirs = [], []
-    with tempfile.TemporaryDirectory() as scratch:
-        split = run.input("split/answers")
-        for part in PARTS:
-            rows = Path(scratch) / part
-            judge.freeze(split, part, rows)
-            table = judge.frozen(rows)
-            texts = table[Questions.QUESTION].map(said)
-            ours += list(map(judge.f1, texts, table[judge.ANSWER]))
-            theirs.append(judge.baselines(split, rows, run.seed))
-    together = {name: np.concatenate([part[name] for part in theirs]) for name in theirs[0]}
-    whole = headline(judge.METRIC, np.asarray(ours), together, run.seed)
-    spread = interval(np.asarray(ours), run.seed)
-    run.measure("cross_fitted/questions", len(ours))
-    run.measure("cross_fitted/answer_f1", spread.mean)
-    run.measure("cross_fitted/answer_f1_low", spread.low)
-    run.measure("cross_fitted/answer_f1_high", spread.high)
-    run.measure("cross_fitted/best_baseline", whole.baseline_value)
-    run.measure("cross_fitted/gain_low", whole.gain_low)
-    run.measure("cross_fitted/gain_high", whole.gain_high)
+    return merged(questions[Questions.ITEM].tolist(), questions[Questions.TEXT].tolist(), marks)
 
 
 if __name__ == "__main__":

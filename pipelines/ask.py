@@ -1,8 +1,8 @@
 """Ask about a product: `python -m pipelines.ask --item ID "question" ["another" …]`.
 
-Answers are quoted from the reviews that the answers model was made with, each with its review; further reviews that
-speak of it follow, and how the best of them divide by sentiment where that model is there. Nothing is made up: where
-no review answers, that is said.
+Answers are quoted from the reviews that the answers model was made with, each with its review, day and stars; further
+quotes follow, and which reviews say yes and no (of an opinion: praise and blame) where the shop has sentiment. Nothing is
+made up: where no review answers, that is said.
 """
 
 import argparse
@@ -13,24 +13,22 @@ from typing import Any
 
 from models.bundle import DamagedBundle
 from pipelines.harness import BadData, MissingResource, VitrineError
-from pipelines.harness.absent import absence, lacking
+from pipelines.harness.absent import absence
 
-FURTHER = 8
-"""Reviews, besides the quoted one, that are counted and named."""
 WIDEST = 400
+NEAREST = 3
+"""Reviews that are named where none answers."""
 
 
 class Asker:
-    """The models of the answers and sentiment stages, loaded once."""
+    """The model of the answers stage, loaded once."""
 
     def __init__(self, root: Path) -> None:
         """Raises `MissingResource` where the answers model is absent or damaged."""
         self.answers = _model(root, "answers")
-        sentiment = root / "data" / "sentiment" / "bundle"
-        self.sentiment = _model(root, "sentiment") if lacking(sentiment) is None else None
 
     def ask(self, item: str, question: str) -> dict[str, Any]:
-        """answer, review_id, confidence, reviews (best first) and divide (label to how many of the best say so).
+        """What the model tells, as of `models.language.telling.told`.
 
         Raises `BadData` for an item without a review, or a question without a word.
         """
@@ -38,20 +36,13 @@ class Asker:
 
         if not question.strip():
             raise BadData("the question is empty: ask something")
-        texts = {one.review_id: one.text for one in self.answers.library.get(item, [])}
-        if not texts:
+        if not self.answers.library.get(item):
             known = ", ".join(list(self.answers.library)[:5])
             raise BadData(
                 f"item {item!r} has no review that the model knows; it knows, say: {known}"
             )
         frame = pd.DataFrame({"item_id": [item], "question": [question]})
-        found = self.answers.predict(frame).iloc[0].to_dict()
-        best = [name for name in found["reviews"] if name in texts][:FURTHER]
-        divide: dict[str, int] = {}
-        if self.sentiment and best:
-            said = self.sentiment.predict(pd.DataFrame({"text": [texts[name] for name in best]}))
-            divide = said["label"].value_counts().sort_index().to_dict()
-        return {**found, "divide": divide}
+        return self.answers.predict(frame).iloc[0].to_dict()
 
 
 def _model(root: Path, name: str) -> Any:
@@ -78,19 +69,34 @@ def shown(text: str) -> str:
     return whole if len(whole) <= WIDEST else whole[: WIDEST - 1] + "…"
 
 
+def source(quote: dict[str, Any]) -> str:
+    """The review of a quote, with its day and stars where they are known."""
+    parts = [f"review {shown(quote['review_id'])}"]
+    if quote["date"]:
+        parts.append(quote["date"])
+    if quote["stars"] == quote["stars"]:
+        parts.append(f"{quote['stars']:g} stars")
+    return ", ".join(parts)
+
+
 def told(found: dict[str, Any], seconds: float) -> str:
     """What is printed of one answer."""
     sure = f"confidence {found['confidence']:.2f}, {seconds:.2f} s"
     if found["answer"]:
-        lines = [f"“{shown(found['answer'])}”", f"  review {shown(found['review_id'])}, {sure}"]
+        lines = [f"“{shown(found['answer'])}”", f"  {source(found)}, {sure}"]
     else:
         lines = ["no answer in the reviews", f"  {sure}"]
-    others = [name for name in found["reviews"] if name != found["review_id"]][:FURTHER]
-    if others:
-        lines.append(f"  speak of it too: {', '.join(map(shown, others))}")
-    if found["divide"]:
-        parts = ", ".join(f"{count} {label}" for label, count in found["divide"].items())
-        lines.append(f"  of the reviews that speak of it: {parts}")
+    lines += [f"  also: “{shown(quote['text'])}”, {source(quote)}" for quote in found["evidence"]]
+    words = ("say yes", "no") if found["asks"] == "yes or no" else ("praise", "blame")
+    parts = [
+        f"{len(names)} {word} ({', '.join(map(shown, names))})"
+        for names, word in zip((found["says_yes"], found["says_no"]), words, strict=True)
+        if names
+    ]
+    if parts:
+        lines.append(f"  {', '.join(parts)}")
+    if not found["answer"] and found["reviews"]:
+        lines.append(f"  nearest: {', '.join(map(shown, found['reviews'][:NEAREST]))}")
     return "\n".join(lines)
 
 

@@ -8,7 +8,6 @@ them against "no answer". What is answered is always a slice of a review.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +20,9 @@ from models.encoders.text import TextEncoder
 from models.language import library as shelves_of
 from models.language.library import Library, Review
 from models.language.passages import Index, sentences
+from models.language.sentiment import Sentiment
+from models.language.sureness import Sureness
+from models.language.telling import Quote, Reply, told
 from models.training import load_arrays, state_arrays
 
 ENCODER_BATCH = 32
@@ -117,12 +119,17 @@ class Answers:
         reranker: Reranker,
         scorer: Scorer,
         candidates: int,
+        sides: Sentiment | None = None,
     ) -> None:
-        """library: item to its reviews. vectors: item to those of their sentences. candidates: read a question."""
+        """library: item to its reviews. vectors: item to those of their sentences. candidates: read a question.
+
+        sides: tells which quotes praise, and so how opinions divide.
+        """
         self.library = {item: list(library[item]) for item in sorted(library)}
         self.vectors = dict(vectors)
         self.encoder, self.reranker, self.scorer = encoder, reranker, scorer.eval()
         self.candidates = candidates
+        self.sureness, self.sides = Sureness.untrained(), sides
         self._shelves: dict[str, Shelf] = {}
 
     @classmethod
@@ -175,7 +182,7 @@ class Answers:
         made = Answers.untrained(
             library, self.encoder, self.reranker, self.candidates, progress, known
         )
-        made.scorer = self.scorer
+        made.scorer, made.sureness, made.sides = self.scorer, self.sureness, self.sides
         return made
 
     def shelf(self, item: str) -> Shelf:
@@ -251,23 +258,37 @@ class Answers:
         """One line a line of `frame`: item_id, question, [reviews: list of {"review_id", "text"}].
 
         Where `reviews` is given for a row, they are searched; else those of the item that the model was made with.
-        Returns answer (a slice of a review, "" for none), review_id, start, end ("", -1, -1 for none), confidence
-        (that the answer is right, or that there is none) and reviews (ids that speak of it, best first).
+        Columns: see `telling.told`.
         """
         questions = frame["question"].tolist()
-        given = frame["reviews"].tolist() if "reviews" in frame else [None] * len(questions)
-        shelves = [
+        shelves = self.shelves(frame)
+        found = self.find(questions, shelves)
+        replies = self.replies(questions, shelves, found, self.logits(found))
+        return told(replies, frame.index, self.sureness, self.sides)
+
+    def shelves(self, frame: pd.DataFrame) -> list[Shelf]:
+        """What is searched for each line of `frame`, as of `predict`."""
+        given = frame["reviews"].tolist() if "reviews" in frame else [None] * len(frame)
+        return [
             self.shelf(item) if own is None else self._own(own)
             for item, own in zip(frame["item_id"].tolist(), given, strict=True)
         ]
-        found = self.find(questions, shelves)
-        logits = self.logits(found)
+
+    def replies(
+        self,
+        questions: Sequence[str],
+        shelves: Sequence[Shelf],
+        found: Found,
+        logits: np.ndarray,
+    ) -> list[Reply]:
+        """To each of q questions with its shelf. logits (q, k + 1): as of `Scorer`, of the candidates `found`."""
         margin = float(self.scorer.margin)
-        lines = [
-            answer(shelf, rows, row_logits, margin)
-            for shelf, rows, row_logits in zip(shelves, found.rows, logits, strict=True)
+        return [
+            reply(question, shelf, rows, line, margin)
+            for question, shelf, rows, line in zip(
+                questions, shelves, found.rows, logits, strict=True
+            )
         ]
-        return pd.DataFrame(lines, index=frame.index, columns=list(COLUMNS))
 
     def _own(self, reviews: Sequence[Mapping[str, str]]) -> Shelf:
         return self._stack([Review(entry["review_id"], entry["text"]) for entry in reviews], None)
@@ -280,9 +301,10 @@ class Answers:
         return Bundle(
             "answers",
             {"candidates": self.candidates},
-            state_arrays(self.scorer),
+            {**state_arrays(self.scorer), "sureness": self.sureness.lines},
             {},
             {
+                **({"sides": self.sides.to_bundle()} if self.sides else {}),
                 "library": shelves_of.to_bundle(self.library, {"vectors": vectors}),
                 "encoder": self.encoder.to_bundle(),
                 "reranker": self.reranker.to_bundle(),
@@ -301,42 +323,47 @@ class Answers:
         flat = kept.tensors["vectors"]
         vectors = {item: flat[a:b] for item, a, b in zip(library, bounds, bounds[1:], strict=False)}
         scorer = Scorer()
-        load_arrays(scorer, dict(bundle.tensors))
-        return cls(
+        tensors = dict(bundle.tensors)
+        lines = tensors.pop("sureness")
+        load_arrays(scorer, tensors)
+        sides = bundle.members.get("sides")
+        made = cls(
             library,
             vectors,
             TextEncoder.from_bundle(bundle.members["encoder"]),
             Reranker.from_bundle(bundle.members["reranker"]),
             scorer,
             bundle.config["candidates"],
+            Sentiment.from_bundle(sides) if sides else None,
         )
+        made.sureness = Sureness(lines)
+        return made
 
 
-COLUMNS = ("answer", "review_id", "start", "end", "confidence", "reviews")
+def reply(
+    question: str, shelf: Shelf, rows: np.ndarray, logits: np.ndarray, margin: float
+) -> Reply:
+    """What is answered to one question.
 
-
-def answer(shelf: Shelf, rows: np.ndarray, logits: np.ndarray, margin: float) -> tuple[Any, ...]:
-    """The values of COLUMNS for one question.
-
-    rows (k,), logits (k + 1,): as of `Found` and `Scorer`. margin: how far above "no answer" the best must be.
+    rows (k,), logits (k + 1,): as of `Found` and `Scorer`. margin: how far above "no answer" a quote must be.
     """
     chances = np.exp(logits - logits.max())
     chances /= chances.sum()
     order = [at for at in np.argsort(-logits[:-1], kind="stable") if rows[at] >= 0]
-    speak = list(dict.fromkeys(shelf.reviews[shelf.owner[rows[at]]].review_id for at in order))
-    if not order or logits[order[0]] <= logits[-1] + margin:
-        return "", "", -1, -1, float(chances[-1]), speak
-    best = rows[order[0]]
-    review = shelf.reviews[shelf.owner[best]]
-    start, end = int(shelf.starts[best]), int(shelf.ends[best])
-    return (
-        review.text[start:end],
-        review.review_id,
-        start,
-        end,
-        float(chances[order[0]]),
-        speak,
-    )
+    best: dict[str, int] = {}
+    for at in order:
+        best.setdefault(shelf.reviews[shelf.owner[rows[at]]].review_id, at)
+    quotes = [
+        Quote(
+            shelf.reviews[shelf.owner[rows[at]]],
+            int(shelf.starts[rows[at]]),
+            int(shelf.ends[rows[at]]),
+        )
+        for at in best.values()
+        if logits[at] > logits[-1] + margin
+    ]
+    sure = chances[order[0]] if quotes else chances[-1]
+    return Reply(question, quotes, float(sure), list(best))
 
 
 def _ranks(scores: np.ndarray) -> np.ndarray:

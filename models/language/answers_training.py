@@ -1,25 +1,18 @@
 """Fitting of the answers model's scorer with Lightning, and of how sure it must be."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from models.language.answers import Found, Scorer, Shelf
+from models.encoders.reranker import Progress
+from models.language.answers import Answers, Found, Scorer, Shelf
+from models.language.marked import Asked, gained
 from models.language.settings import ScorerSettings
+from models.language.sureness_training import fit_sureness
 from models.training import fit
-
-
-@dataclass(frozen=True)
-class Marked:
-    """Where a question's answer is marked; review_id None: the reviews hold none."""
-
-    review_id: str | None
-    start: int
-    end: int
 
 
 class Fitting(pl.LightningModule):
@@ -43,23 +36,52 @@ class Fitting(pl.LightningModule):
         )
 
 
-def right_candidates(
-    found: Found, shelves: Sequence[Shelf], marked: Sequence[Marked]
-) -> np.ndarray:
-    """(q, k + 1) booleans: candidates that share at least half of the shorter of both with the marked answer.
+def right_candidates(found: Found, shelves: Sequence[Shelf], asked: Sequence[Asked]) -> np.ndarray:
+    """(q, k + 1) booleans: candidates that share at least half of the shorter of both with a marked answer.
 
     The last is true where no answer is marked. A question whose answer is not among its candidates has none.
     """
-    right = np.zeros((len(marked), found.rows.shape[1] + 1), dtype=bool)
-    for at, (shelf, mark) in enumerate(zip(shelves, marked, strict=True)):
-        right[at, -1] = mark.review_id is None
+    right = np.zeros((len(asked), found.rows.shape[1] + 1), dtype=bool)
+    for at, (shelf, one) in enumerate(zip(shelves, asked, strict=True)):
+        right[at, -1] = not one.spans
         for place in np.flatnonzero(found.rows[at] >= 0):
             row = found.rows[at, place]
-            if shelf.reviews[shelf.owner[row]].review_id == mark.review_id:
-                start, end = shelf.starts[row], shelf.ends[row]
-                shared = min(end, mark.end) - max(start, mark.start)
-                right[at, place] = 2 * shared >= min(end - start, mark.end - mark.start)
+            begin, stop = int(shelf.starts[row]), int(shelf.ends[row])
+            right[at, place] = any(
+                2 * (min(stop, end) - max(begin, start)) >= min(stop - begin, end - start)
+                for start, end in one.spans.get(shelf.reviews[shelf.owner[row]].review_id, ())
+            )
     return right
+
+
+def fit_answers(
+    model: Answers,
+    asked: Sequence[Asked],
+    settings: ScorerSettings,
+    f1: Callable[[str, str], float],
+    seed: int,
+    progress: Progress = lambda done, what: None,
+) -> list[float]:
+    """Fit the scorer of `model` in place on `asked`; its losses by epoch.
+
+    How sure it must be to answer, and how true its chances are, is learned by cross-fitting. f1: how good an answer is
+    for a marked one, 0 to 1.
+    """
+    questions = [one.question for one in asked]
+    shelves = [model.shelf(one.item) for one in asked]
+    found = model.find(questions, shelves, progress)
+    right = right_candidates(found, shelves, asked)
+    logits = cross_fitted(found, right, settings, seed)
+    model.scorer, losses = fit_scorer(found, right, settings, seed)
+    model.scorer.margin.fill_(best_margin(logits, right))
+    replies = model.replies(questions, shelves, found, logits)
+    said = [reply.quotes[0].text if reply.quotes else "" for reply in replies]
+    model.sureness = fit_sureness(
+        np.asarray([reply.confidence for reply in replies]),
+        np.asarray([bool(text) for text in said]),
+        np.asarray(gained(said, asked, model.library, f1)),
+    )
+    return losses
 
 
 def fit_scorer(

@@ -6,7 +6,6 @@ review has decide together which review answers it and whether any does.
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,11 +13,13 @@ import pandas as pd
 from models.bundle import Bundle
 from models.encoders.ngrams import normal
 from models.language import library as shelves_of
-from models.language.answers import COLUMNS
 from models.language.library import Library, Review
 from models.language.passages import PARTS, Index
 from models.language.polarity import Linear
 from models.language.reader import PARTS_WEIGHT, Passage, SpanReader
+from models.language.sentiment import Sentiment
+from models.language.sureness import Sureness
+from models.language.telling import Quote, Reply, told
 
 KIND = "quoter"
 WORD = re.compile("[^\\W\\d_\u2e80-\u9fff\uac00-\ud7af]+|[\u2e80-\u9fff\uac00-\ud7af]{2}")
@@ -56,23 +57,45 @@ class Quoter:
         threshold: float,
         reviews_read: int,
         known: Mapping[tuple[str, str], Span],
+        sides: Sentiment | None = None,
     ) -> None:
         """library: item to its reviews. weigh: over FEATURES to a logit. threshold: the chance to answer from.
 
-        reviews_read: at most, a question. known: answers that are marked already, by item and question.
+        reviews_read: at most, a question. known: answers that are marked already, by item and question. sides: tells which
+        quotes praise, and so how opinions divide.
         """
         self.library = {item: list(reviews) for item, reviews in library.items()}
         self.reader, self.weigh, self.threshold = reader, weigh, threshold
         self.reviews_read, self.known = reviews_read, dict(known)
+        self.sureness, self.sides = Sureness.untrained(), sides
+
+    def shelved(self, library: Library) -> "Quoter":
+        """The same model with other reviews."""
+        made = Quoter(
+            *(library, self.reader, self.weigh, self.threshold, self.reviews_read, self.known),
+            self.sides,
+        )
+        made.sureness = self.sureness
+        return made
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """One line a line of `frame`: item_id, question. Columns as of `Answers.predict`."""
+        """One line a line of `frame`, and what it may give, as of `Answers.predict`."""
+        return told(self.replies(frame), frame.index, self.sureness, self.sides)
+
+    def replies(self, frame: pd.DataFrame) -> list[Reply]:
+        """To each line of `frame`."""
         questions, items = frame["question"].tolist(), frame["item_id"].tolist()
+        given = frame["reviews"].tolist() if "reviews" in frame else [None] * len(frame)
+        shelves = [
+            self.library.get(item, [])
+            if own is None
+            else [Review(one["review_id"], one["text"]) for one in own]
+            for item, own in zip(items, given, strict=True)
+        ]
         pairs: list[tuple[int, int]] = []
         passages: list[Passage] = []
         quick = []
-        for row, (question, item) in enumerate(zip(questions, items, strict=True)):
-            reviews = self.library.get(item, [])
+        for row, (question, reviews) in enumerate(zip(questions, shelves, strict=True)):
             scores = find(question, reviews)
             quick.append(scores)
             for place in np.argsort(-scores, kind="stable")[: self.reviews_read]:
@@ -84,7 +107,7 @@ class Quoter:
             [
                 features(
                     questions[row],
-                    self.library[items[row]][place].text,
+                    shelves[row][place].text,
                     (read.relevance[at], read.sureness[at]),
                     quick[row],
                     place,
@@ -96,43 +119,34 @@ class Quoter:
         of: dict[int, list[int]] = {}
         for at, (row, _) in enumerate(pairs):
             of.setdefault(row, []).append(at)
-        lines = []
-        for row, (question, item) in enumerate(zip(questions, items, strict=True)):
+        replies = []
+        for row, reviews in enumerate(shelves):
             mine = sorted(of.get(row, []), key=lambda at: -chances[at])
             places = [pairs[at][1] for at in mine]
-            rest = [
-                int(at) for at in np.argsort(-quick[row], kind="stable") if int(at) not in places
+            rest = [int(at) for at in np.argsort(-quick[row], kind="stable") if at not in places]
+            quotes = [
+                Quote(reviews[pairs[at][1]], *read.spans[at].tolist())
+                for at in mine
+                if chances[at] >= self.threshold and read.spans[at, 1] > read.spans[at, 0]
             ]
-            reviews = self.library.get(item, [])
+            best = float(chances[mine[0]]) if mine else 0.0
+            if quotes and quotes[0].review is not reviews[places[0]]:
+                quotes = []
             speak = [reviews[place].review_id for place in [*places, *rest]]
-            lines.append(self._line(item, question, mine, pairs, read.spans, chances, speak))
-        return pd.DataFrame(lines, index=frame.index, columns=list(COLUMNS))
+            found = Reply(questions[row], quotes, best if quotes else 1 - best, speak)
+            replies.append(self._marked(items[row], found))
+        return replies
 
-    def _line(
-        self,
-        item: str,
-        question: str,
-        mine: list[int],
-        pairs: list[tuple[int, int]],
-        spans: np.ndarray,
-        chances: np.ndarray,
-        speak: list[str],
-    ) -> tuple[Any, ...]:
-        marked = self.known.get((item, normal(question)))
-        if marked:
-            name, start, end = marked
-            text = next(one.text for one in self.library[item] if one.review_id == name)
-            first = [name, *(other for other in speak if other != name)]
-            best = float(chances[mine[0]]) if mine else 0.5
-            return text[start:end], name, start, end, max(best, 0.5), first
-        if not mine:
-            return "", "", -1, -1, 1.0, speak
-        best = float(chances[mine[0]])
-        start, end = spans[mine[0]].tolist()
-        if best < self.threshold or end <= start:
-            return "", "", -1, -1, 1 - best, speak
-        review = self.library[item][pairs[mine[0]][1]]
-        return review.text[start:end], review.review_id, start, end, best, speak
+    def _marked(self, item: str, found: Reply) -> Reply:
+        """What is found, the mark of the same question first where there is one."""
+        name, start, end = self.known.get((item, normal(found.question)), ("", 0, 0))
+        review = next((one for one in self.library.get(item, []) if one.review_id == name), None)
+        if review is None:
+            return found
+        others = [quote for quote in found.quotes if quote.review.review_id != name]
+        speak = [name, *(other for other in found.speak if other != name)]
+        sure = max(found.confidence if found.quotes else 1 - found.confidence, 0.5)
+        return Reply(found.question, [Quote(review, start, end), *others], sure, speak)
 
     def to_bundle(self) -> Bundle:
         """Weights and what is marked; as members the reviews and the reader."""
@@ -144,6 +158,7 @@ class Quoter:
                 "weigh.weights": self.weigh.weights,
                 "weigh.bias": self.weigh.bias,
                 "known": spans.reshape(-1, 2),
+                "sureness": self.sureness.lines,
             },
             {
                 "known_items": [item for item, _ in self.known],
@@ -151,6 +166,7 @@ class Quoter:
                 "known_reviews": [name for name, _, _ in self.known.values()],
             },
             {
+                **({"sides": self.sides.to_bundle()} if self.sides else {}),
                 "library": shelves_of.to_bundle(self.library),
                 "reader": self.reader.to_bundle(),
             },
@@ -170,14 +186,18 @@ class Quoter:
                 strict=True,
             )
         }
-        return cls(
+        sides = bundle.members.get("sides")
+        made = cls(
             shelves_of.from_bundle(bundle.members["library"]),
             SpanReader.from_bundle(bundle.members["reader"]),
             Linear(tensors["weigh.weights"], tensors["weigh.bias"]),
             bundle.config["threshold"],
             bundle.config["reviews_read"],
             known,
+            Sentiment.from_bundle(sides) if sides else None,
         )
+        made.sureness = Sureness(tensors["sureness"])
+        return made
 
 
 def find(question: str, reviews: Sequence[Review]) -> np.ndarray:

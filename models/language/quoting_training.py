@@ -1,20 +1,23 @@
 """Fitting of the quoter: the reader on most of the marked questions, what decides on those that were held back."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from models.encoders.ngrams import normal
 from models.encoders.text import TextEncoder
-from models.language.answers_training import Marked
 from models.language.library import Library
+from models.language.marked import Asked, gained
 from models.language.polarity import Linear
 from models.language.polarity_training import fit_head
 from models.language.quoting import FEATURES, Quoter, Span, features, find
 from models.language.reader import SpanReader
 from models.language.reader_training import Example, train
 from models.language.settings import QuoterSettings
+from models.language.sureness_training import fit_sureness
+from models.language.telling import Reply
 
 STRENGTH = 0.1
 NEGATIVES = 2
@@ -22,25 +25,11 @@ NEGATIVES = 2
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One question about an item. spans: review to the answers marked in it; none: it has no answer."""
+class Held:
+    """What the questions that were held back tell. asked: those; gained (n,): by the quoter, that was not fitted on them."""
 
-    item: str
-    question: str
-    spans: Mapping[str, tuple[tuple[int, int], ...]]
-
-
-def merged(items: Sequence[str], questions: Sequence[str], marks: Sequence[Marked]) -> list[Asked]:
-    """Each question once, with all answers that anyone marked: one that somebody found is there."""
-    found: dict[tuple[str, str], dict[str, list[tuple[int, int]]]] = {}
-    for item, question, mark in zip(items, questions, marks, strict=True):
-        spans = found.setdefault((item, question), {})
-        if mark.review_id is not None:
-            spans.setdefault(mark.review_id, []).append((mark.start, mark.end))
-    return [
-        Asked(item, question, {name: tuple(sorted(set(of))) for name, of in spans.items()})
-        for (item, question), spans in found.items()
-    ]
+    asked: Sequence[Asked]
+    gained: np.ndarray
 
 
 def fit(
@@ -51,7 +40,7 @@ def fit(
     f1: Callable[[str, str], float],
     seed: int,
     say: Callable[[str], None] = lambda text: None,
-) -> Quoter:
+) -> tuple[Quoter, Held]:
     """The quoter fitted on `asked`. f1: how good a given answer is for a marked one, from 0 to 1."""
     rng = np.random.default_rng(seed)
     items = sorted({one.item for one in asked})
@@ -64,12 +53,42 @@ def fit(
     train(reader, examples, settings.reader, seed)
     judged = [one for one in asked if one.item in held]
     say(f"choosing when to answer by {len(judged)} questions that were held back")
+    halves = [judged[0::2], judged[1::2]]
+    told = [
+        replies_of(halves[1 - at], half, library, reader, settings, f1)
+        for at, half in enumerate(halves)
+    ]
+    replies, judged = [*told[0], *told[1]], [*halves[0], *halves[1]]
+    said = [reply.quotes[0].text if reply.quotes else "" for reply in replies]
+    scores = np.asarray(gained(said, judged, library, f1))
     weigh, threshold = decide(judged, library, reader, f1)
     known: dict[tuple[str, str], Span] = {}
     for one in asked:
         for name, spans in one.spans.items():
             known.setdefault((one.item, normal(one.question)), (name, *spans[0]))
-    return Quoter(library, reader, weigh, threshold, settings.reviews_read, known)
+    made = Quoter(library, reader, weigh, threshold, settings.reviews_read, known)
+    made.sureness = fit_sureness(
+        np.asarray([reply.confidence for reply in replies]),
+        np.asarray([bool(text) for text in said]),
+        scores,
+    )
+    return made, Held(judged, scores)
+
+
+def replies_of(
+    learned: Sequence[Asked],
+    asked: Sequence[Asked],
+    library: Library,
+    reader: SpanReader,
+    settings: QuoterSettings,
+    f1: Callable[[str, str], float],
+) -> list[Reply]:
+    """To `asked`, by the reader with what decides learned from `learned`: other questions."""
+    weigh, threshold = decide(learned, library, reader, f1)
+    frame = pd.DataFrame(
+        {"item_id": [one.item for one in asked], "question": [one.question for one in asked]}
+    )
+    return Quoter(library, reader, weigh, threshold, settings.reviews_read, {}).replies(frame)
 
 
 def pairs_of(one: Asked, library: Library) -> list[tuple[Example, np.ndarray, int]]:
@@ -111,13 +130,13 @@ def decide(
     )
     weigh = fit_head(table, truth, 2, STRENGTH)
     chances = 1 / (1 + np.exp(-weigh(table)[:, 0]))
-    gained = np.asarray(
+    right = np.asarray(
         [
             max((f1(one.text[start:end], one.text[a:b]) for a, b in one.spans), default=0.0)
             for (one, _, _), (start, end) in zip(pairs, read.spans.tolist(), strict=True)
         ]
     )
-    return weigh, best_threshold(chances, gained, truth)
+    return weigh, best_threshold(chances, right, truth)
 
 
 def best_threshold(chances: np.ndarray, gained: np.ndarray, truth: np.ndarray) -> float:

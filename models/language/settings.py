@@ -128,6 +128,21 @@ class QuoterSettings:
 
 
 @dataclass(frozen=True)
+class AnsweringSettings:
+    """How `answering_training.fit` chooses what answers.
+
+    scored: marked questions from which on a scorer is fitted; fewest: from which on a reader is trained; sure: from which on
+    that is not held against the scorer.
+    """
+
+    scored: int
+    fewest: int
+    sure: int
+    scorer: ScorerSettings
+    quoter: QuoterSettings
+
+
+@dataclass(frozen=True)
 class TaggerSettings:
     """How the reader of titles is fitted. hidden: of the recurrent net. voices: networks whose scores are averaged."""
 

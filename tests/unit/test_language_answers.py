@@ -12,6 +12,8 @@ from models.encoders.text import TextEncoder
 from models.language.answers import Answers, _lead
 from models.language.library import Review
 from models.language.passages import LONGEST, Index, sentences
+from models.language.sureness import Sureness
+from models.language.telling import Quote, Reply, told
 from pipelines.capabilities import answers as judge
 
 REVIEWS = {
@@ -129,6 +131,45 @@ def test_other_reviews_on_the_shelves_change_nothing_that_was_fitted(tmp_path) -
     assert kept.library["radio"][-1] == Review("r3", "It is so loud!", "2024-05-01", 2)
     frame = pd.DataFrame({"item_id": ["radio"], "question": ["Is it loud?"]})
     pd.testing.assert_frame_equal(kept.predict(frame), again.predict(frame))
+
+
+class Praise:
+    """Tells praise by the words "good" and "easy", blame by "bad" and "hard"."""
+
+    def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
+        words = {"good": "positive", "easy": "positive", "bad": "negative", "hard": "negative"}
+        labels = [
+            next((label for word, label in words.items() if word in text), "neutral")
+            for text in frame["text"]
+        ]
+        return pd.DataFrame({"label": labels, "confidence": 0.9})
+
+
+def test_opinions_divide_by_what_the_quotes_say() -> None:
+    reviews = [
+        Review("a", "It is easy to clean.", "2024-05-01", 5.0),
+        Review("b", "It is hard to clean."),
+        Review("c", "A chore to clean."),
+        Review("d", "No, easy."),
+    ]
+    quotes = [Quote(one, 0, len(one.text)) for one in reviews]
+    asked = (
+        "Is it easy to clean?",
+        "Is it hard to clean?",
+        "How is cleaning?",
+        "How much?",
+        "Is it?",
+    )
+    replies = [Reply(text, quotes, 0.7, list("abcd")) for text in asked[:4]]
+    replies.append(Reply(asked[4], [], 0.9, ["b"]))
+    found = told(replies, pd.RangeIndex(5), Sureness.untrained(), Praise())
+    assert found["says_yes"].tolist() == [["a", "d"], ["b"], ["a", "d"], [], []]
+    assert found["says_no"].tolist() == [["b"], ["a", "d"], ["b"], [], []]
+    assert found["asks"].tolist() == [*("yes or no",) * 2, "opinion", "fact", "yes or no"]
+    assert (found["date"][0], found["stars"][0]) == ("2024-05-01", 5.0)
+    assert [quote["review_id"] for quote in found["evidence"][0]] == ["b", "c", "d"]
+    assert found["confidence"].round(6).tolist() == [0.7, 0.7, 0.7, 0.7, 0.9]
+    assert found["date"][4] == "" and np.isnan(found["stars"][4]) and found["evidence"][4] == []
 
 
 def test_lead_is_over_the_best_of_the_others() -> None:

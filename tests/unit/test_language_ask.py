@@ -15,7 +15,10 @@ from pipelines import ask
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
     library = {
-        "tv": [Review("r1", "The picture is sharp. It came\x1b[31m late."), Review("r2", "A box.")],
+        "tv": [
+            Review("r1", "The picture is sharp. It came\x1b[31m late.", "2024-05-01", 4.0),
+            Review("r2", "A box. The picture is so so."),
+        ],
         "none": [Review("r3", "")],
     }
     model = Answers.untrained(library, TextEncoder.hashing(32), Reranker.overlap(), 4)
@@ -27,7 +30,12 @@ def shop(tmp_path: Path) -> Path:
 def test_an_answer_is_quoted_with_its_review(shop: Path, capsys) -> None:
     assert ask.main(["--item", "tv", "Is the picture sharp?", "Wozu?"], shop) == 0
     said = capsys.readouterr().out
-    assert "“The picture is sharp.”" in said and "review r1" in said and "\x1b" not in said
+    assert (
+        "“The picture is sharp.”" in said
+        and "review r1, 2024-05-01, 4 stars, confidence" in said
+        and "\x1b" not in said
+    )
+    assert "also: “The picture is so so.”, review r2" in said
     assert "no answer in the reviews" in said
 
 

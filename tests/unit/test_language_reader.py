@@ -1,18 +1,29 @@
 """The reader of questions with passages, and answers quoted by it."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from models.bundle import load, save
-from models.language.answers_training import Marked
+from models.encoders.reranker import Reranker
+from models.encoders.text import TextEncoder
+from models.language import answering_training
+from models.language.answers import Answers
 from models.language.library import Review
+from models.language.marked import Asked, Marked, gained, merged
 from models.language.polarity import Linear
 from models.language.quoting import FEATURES, Quoter, hits
-from models.language.quoting_training import best_threshold, fit, merged
+from models.language.quoting_training import best_threshold, fit
 from models.language.reader import SpanReader, best_span
 from models.language.reader_training import target
-from models.language.settings import QuoterSettings, ReaderSettings
+from models.language.settings import (
+    AnsweringSettings,
+    QuoterSettings,
+    ReaderSettings,
+    ScorerSettings,
+)
 from pipelines.capabilities.answers import f1
 from tests.unit.test_language_encoders import toy_transformer
 
@@ -71,6 +82,7 @@ def test_answers_are_quotes_and_every_review_is_ranked(reader: SpanReader, tmp_p
         assert line.answer == texts.get(line.review_id, "")[max(line.start, 0) : max(line.end, 0)]
     assert sorted(found["reviews"][3]) == ["r0", "s0"] and found["answer"][3]
     assert found.loc[5, ["answer", "review_id"]].tolist() == ["bad", "s1"]
+    assert found["evidence"][3][0]["review_id"] != found["review_id"][3]
     assert found["answer"][7] == "" == found["answer"][9]
     assert (quoter(reader, threshold=1.1).predict(frame)["answer"] != "").sum() == 1
     save(made.to_bundle(), tmp_path / "bundle")
@@ -82,16 +94,46 @@ def test_marks_of_several_people_are_one_question() -> None:
     marks = [Marked(None, 0, 0), Marked("r", 2, 5), Marked("r", 1, 3)]
     (one,) = merged(["i"] * 3, ["q"] * 3, marks)
     assert dict(one.spans) == {"r": ((1, 3), (2, 5))}
+    library = {"i": [Review("r", "a good radio")]}
+    assert gained(["good", ""], [one, merged(["i"], ["q"], marks[:1])[0]], library, f1) == [0, 1]
 
 
-def test_fitting_gives_a_model_that_answers() -> None:
-    asked = merged(
+@pytest.mark.parametrize(("theirs", "taken"), [(-0.1, Quoter), (1.1, Answers)])
+def test_the_reader_is_taken_where_it_answers_what_was_held_back_as_well(
+    theirs: float, taken: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = questions()
+    quoter = QuoterSettings(ReaderSettings(1, 1, 4, 1e-3, 24), held=0.4, reviews_read=2)
+    settings = AnsweringSettings(4, 12, 20, ScorerSettings(2, 0.1, 0.0, 2), quoter)
+    plain = Answers.untrained(LIBRARY, TextEncoder.hashing(16), Reranker.overlap(), 4)
+
+    def made(count: int, settings: AnsweringSettings) -> Quoter | Answers:
+        given = (LIBRARY, asked[:count], plain.shelved, toy_transformer, settings, f1, 1)
+        return answering_training.fit(*given)
+
+    assert isinstance(made(11, settings), Answers)
+    assert made(3, settings).scorer is plain.scorer
+    assert isinstance(made(12, dataclasses.replace(settings, sure=12)), Quoter)
+    monkeypatch.setattr(answering_training, "scored", lambda *words: theirs)
+    assert isinstance(made(12, settings), taken)
+
+
+def questions() -> list[Asked]:
+    """Two about each item, of which one has an answer."""
+    return merged(
         [item for item in LIBRARY for _ in range(2)],
         ["is the radio good", "is it 很"] * 6,
         [mark for at in range(6) for mark in (Marked(f"r{at}", 15, 33), Marked(None, 0, 0))],
     )
+
+
+def test_fitting_gives_a_model_that_answers() -> None:
+    asked = questions()
     settings = QuoterSettings(ReaderSettings(1, 1, 4, 1e-3, 24), held=0.4, reviews_read=2)
-    made = fit(LIBRARY, asked, toy_transformer(), settings, f1, seed=1)
+    made, held = fit(LIBRARY, asked, toy_transformer(), settings, f1, seed=1)
+    assert (
+        len(held.asked) == len(held.gained) == 4 and ((held.gained >= 0) & (held.gained <= 1)).all()
+    )
     frame = pd.DataFrame({"item_id": ["item 3"], "question": ["is the radio good"]})
     assert made.predict(frame)["answer"][0] == "the radio is good."
 

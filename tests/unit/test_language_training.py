@@ -9,7 +9,6 @@ from models.encoders.reranker import Reranker
 from models.encoders.text import TextEncoder
 from models.language.answers import Answers
 from models.language.answers_training import (
-    Marked,
     best_margin,
     cross_fitted,
     fit_scorer,
@@ -17,7 +16,10 @@ from models.language.answers_training import (
 )
 from models.language.library import Review
 from models.language.logistic_training import regress
+from models.language.marked import Asked
 from models.language.settings import ScorerSettings
+from models.language.sureness import EDGE
+from models.language.sureness_training import fit_sureness
 
 FEW = ScorerSettings(epochs=40, rate=0.2, decay=0.0, folds=2)
 
@@ -39,11 +41,12 @@ def test_the_scorer_learns_to_answer_and_not_to() -> None:
         f"is there a {thing}"
         for thing in ("motor", "camera", "lens", "printer", "engine", "garage")
     ]
-    marked = []
+    spans = []
     for part in parts:
         start = text.index(f"the {part}")
-        marked.append(Marked("r1", start, text.index(".", start) + 1))
-    marked += [Marked(None, 0, 0)] * 6
+        spans.append({"r1": ((start, text.index(".", start) + 1),)})
+    spans += [{}] * 6
+    marked = [Asked("radio", one, where) for one, where in zip(asked, spans, strict=True)]
     shelves = [model.shelf("radio")] * len(asked)
     found = model.find(asked, shelves)
     right = right_candidates(found, shelves, marked)
@@ -56,6 +59,24 @@ def test_the_scorer_learns_to_answer_and_not_to() -> None:
     logits = cross_fitted(found, right, FEW, seed=1)
     assert logits.shape == right.shape
     assert np.array_equal(logits, cross_fitted(found, right, FEW, seed=1))
+
+
+def test_chances_are_made_true_and_few_questions_turn_nothing() -> None:
+    rng = np.random.default_rng(1)
+    bold = rng.uniform(0.5, 1, 4000)
+    answered = np.arange(4000) % 2 == 0
+    right = rng.random(4000) < np.where(answered, 0.3 + 0.4 * (bold - 0.5), bold)
+    made = fit_sureness(bold, answered, right)
+    said = made(bold, answered)
+    for which in (answered, ~answered):
+        assert abs(said[which].mean() - right[which].mean()) < 0.02
+        worst = [
+            abs(said[rows].mean() - right[rows].mean())
+            for rows in np.array_split(np.flatnonzero(which)[np.argsort(said[which])], 5)
+        ]
+        assert max(worst) < 0.08
+    none = fit_sureness(np.zeros(0), np.zeros(0, bool), np.zeros(0))
+    np.testing.assert_allclose(none(bold, answered), np.clip(bold, EDGE, 1 - EDGE), atol=1e-4)
 
 
 @pytest.mark.parametrize("outputs", [1, 3])

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from models.language.settings import QuoterSettings
+from pipelines.answering import AnsweringParams
 from pipelines.door.verb import Asked, File, Verb
-from pipelines.harness import BadData, Params
+from pipelines.harness import BadData
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,24 +18,6 @@ if TYPE_CHECKING:
     from models.language.quoting import Quoter
 
 SECTION = "door-answer"
-NONE = {"package": -5.0, "overlap": 0.2}
-"""What the cross-encoder says, untrained, of a sentence that just answers: below it there is no answer."""
-
-
-class DoorAnswerParams(Params):
-    """max_tokens, candidates, encoder, reranker: as of the answers stage, for what is answered without training.
-
-    fewest: marked questions from which on a reader is trained. depth: layers of what it starts from, by the language; all
-    0: none is trained.
-    """
-
-    encoder: str
-    reranker: str
-    max_tokens: int
-    candidates: int
-    fewest: int
-    depth: dict[str, int]
-    quoter: QuoterSettings
 
 
 @dataclass(frozen=True)
@@ -47,9 +29,11 @@ class Answerer:
 
 
 def fit(asked: Asked) -> Answerer:
-    from models.language.quoting_training import merged
+    from models.language.marked import merged
+    from pipelines import answering
+    from pipelines.door.encoders import folder
 
-    params = asked.params(SECTION, DoorAnswerParams)
+    params = asked.params(SECTION, AnsweringParams)
     library, review_type = read_reviews(asked)
     asked.say(f"{sum(map(len, library.values()))} reviews of {len(library)} items")
     questions = []
@@ -61,55 +45,10 @@ def fit(asked: Asked) -> Answerer:
         questions = merged(
             table["item"].tolist(), table["question"].tolist(), [marked[row] for row in kept]
         )
-    answered = sum(bool(one.spans) for one in questions)
-    if (
-        any(params.depth.values())
-        and len(questions) >= params.fewest
-        and answered >= params.fewest // 4
-    ):
-        return Answerer(trained(asked, params, library, questions), review_type)
-    if questions:
-        asked.say(f"{len(questions)} questions are marked: too few for training a reader")
-    return Answerer(untrained(asked, params, library), review_type)
-
-
-def trained(asked: Asked, params: DoorAnswerParams, library: Any, questions: list[Any]) -> "Quoter":
-    from models.language.quoting_training import fit as fit_quoter
-    from pipelines.capabilities.answers import f1
-    from pipelines.door.encoders import folder
-    from pipelines.weights import packed_encoder
-
-    texts = [one.question for one in questions]
-    name = "reranker" if mostly_ascii(texts) else "multilingual"
-    limit = params.quoter.reader.limit
-    encoder = packed_encoder(name, folder(name, asked), params.depth[name], limit)
-    return fit_quoter(library, questions, encoder, params.quoter, f1, asked.seed, asked.say)
-
-
-def mostly_ascii(texts: list[str]) -> bool:
-    """Whether questions are in plain Latin letters."""
-    whole = "".join(texts)
-    return sum(sign.isascii() for sign in whole) >= 0.95 * len(whole)
-
-
-def untrained(asked: Asked, params: DoorAnswerParams, library: Any) -> "Answers":
-    """Sentences found by words and meaning, weighed by the packaged cross-encoder as it is."""
-    from models.language.answers import Answers, Scorer
-    from pipelines.door.encoders import folder
-    from pipelines.encoders import reranker, text_encoder
-
-    packaged = {
-        name: folder(name, asked) if made == "package" else None
-        for name, made in (("text", params.encoder), ("reranker", params.reranker))
-    }
-    model = Answers.untrained(
-        library,
-        text_encoder(params.encoder, packaged["text"]),
-        reranker(params.reranker, packaged["reranker"], params.max_tokens),
-        params.candidates,
+    model = answering.fit(
+        params, library, questions, lambda name: folder(name, asked), asked.seed, asked.say
     )
-    model.scorer = Scorer.plain(NONE[params.reranker])
-    return model
+    return Answerer(model, review_type)
 
 
 def read_reviews(asked: Asked) -> tuple[dict[str, list["Review"]], pa.DataType]:
@@ -158,7 +97,7 @@ def read_questions(asked: Asked, flag: str) -> "pd.DataFrame":
 
 def marks(asked: Asked, questions: "pd.DataFrame", library: dict[str, list["Review"]]) -> list[Any]:
     """Where the answers are marked; None for a mark that is no part of a review of the item, which is told."""
-    from models.language.answers_training import Marked
+    from models.language.marked import Marked
 
     texts = {
         (item, review.review_id): review.text

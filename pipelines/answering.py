@@ -1,0 +1,108 @@
+"""The model that answers questions, from its parameters: the same for the answers stage and the benchmark door."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from models.language.settings import AnsweringSettings
+from pipelines.harness import Params
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from models.encoders.reranker import Progress
+    from models.encoders.text import TextEncoder
+    from models.language.answers import Answers
+    from models.language.library import Library
+    from models.language.marked import Asked
+    from models.language.quoting import Quoter
+
+Known = Callable[["TextEncoder"], Mapping[str, "np.ndarray"]]
+NONE = {"package": -5.0, "overlap": 0.2}
+"""What the cross-encoder says, untrained, of a sentence that just answers: below it there is no answer."""
+LATIN = 0.95
+"""Of the signs of questions, the share of plain Latin ones from which on the English cross-encoder reads them."""
+
+
+class AnsweringParams(Params):
+    """What the model is made of and how it is fitted.
+
+    encoder: package, hub:NAME or hashing. reranker: package or overlap; max_tokens: of a question with a passage, as it
+    reads them. candidates: sentences that it reads with each question. depth: layers of what a reader starts from, by the
+    language; 0: none is trained.
+    """
+
+    encoder: str
+    reranker: str
+    max_tokens: int
+    candidates: int
+    depth: dict[str, int]
+    fitting: AnsweringSettings
+
+
+def fit(
+    params: AnsweringParams,
+    library: "Library",
+    asked: Sequence["Asked"],
+    folder: Callable[[str], Path],
+    seed: int,
+    say: Callable[[str], None],
+    progress: "Progress" = lambda done, what: None,
+    known: "Known | None" = None,
+) -> "Answers | Quoter":
+    """The model fitted on the marked questions `asked` (none: as packaged).
+
+    folder: of a packaged encoder by its name. known: of an encoder, the texts with the vectors that it gave them before.
+    """
+    from models.language.answering_training import fit as fit_answering
+    from pipelines.capabilities.answers import f1
+
+    name = "reranker" if mostly_latin([one.question for one in asked]) else "multilingual"
+    depth = params.depth[name]
+    reader = partial(reader_encoder, name, folder, depth, params) if depth else None
+    plain = partial(untrained, params, folder=folder, progress=progress, known=known)
+    return fit_answering(library, asked, plain, reader, params.fitting, f1, seed, say, progress)
+
+
+def reader_encoder(
+    name: str, folder: Callable[[str], Path], depth: int, params: AnsweringParams
+) -> "TextEncoder":
+    """What a reader starts from."""
+    from pipelines.weights import packed_encoder
+
+    return packed_encoder(name, folder(name), depth, params.fitting.quoter.reader.limit)
+
+
+def mostly_latin(texts: Sequence[str]) -> bool:
+    """Whether texts are in plain Latin letters."""
+    whole = "".join(texts)
+    return sum(sign.isascii() for sign in whole) >= LATIN * len(whole)
+
+
+def untrained(
+    params: AnsweringParams,
+    library: "Library",
+    folder: Callable[[str], Path],
+    progress: "Progress",
+    known: "Known | None",
+) -> "Answers":
+    """Sentences found by words and meaning, weighed by the packaged cross-encoder as it is."""
+    from models.language.answers import Answers, Scorer
+    from pipelines.encoders import reranker, text_encoder
+
+    packaged = {
+        name: folder(name) if made == "package" else None
+        for name, made in (("text", params.encoder), ("reranker", params.reranker))
+    }
+    encoder = text_encoder(params.encoder, packaged["text"])
+    model = Answers.untrained(
+        library,
+        encoder,
+        reranker(params.reranker, packaged["reranker"], params.max_tokens),
+        params.candidates,
+        progress,
+        known(encoder) if known else None,
+    )
+    model.scorer = Scorer.plain(NONE[params.reranker])
+    return model
