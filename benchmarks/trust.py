@@ -32,11 +32,10 @@ def main(words: list[str], root: Path) -> int:
     parser.add_argument("--share", type=float, default=0.05)
     asked = parser.parse_args(words)
     from pipelines.harness.params import read_params, section
-    from pipelines.opinions import OpinionsParams
-    from pipelines.review_trust import flags, sides_of, whole_reviews
+    from pipelines.review_trust import ReviewTrustParams, flags, sides_of, whole_reviews
 
     document = read_params(root)
-    settings = section(document, "opinions", OpinionsParams).trust
+    settings = section(document, "review-trust", ReviewTrustParams).trust
     lines = [json.loads(line) for line in asked.reviews.read_text("utf-8").splitlines()]
     reviews = frame(pd.DataFrame(lines))
     rng = np.random.default_rng(document["seed"])

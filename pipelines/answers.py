@@ -1,7 +1,8 @@
 """Train the model that answers questions from reviews, or says that they hold no answer.
 
 It is fitted on the training questions, over the reviews that were written before validation begins (which model that
-is: see `models.language.answering_training`). Then all reviews go on the shelves that it answers from: what is served
+is: see `models.language.answering_training`), without those that were suspect then (see `review_trust`). Then all reviews
+that are to be trusted go on the shelves that it answers from: what is served
 knows the newest ones, and they have taught it nothing. The headline is on the validation questions, answered from the
 reviews of their time. `answers.parquet`: the reply to each question of the shop, from all reviews.
 """
@@ -15,7 +16,7 @@ from models.bundle import save
 from models.encoders.text import TextEncoder
 from models.kinds import load_model
 from models.language.answers import Answers
-from models.language.library import Review
+from models.language.library import Library, Review
 from models.language.marked import Asked, Marked, merged
 from models.language.quoting import Quoter
 from models.language.sentiment import Sentiment
@@ -24,6 +25,7 @@ from pipelines.answering import AnsweringParams
 from pipelines.capabilities import answers as judge
 from pipelines.harness import BadData, Run, stage
 from pipelines.judging import judge_on_validation
+from pipelines.review_trust import suspects
 from pipelines.tables import Questions, Reviews
 from pipelines.vectors import read_vectors
 
@@ -64,10 +66,14 @@ def answers(run: Run, params: AnsweringParams) -> None:
     tables = {part: pq.read_table(split / f"{part}.parquet").to_pandas() for part in PARTS}
     if not len(tables["train"]):
         raise BadData("split/answers/train.parquet has no question: bring questions, or mark some")
+    early = pq.read_table(run.input("review-trust/early.parquet")).to_pandas()
+    trusted = {
+        part: library(without(judge.readable(split, part), suspects(early, part))) for part in PARTS
+    }
     model = answering.fit(
         params,
-        library(judge.readable(split, "train")),
-        marked(tables["train"]),
+        trusted["train"],
+        [one for one in marked(tables["train"]) if answered_in(trusted["train"], one)],
         lambda name: run.input(f"ingest-encoders/{name}"),
         run.seed,
         run.say,
@@ -77,19 +83,30 @@ def answers(run: Run, params: AnsweringParams) -> None:
     model.sides = sides(run)
     run.say(f"answered by the {type(model).__name__.lower()}")
     run.advance(0.6, "judging on validation")
-    early = model.shelved(library(judge.readable(split, "valid")))
-    table = judge_on_validation(run, judge, "answers", early)
+    model = model.shelved(trusted["valid"])
+    table = judge_on_validation(run, judge, "answers", model)
     for name, rows in table.groupby("slice_marked", sort=True):
         run.measure(f"answer_f1/{name}", float(rows["score"].mean()))
     run.measure("confidence", float(table["confidence"].mean()))
     run.advance(0.8, "answering all questions")
-    served = early.shelved(library(judge.readable(split, "test")))
+    flagged = pq.read_table(run.input("review-trust/flags.parquet"))["review_id"].to_pylist()
+    served = model.shelved(library(without(judge.readable(split, "test"), set(flagged))))
     save(served.to_bundle(), run.output("bundle"))
     asked = pq.read_table(run.input("validate-questions/table.parquet")).to_pandas()
     replies = answered(served, asked)
     pq.write_table(replies, run.output("answers.parquet"))
     run.rows_in = sum(map(len, tables.values()))
     run.rows_out = replies.num_rows
+
+
+def without(reviews: pd.DataFrame, names: set[str]) -> pd.DataFrame:
+    """`reviews` but those of `names`."""
+    return reviews[~reviews[Reviews.REVIEW].isin(names)]
+
+
+def answered_in(library: Library, one: Asked) -> bool:
+    """Whether the reviews hold what is marked, where something is."""
+    return one.spans.keys() <= {review.review_id for review in library.get(one.item, ())}
 
 
 def sides(run: Run) -> Sentiment | None:

@@ -61,16 +61,6 @@ PRODUCTS = pa.schema(
         ("quotes_against", QUOTES),
     ]
 )
-FLAGS = pa.schema(
-    [
-        ("review_id", pa.string()),
-        ("item_id", pa.string()),
-        ("language", pa.string()),
-        ("reason", pa.string()),
-        ("because", pa.string()),
-        ("text", pa.string()),
-    ]
-)
 
 
 def write(frame: pd.DataFrame, schema: pa.Schema, run: Run, name: str) -> None:

@@ -1,8 +1,7 @@
-"""Read what buyers say of the parts and properties of products, and tell which reviews are not to be trusted.
+"""Read what buyers say of the parts and properties of products, in reviews that are to be trusted.
 
 `aspects.parquet`: each name that something is said of, with its category, polarity and the words that say so.
 `products.parquet`: per product and category how many reviews praise and blame it, how that moved, and quotes.
-`flags.parquet`: reviews that are copies, repeat themselves or came in a burst; nothing is learned from them or shown.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,12 +13,12 @@ import pyarrow.parquet as pq
 from models.language.opinions import POSITIVE, SIDES, OpinionReader, categorised
 from models.language.opinions_training import fit
 from models.language.sentiment import CHINESE
-from models.language.settings import OpinionSettings, TrustSettings
+from models.language.settings import OpinionSettings
 from pipelines import lexicons
 from pipelines.encoders import text_encoder
 from pipelines.harness import BadConfig, Params, Run, stage
-from pipelines.opinion_tables import ASPECTS, FLAGS, PRODUCTS, products, write
-from pipelines.review_trust import flags, whole_reviews
+from pipelines.opinion_tables import ASPECTS, PRODUCTS, products, write
+from pipelines.review_trust import whole_reviews, with_sentences
 from pipelines.tables import Reviews
 
 BLOCK = 8192
@@ -39,16 +38,15 @@ class OpinionsParams(Params):
     reading: OpinionSettings
     quotes: int
     longest_quote: int
-    trust: TrustSettings
 
 
 @stage
 def opinions(run: Run, params: OpinionsParams) -> None:
-    reviews = whole_reviews(pq.read_table(run.input("validate-reviews/table.parquet")).to_pandas())
+    table = pq.read_table(run.input("validate-reviews/table.parquet")).to_pandas()
+    reviews = whole_reviews(table)
     train = pq.read_table(run.input("split/sentiment/train.parquet")).to_pandas()
-    run.advance(0.05, "looking for reviews that are not to be trusted")
-    flagged = flags(reviews, params.trust)
-    bad = set(flagged[Reviews.REVIEW])
+    flagged = pq.read_table(run.input("review-trust/flags.parquet")).to_pandas()
+    bad = with_sentences(set(flagged["review_id"]), table)
     kept = reviews[~reviews[Reviews.REVIEW].isin(bad)].reset_index(drop=True)
     train = train[~train[Reviews.REVIEW].isin(bad)]
     encode = encoder_of(run, params)
@@ -70,12 +68,10 @@ def opinions(run: Run, params: OpinionsParams) -> None:
         parts.append(read_language(reader, rows, language, read, params))
     said = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=ASPECTS.names)
     said = said.sort_values(["review_id", "start"], kind="stable", ignore_index=True)
-    table = products(said, kept, params.quotes, params.longest_quote)
+    counts = products(said, kept, params.quotes, params.longest_quote)
     write(said, ASPECTS, run, "aspects.parquet")
-    write(table, PRODUCTS, run, "products.parquet")
-    write(flagged, FLAGS, run, "flags.parquet")
+    write(counts, PRODUCTS, run, "products.parquet")
     run.rows_in, run.rows_out = len(reviews), len(said)
-    run.measure("flagged", len(bad))
     run.measure("categories", said["category"].nunique())
     for language in languages:
         mine = said[said["language"] == language]

@@ -1,17 +1,93 @@
-"""Whole reviews, and those of them that are not to be trusted."""
+"""Tell which reviews are not to be trusted, before anything is learned from them.
+
+`flags.parquet`: reviews that are copies, repeat themselves or came in a burst; no one is quoted from them. `early.parquet`:
+what could be told of that when training ended and when validation ended. Sentiment and answers learn from a part without
+the reviews that were suspect at its end: what was written later must not tell them, either.
+"""
+
+import datetime
+import json
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from models.language import trust
 from models.language.opinions import SIDES
 from models.language.sentiment import language_of
 from models.language.settings import TrustSettings
+from pipelines.harness import Params, Run, stage
 from pipelines.tables import Reviews
 
+ENDS = {"train": "valid_from", "valid": "test_from"}
+"""Part of the split to the moment of `cut.json` at which it ends."""
+FLAGS = pa.schema(
+    [
+        ("review_id", pa.string()),
+        ("item_id", pa.string()),
+        ("language", pa.string()),
+        ("reason", pa.string()),
+        ("because", pa.string()),
+        ("text", pa.string()),
+    ]
+)
+EARLY = pa.schema([("review_id", pa.string()), ("part", pa.string())])
 STARS_FOR, STARS_AGAINST = 4.0, 2.0
 TEXT = 300
 """Characters of a flagged review that are kept for the reader."""
+
+
+class ReviewTrustParams(Params):
+    """What is suspect."""
+
+    trust: TrustSettings
+
+
+@stage
+def review_trust(run: Run, params: ReviewTrustParams) -> None:
+    table = pq.read_table(run.input("validate-reviews/table.parquet")).to_pandas()
+    cut = json.loads(run.input("split/cut.json").read_text("utf-8"))
+    reviews = whole_reviews(table)
+    run.advance(0.1, "reviews of all times")
+    found = flags(reviews, params.trust)
+    early = []
+    for at, (part, end) in enumerate(ENDS.items()):
+        run.advance(0.4 + 0.3 * at, f"as it was at the end of {part}")
+        then = before(reviews, cut[end])
+        mine = found if len(then) == len(reviews) else flags(then, params.trust)
+        names = with_sentences(set(mine["review_id"]), table)
+        early.append(pd.DataFrame({"review_id": sorted(names), "part": part}))
+    for name, frame, schema in (
+        ("flags.parquet", found, FLAGS),
+        ("early.parquet", pd.concat(early, ignore_index=True), EARLY),
+    ):
+        whole = pa.Table.from_pandas(frame, schema, preserve_index=False)
+        pq.write_table(whole, run.output(name))
+    run.rows_in, run.rows_out = len(reviews), len(found)
+    for reason, rows in found.groupby("reason", sort=True):
+        run.measure(f"flagged/{reason}", rows["review_id"].nunique())
+    run.measure("flagged", found["review_id"].nunique())
+
+
+def before(reviews: pd.DataFrame, moment: str | None) -> pd.DataFrame:
+    """The reviews that were written before `moment` (ISO 8601), and the undated; None: all."""
+    if moment is None:
+        return reviews
+    late = reviews[Reviews.TIME] >= pd.Timestamp(datetime.datetime.fromisoformat(moment))
+    return reviews[~late].reset_index(drop=True)
+
+
+def with_sentences(names: set[str], table: pd.DataFrame) -> set[str]:
+    """The reviews of `names`, and those of `table` that are sentences of one of them."""
+    if Reviews.GROUP not in table:
+        return names
+    return names | set(table[table[Reviews.GROUP].isin(names)][Reviews.REVIEW])
+
+
+def suspects(early: pd.DataFrame, part: str) -> set[str]:
+    """Of `early.parquet`, the reviews and sentences that were suspect at the end of `part`."""
+    return set(early[early["part"] == part]["review_id"])
 
 
 def whole_reviews(table: pd.DataFrame) -> pd.DataFrame:
@@ -69,3 +145,7 @@ def sides_of(reviews: pd.DataFrame) -> np.ndarray:
     by_stars = np.where(stars >= STARS_FOR, 1, np.where(stars <= STARS_AGAINST, -1, 0))
     label = reviews[Reviews.LABEL]
     return np.where(label.notna(), label.map(SIDES).fillna(0), by_stars).astype(np.int64)
+
+
+if __name__ == "__main__":
+    review_trust.main()

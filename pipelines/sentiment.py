@@ -1,7 +1,12 @@
-"""Train the sentiment model, one a language; judged on validation rows, which no part of it has seen."""
+"""Train the sentiment model, one a language; judged on validation rows, which no part of it has seen.
+
+`reviews.parquet`: label, chances, tone and expected stars of every review and sentence of the shop.
+Reviews that were suspect when training ended (see `review_trust`) teach it nothing.
+"""
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from models.bundle import save
@@ -10,13 +15,30 @@ from models.language.polarity import Polarity, Reading, passages
 from models.language.polarity_training import FEWEST, Encoding, fit
 from models.language.sentiment import CHINESE, LABELS, Sentiment
 from models.language.settings import EncoderSettings, GramSettings, PolaritySettings
+from models.language.tone import tones
 from pipelines import lexicons
 from pipelines.capabilities import sentiment as judge
 from pipelines.encoders import text_encoder
 from pipelines.harness import BadConfig, BadData, Params, Run, stage
 from pipelines.judging import judge_on_validation
+from pipelines.review_trust import suspects
 from pipelines.tables import Reviews
 from pipelines.vectors import read_vectors
+
+BLOCK = 16384
+RATED, STEPS = 200, 10
+"""Rated reviews of a language from which on stars are learned; different numbers of them at most."""
+TOLD = pa.schema(
+    [
+        ("review_id", pa.string()),
+        ("language", pa.string()),
+        ("label", pa.string()),
+        ("confidence", pa.float64()),
+        *((label, pa.float64()) for label in LABELS),
+        ("tone", pa.string()),
+        ("stars", pa.float64()),
+    ]
+)
 
 
 class SentimentParams(Params):
@@ -40,6 +62,8 @@ def sentiment(run: Run, params: SentimentParams) -> None:
     place = {key: at for at, key in enumerate(keys)}
     train = pq.read_table(run.input("split/sentiment/train.parquet")).to_pandas()
     check(train)
+    early = pq.read_table(run.input("review-trust/early.parquet")).to_pandas()
+    train = train[~train[Reviews.REVIEW].isin(suspects(early, "train"))].reset_index(drop=True)
     every = EncoderSettings(len(train), len(train), freely=len(train), share=1.0)
     models: dict[str, Polarity] = {}
     languages = sorted(train[Reviews.LANGUAGE].unique())
@@ -63,16 +87,64 @@ def sentiment(run: Run, params: SentimentParams) -> None:
             run.seed,
             say=run.say,
         )
-    model = Sentiment(models)
+    model = Sentiment(models, starred(train, params, run))
     save(model.to_bundle(), run.output("bundle"))
-    run.rows_in, run.rows_out = len(train), len(LABELS)
-    run.advance(0.75, "judging on validation")
+    run.advance(0.7, "reading all reviews")
+    told = read_all(run, model, place, vectors)
+    pq.write_table(told, run.output("reviews.parquet"))
+    run.rows_in, run.rows_out = len(train), told.num_rows
+    run.advance(0.8, "judging on validation")
     table = judge_on_validation(run, judge, "sentiment", model)
     for language, rows in table.groupby("slice_language", sort=True):
         right = rows["prediction"] == rows["truth"]
         run.measure(f"balanced_accuracy/{language}", float(rows["score"].mean()))
         run.measure(f"accuracy/{language}", float(right.mean()))
         run.measure(f"confidence/{language}", float(rows["confidence"].mean()))
+
+
+def starred(train: pd.DataFrame, params: SentimentParams, run: Run) -> dict[str, Polarity]:
+    """By language what tells the stars of a text, where enough of `train` have some of several numbers."""
+    found: dict[str, Polarity] = {}
+    if Reviews.RATING not in train:
+        return found
+    rated = train[train[Reviews.RATING].notna()]
+    for language, rows in rated.groupby(Reviews.LANGUAGE, sort=True):
+        levels, truth = np.unique(rows[Reviews.RATING].to_numpy(np.float64), return_inverse=True)
+        if len(rows) < RATED or not 3 <= len(levels) <= STEPS:
+            continue
+        grams = params.grams.of(spaced=language != CHINESE)
+        found[str(language)] = fit(
+            passages(rows[Reviews.TEXT].tolist()),
+            truth,
+            [f"{level:g}" for level in levels],
+            levels,
+            Reading(grams, grams, aspects=False),
+            Lexicon(lexicons.english()),
+            None,
+            params.polarity,
+            run.seed,
+            say=run.say,
+        )
+    return found
+
+
+def read_all(run: Run, model: Sentiment, place: dict[str, int], vectors: np.ndarray) -> pa.Table:
+    """What the model says of each review and sentence of the shop: TOLD, by review_id. Vectors as of `vectors_of`."""
+    path = run.input("validate-reviews/table.parquet")
+    quick, parts = model.quick(), []
+    for batch in pq.ParquetFile(path).iter_batches(BLOCK):
+        rows = batch.to_pandas()
+        names = [name for name in (Reviews.TEXT, Reviews.LANGUAGE) if name in rows]
+        found = model.predict(rows[names], vectors_of(rows, place, vectors))
+        for label in (name for name in LABELS if name not in found):
+            found[label] = 0.0
+        if "stars" not in found:
+            found["stars"] = np.nan
+        found["tone"] = tones(found, rows[Reviews.TEXT].tolist(), quick)
+        parts.append(found.assign(review_id=rows[Reviews.REVIEW]))
+    whole = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=TOLD.names)
+    whole = whole.sort_values("review_id", kind="stable")
+    return pa.Table.from_pandas(whole, TOLD, preserve_index=False)
 
 
 def check(train: pd.DataFrame) -> None:

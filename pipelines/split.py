@@ -103,7 +103,7 @@ class Cut:
 
 @stage
 def split(run: Run, params: SplitParams) -> None:
-    """Write one folder a task under `data/split/`."""
+    """Write one folder a task under `data/split/`, and `cut.json`, the moments of the cut."""
     check(params)
     paths = open_tables(run)
     if run.off:
@@ -111,6 +111,10 @@ def split(run: Run, params: SplitParams) -> None:
     with engine.engine(run.threads, params.memory_gb, run.state.home / "spill" / run.name) as con:
         tables = {name: con.read_parquet(str(path)) for name, path in paths.items()}
         cut = find_cut(tables, params)
+        moments = {
+            name: moment.isoformat() if moment else None for name, moment in vars(cut).items()
+        }
+        run.output("cut.json").write_text(json.dumps(moments, indent=1) + "\n", encoding="utf-8")
         run.rows_in = sum(engine.count(table) for table in tables.values())
         job = Job(run, params, con, cut, tables, paths)
         steps = {
@@ -135,6 +139,8 @@ def open_tables(run: Run) -> dict[str, Path]:
         ]
         if lacking:
             run.absent(task, "; ".join(dict.fromkeys(lacking)))
+    if run.absences.keys() >= NEEDED.keys():
+        run.absent("cut.json", "; ".join(dict.fromkeys(run.absences.values())))
     return {name: path for name, path in found.items() if path}
 
 
@@ -317,7 +323,7 @@ class Job:
             )
 
     def recommending(self) -> None:
-        """Events by time, with the whole catalogue and all users, and `cut.json`.
+        """Events by time, with the whole catalogue and all users, and the moments of the cut.
 
         What has no table of its own is what the events name: items, titled by their ids, and users.
         """
@@ -352,12 +358,7 @@ class Job:
                 [key],
                 self.note(name if name in self.tables else "interactions"),
             )
-        moments = {
-            name: moment.isoformat() if moment else None for name, moment in vars(self.cut).items()
-        }
-        self.run.output("recommending/cut.json").write_text(
-            json.dumps(moments, indent=1) + "\n", encoding="utf-8"
-        )
+        shutil.copyfile(self.run.output("cut.json"), self.run.output("recommending/cut.json"))
 
     @functools.cached_property
     def pictures(self) -> ibis.Table:
@@ -453,6 +454,7 @@ class Job:
                 FAMILY: ibis.coalesce(text_or_null(reviews, Reviews.GROUP), words),
             },
             **({MOMENT: reviews[Reviews.TIME]} if Reviews.TIME in reviews.columns else {}),
+            **{name: reviews[name] for name in (Reviews.RATING,) if name in reviews.columns},
         )
         rows = rows.filter(_[Reviews.LABEL].notnull() & _[Reviews.LANGUAGE].isin(LANGUAGES))
         parts = self.parts("sentiment", rows, Reviews.REVIEW, [words_of(rows[Reviews.TEXT])])

@@ -189,7 +189,7 @@ def opinions(data: Path, texts: list[str]) -> None:
     write_table(data / "opinions/products.parquet", pd.DataFrame(frame))
     flags = {"review_id": ["r01"], "item_id": ["player"], "language": ["en"], "reason": ["copied"]}
     flags |= {"because": ["the same as review r00"], "text": [texts[1]]}
-    write_table(data / "opinions/flags.parquet", pd.DataFrame(flags))
+    write_table(data / "review-trust/flags.parquet", pd.DataFrame(flags))
 
 
 def language(data: Path, rng: np.random.Generator) -> None:

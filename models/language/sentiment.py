@@ -1,7 +1,7 @@
 """Sentiment of reviews in several languages: for each the model that was fitted on its rows."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ CHINESE = "zh"
 OTHER = "en"
 IDEOGRAPHS = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 LETTERS = re.compile(r"[^\W\d_]")
-PREFIX = "of-"
+PREFIX, STARS = "of-", "stars-of-"
 BLOCK = 16384
 
 
@@ -42,9 +42,11 @@ def language_column(frame: pd.DataFrame, known: Sequence[str]) -> list[str]:
 class Sentiment:
     """One of a set of labels for any text, with its chance. Reads any text, in any language."""
 
-    def __init__(self, models: Mapping[str, Polarity]) -> None:
-        """models: of each language. A text in another is read by the first."""
-        self.models = dict(models)
+    def __init__(
+        self, models: Mapping[str, Polarity], stars: Mapping[str, Polarity] | None = None
+    ) -> None:
+        """models: of each language. A text in another is read by the first. stars: of languages that have ratings."""
+        self.models, self.stars = dict(models), dict(stars or {})
         self.labels = tuple(
             dict.fromkeys(label for model in self.models.values() for label in model.labels)
         )
@@ -52,19 +54,15 @@ class Sentiment:
             self.labels = LABELS
 
     def quick(self) -> "Sentiment":
-        """The same without encoders: small, fast, a little less right."""
-        models = {
-            name: Polarity(
-                *(one.labels, one.levels, one.reading, one.lexicon, one.wide, one.deciding)
-            )
-            for name, one in self.models.items()
-        }
-        return Sentiment(models)
+        """The same without encoders and stars: small, fast, a little less right."""
+        return Sentiment({name: without_reader(one) for name, one in self.models.items()})
 
-    def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
+    def predict(self, frame: pd.DataFrame, vectors: np.ndarray | None = None) -> pd.DataFrame:
         """One line a line of `frame` (text, [language], [start, end: of the aspect that is asked about]).
 
-        Returns language, label, confidence (the label's probability) and a column a label (probabilities).
+        vectors (n, width): those of the encoder, where they are known; a line of NaN is told without it.
+        Returns language, label, confidence (the label's probability), a column a label (probabilities), and where the model
+        has learned from ratings `stars`, the number to be expected (NaN in other languages).
         """
         languages = np.asarray(language_column(frame, tuple(self.models)), dtype=object)
         shares = np.zeros((len(frame), len(self.labels)))
@@ -72,31 +70,64 @@ class Sentiment:
         for language, model in self.models.items():
             places = np.asarray([self.labels.index(label) for label in model.labels])
             rows = np.flatnonzero(languages == language)
-            for at in range(0, len(rows), BLOCK):
-                part = rows[at : at + BLOCK]
-                found, best = model.judge(asked(frame.iloc[part], model.reading.aspects))
+            for part, one, given in parts(rows, model, vectors):
+                found, best = one.judge(asked(frame.iloc[part], model.reading.aspects), given)
                 shares[part[:, None], places] = found
                 chosen[part] = places[best]
         table = pd.DataFrame(shares, columns=list(self.labels))
         table.insert(0, "language", languages)
         table.insert(1, "label", np.asarray(self.labels, dtype=object)[chosen])
         table.insert(2, "confidence", shares[np.arange(len(frame)), chosen])
+        if self.stars:
+            table["stars"] = self.expected(frame, languages)
         return table.set_axis(frame.index)
+
+    def expected(self, frame: pd.DataFrame, languages: np.ndarray) -> np.ndarray:
+        """Stars (n,) that are to be expected of the lines of `frame`; NaN where the language (n,) has no ratings."""
+        found = np.full(len(frame), np.nan)
+        for language, model in self.stars.items():
+            rows = np.flatnonzero(languages == language)
+            for part, one, _ in parts(rows, model, None):
+                given, _ = one.judge(asked(frame.iloc[part], model.reading.aspects))
+                found[part] = given @ model.levels
+        return found
 
     def to_bundle(self) -> Bundle:
         """The models as members, their languages in order."""
         members = {PREFIX + language: model.to_bundle() for language, model in self.models.items()}
-        return Bundle("sentiment", {}, {}, {"languages": list(self.models)}, members)
+        members |= {STARS + language: model.to_bundle() for language, model in self.stars.items()}
+        words = {"languages": list(self.models), "starred": list(self.stars)}
+        return Bundle("sentiment", {}, {}, words, members)
 
     @classmethod
     def from_bundle(cls, bundle: Bundle) -> "Sentiment":
         """The model that `to_bundle` gave."""
+        words, members = bundle.vocabulary, bundle.members
         return cls(
-            {
-                language: Polarity.from_bundle(bundle.members[PREFIX + language])
-                for language in bundle.vocabulary["languages"]
-            }
+            {name: Polarity.from_bundle(members[PREFIX + name]) for name in words["languages"]},
+            {name: Polarity.from_bundle(members[STARS + name]) for name in words["starred"]},
         )
+
+
+def without_reader(model: Polarity) -> Polarity:
+    """The quick voices of a model alone."""
+    return Polarity(
+        *(model.labels, model.levels, model.reading, model.lexicon, model.wide, model.deciding)
+    )
+
+
+def parts(
+    rows: np.ndarray, model: Polarity, vectors: np.ndarray | None
+) -> Iterator[tuple[np.ndarray, Polarity, np.ndarray | None]]:
+    """Of `rows` (k,) blocks, with what judges them, and the vectors that are known."""
+    groups: list[tuple[np.ndarray, Polarity, bool]] = [(rows, model, False)]
+    if vectors is not None:
+        known = ~np.isnan(vectors[rows]).any(1)
+        groups = [(rows[known], model, True), (rows[~known], without_reader(model), False)]
+    for of, one, told in groups:
+        for at in range(0, len(of), BLOCK):
+            part = of[at : at + BLOCK]
+            yield part, one, vectors[part] if told and vectors is not None else None
 
 
 def asked(frame: pd.DataFrame, aspects: bool) -> Passages:

@@ -10,7 +10,7 @@ from pipelines.report_sections.sentiment import LANGUAGES
 KEY = "opinions"
 TITLE = "What buyers say"
 TABLE = "opinions/products.parquet"
-FLAGS = "opinions/flags.parquet"
+FLAGS = "review-trust/flags.parquet"
 NEED = (
     "item_id",
     "language",

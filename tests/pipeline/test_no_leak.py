@@ -33,7 +33,7 @@ def test_rows_edited_and_added_after_the_cut_change_no_fitted_artefact(
     cut = json.loads((shop.root / "data/split/recommending/cut.json").read_text("utf-8"))
     fix_the_cut(shop, cut["test_from"])
     date_reviews(shop, cut)
-    run(shop, "split", "sentiment", "answers")
+    run(shop, "split", "review_trust", "sentiment", "answers")
     before = fitted(shop)
     late = pd.Timestamp(cut["test_from"])
     for change in (other_events, other_reviews):
@@ -43,10 +43,62 @@ def test_rows_edited_and_added_after_the_cut_change_no_fitted_artefact(
         rows = pq.read_table(path)
         edited = rows.take(list(range(rows.num_rows))[::-1])
         replace(path, pa.concat_tables([edited.slice(1), rows]))
-    run(shop, "text_features", *FITTED)
+    run(shop, "review_trust", "text_features", *FITTED)
     assert differing(before, fitted(shop)) == []
     library = next((shop.root / "data" / SERVED).glob("vocabulary.json"))
     assert "written after the cut" in library.read_text("utf-8")
+
+
+def test_a_planted_bomb_is_neither_learned_nor_quoted(tiny_shop: Shop, tmp_path: Path) -> None:
+    shutil.copytree(tiny_shop.root, tmp_path / "shop", symlinks=True)
+    shop = Shop(tmp_path / "shop", tiny_shop.warm)
+    cut = json.loads((shop.root / "data/split/cut.json").read_text("utf-8"))
+    date_reviews(shop, cut)
+    learned = ("split", "review_trust", "text_features", "sentiment", "answers", "opinions")
+    run(shop, *learned)
+    before = bundles(shop)
+    plant(shop, pd.Timestamp(cut["valid_from"]) - pd.Timedelta(days=40))
+    run(shop, *learned)
+    assert differing(before, bundles(shop)) == []
+    flagged = pq.read_table(shop.root / "data/review-trust/flags.parquet")["review_id"].to_pylist()
+    assert {name for name in flagged if name.startswith("bomb")} == {
+        f"bomb-{at}" for at in range(12)
+    }
+    for path in (
+        "answers/answers.parquet",
+        "opinions/aspects.parquet",
+        "opinions/products.parquet",
+    ):
+        assert "bomb" not in str(pq.read_table(shop.root / "data" / path).to_pylist())
+    library = (shop.root / "data" / SERVED / "vocabulary.json").read_text("utf-8")
+    assert "bomb" not in library
+
+
+def bundles(shop: Shop) -> dict[str, str]:
+    """Path to SHA-256 of the fitted models; baselines, which figures tell of, do learn from all reviews."""
+    return {name: value for name, value in fitted(shop).items() if "/bundle/" in name}
+
+
+def plant(shop: Shop, moment: pd.Timestamp) -> None:
+    """Twelve reviews of one product within an hour, all blame, each by a user who never wrote before."""
+    path = shop.root / "data/validate-reviews/table.parquet"
+    table = pq.read_table(path).to_pandas()
+    names = [f"bomb-{at}" for at in range(12)]
+    bombs = pd.DataFrame(
+        {
+            "review_id": names,
+            "group_id": names,
+            "user_id": [f"stranger-{at}" for at in range(12)],
+            "item_id": "made-radio",
+            "text": [f"The sound of number {at} is terrible and it bombed." for at in range(12)],
+            "language": "en",
+            "label": "negative",
+            "timestamp": moment,
+        }
+    )
+    table["user_id"] = None
+    whole = pd.concat([table, bombs], ignore_index=True)
+    replace(path, pa.Table.from_pandas(whole, preserve_index=False))
 
 
 def fitted(shop: Shop) -> dict[str, str]:

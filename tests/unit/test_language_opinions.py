@@ -6,7 +6,7 @@ import pytest
 from pipelines.harness.params import read_params, section
 from pipelines.opinion_tables import products
 from pipelines.opinions import OpinionsParams
-from pipelines.review_trust import flags, whole_reviews
+from pipelines.review_trust import ReviewTrustParams, before, flags, whole_reviews
 from tests.conftest import REPOSITORY
 
 
@@ -25,8 +25,14 @@ def test_sentences_of_a_review_that_is_there_are_no_reviews():
     assert whole["language"].tolist() == ["en", "zh"] and whole["item_id"].tolist() == ["", ""]
 
 
+def trust_params() -> ReviewTrustParams:
+    return section(
+        {**read_params(REPOSITORY), "profile": "tiny"}, "review-trust", ReviewTrustParams
+    )
+
+
 @pytest.mark.parametrize("unit", ["s", "ns"])
-def test_a_burst_is_told_at_any_resolution_of_time(params, unit):
+def test_a_burst_is_told_at_any_resolution_of_time(unit):
     days = pd.to_datetime(["2020-01-01"] * 8 + ["2010-01-01", "2015-01-01"], utc=True)
     table = pd.DataFrame(
         {
@@ -38,8 +44,11 @@ def test_a_burst_is_told_at_any_resolution_of_time(params, unit):
             "timestamp": pd.Series(days).dt.as_unit(unit),
         }
     )
-    found = flags(whole_reviews(table), params.trust)
+    found = flags(whole_reviews(table), trust_params().trust)
     assert found["review_id"].tolist() == [f"r{at}" for at in range(8)]
+    whole = whole_reviews(table)
+    assert before(whole, "2015-01-01T00:00:00+00:00")["review_id"].tolist() == ["r8"]
+    assert before(whole, None) is whole
 
 
 def test_a_review_votes_once_and_quotes_are_slices(params):

@@ -12,6 +12,7 @@ from models.language.polarity import Polarity, Reading, clause, passages
 from models.language.polarity_training import Encoding, fit, fit_linear, folds_of, macro_f1
 from models.language.sentiment import LABELS, Sentiment, language_of
 from models.language.settings import EncoderSettings, PolaritySettings
+from models.language.tone import MIXED, parts_of, tones
 from pipelines.capabilities import sentiment as judge
 
 GRAMS = Grams(2, 2, 3, 1 << 12)
@@ -192,3 +193,38 @@ def test_baselines_and_scores_have_the_rows_of_the_frozen_part(model: Sentiment,
     scores = judge.score(model, tmp_path / "rows")
     assert scores["row_id"].tolist() == list("abcde")
     assert scores["slice_language"].tolist() == ["en", "en", "zh", "zh", "en"]
+
+
+def test_vectors_that_are_known_are_not_made_again(model: Sentiment) -> None:
+    texts = ["the radio is good", "the radio is awful", "很好"]
+    frame = pd.DataFrame({"text": texts})
+    vectors = TextEncoder.hashing(32).encode(texts)
+    whole = model.predict(frame)
+    pd.testing.assert_frame_equal(model.predict(frame, vectors), whole)
+    vectors[1] = np.nan
+    some = model.predict(frame, vectors)
+    quick = model.quick().predict(frame)
+    pd.testing.assert_frame_equal(some.iloc[[0, 2]], whole.iloc[[0, 2]])
+    pd.testing.assert_frame_equal(some.iloc[[1]], quick.iloc[[1]])
+
+
+def test_stars_are_expected_where_ratings_were_learned(model: Sentiment, tmp_path) -> None:
+    texts = texts_of(BAD) + texts_of(("middling",), 24) + texts_of(GOOD)
+    truth = np.repeat([0, 1, 2], [48, 24, 48])
+    levels = np.array([1.0, 3.0, 5.0])
+    reading = Reading(GRAMS, GRAMS, False)
+    given = (passages(texts), truth, ["1", "3", "5"], levels, reading, LEXICON, None, SETTINGS)
+    starred = Sentiment(model.models, {"en": fit(*given, seed=1)})
+    save(starred.to_bundle(), tmp_path / "bundle")
+    frame = pd.DataFrame({"text": ["it is awful", "it is middling", "it is great", "很好"]})
+    found = Sentiment.from_bundle(load(tmp_path / "bundle")).predict(frame)
+    one, three, five, none = found["stars"]
+    assert 1 <= one < 2 < three < 4 < five <= 5 and np.isnan(none)
+    assert "stars" not in model.predict(frame)
+
+
+def test_a_review_that_praises_and_blames_is_mixed(model: Sentiment) -> None:
+    texts = ["The sound is great, but the battery is awful.", "It is good. It is great.", "awful"]
+    assert parts_of(texts[0]) == ["The sound is great", "the battery is awful"]
+    found = tones(model.predict(pd.DataFrame({"text": texts})), texts, model.quick())
+    assert found[0] == MIXED and "positive" in found[1] and "negative" in found[2]
