@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 Known = Callable[["TextEncoder"], Mapping[str, "np.ndarray"]]
 NONE = {"package": -5.0, "overlap": 0.2}
 """What the cross-encoder says, untrained, of a sentence that just answers: below it there is no answer."""
+WHOLE = 12
+"""Layers of the multilingual encoder."""
+MEANT = (60.0, -55.4)
+"""Slope and shift that make its cosines, of a question with a sentence, logits as those of the cross-encoder."""
 LATIN = 0.95
 """Of the signs of questions, the share of plain Latin ones from which on the English cross-encoder reads them."""
 
@@ -61,7 +66,10 @@ def fit(
     name = "reranker" if mostly_latin([one.question for one in asked]) else "multilingual"
     depth = params.depth[name]
     reader = partial(reader_encoder, name, folder, depth, params) if depth else None
-    plain = partial(untrained, params, folder=folder, progress=progress, known=known)
+    foreign = params.encoder == "package" and chinese(library, asked)
+    plain = partial(
+        untrained, params, folder=folder, progress=progress, known=known, foreign=foreign
+    )
     return fit_answering(library, asked, plain, reader, params.fitting, f1, seed, say, progress)
 
 
@@ -80,22 +88,41 @@ def mostly_latin(texts: Sequence[str]) -> bool:
     return sum(sign.isascii() for sign in whole) >= LATIN * len(whole)
 
 
+def chinese(library: "Library", asked: Sequence["Asked"]) -> bool:
+    """Whether any question or any review is Chinese."""
+    from models.language.sentiment import CHINESE, language_of
+
+    texts = chain(
+        (one.question for one in asked), (one.text for of in library.values() for one in of)
+    )
+    return any(language_of(text) == CHINESE for text in texts)
+
+
 def untrained(
     params: AnsweringParams,
     library: "Library",
     folder: Callable[[str], Path],
     progress: "Progress",
     known: "Known | None",
+    foreign: bool,
 ) -> "Answers":
-    """Sentences found by words and meaning, weighed by the packaged cross-encoder as it is."""
+    """Sentences found by words and meaning, weighed by the packaged cross-encoder as it is.
+
+    foreign: the packaged encoder is the multilingual one, and it weighs what is Chinese, which the cross-encoder can't read.
+    """
     from models.language.answers import Answers, Scorer
     from pipelines.encoders import reranker, text_encoder
+    from pipelines.weights import packed_encoder
 
     packaged = {
         name: folder(name) if made == "package" else None
         for name, made in (("text", params.encoder), ("reranker", params.reranker))
     }
-    encoder = text_encoder(params.encoder, packaged["text"])
+    if foreign:
+        path = folder("multilingual")
+        encoder = packed_encoder("multilingual", path, WHOLE, params.max_tokens)
+    else:
+        encoder = text_encoder(params.encoder, packaged["text"])
     model = Answers.untrained(
         library,
         encoder,
@@ -105,4 +132,5 @@ def untrained(
         known(encoder) if known else None,
     )
     model.scorer = Scorer.plain(NONE[params.reranker])
+    model.meant = MEANT if foreign and params.reranker == "package" else None
     return model

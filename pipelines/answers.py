@@ -7,6 +7,8 @@ knows the newest ones, and they have taught it nothing. The headline is on the v
 reviews of their time. `answers.parquet`: the reply to each question of the shop, from all reviews.
 """
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -23,6 +25,7 @@ from models.language.sentiment import Sentiment
 from pipelines import answering
 from pipelines.answering import AnsweringParams
 from pipelines.capabilities import answers as judge
+from pipelines.door.encoders import folder
 from pipelines.harness import BadData, Run, stage
 from pipelines.judging import judge_on_validation
 from pipelines.review_trust import suspects
@@ -30,6 +33,7 @@ from pipelines.tables import Questions, Reviews
 from pipelines.vectors import read_vectors
 
 PARTS = ("train", "valid")
+INGESTED = ("text", "reranker")
 QUOTE = pa.struct(
     [
         ("review_id", pa.string()),
@@ -74,7 +78,7 @@ def answers(run: Run, params: AnsweringParams) -> None:
         params,
         trusted["train"],
         [one for one in marked(tables["train"]) if answered_in(trusted["train"], one)],
-        lambda name: run.input(f"ingest-encoders/{name}"),
+        lambda name: packaged(run, name),
         run.seed,
         run.say,
         lambda done, what: run.advance(0.6 * done, what),
@@ -97,6 +101,11 @@ def answers(run: Run, params: AnsweringParams) -> None:
     pq.write_table(replies, run.output("answers.parquet"))
     run.rows_in = sum(map(len, tables.values()))
     run.rows_out = replies.num_rows
+
+
+def packaged(run: Run, name: str) -> Path:
+    """The folder of a packaged encoder: those of the ingest stage, and what only some shops need, fetched then."""
+    return run.input(f"ingest-encoders/{name}") if name in INGESTED else folder(name, run)
 
 
 def without(reviews: pd.DataFrame, names: set[str]) -> pd.DataFrame:

@@ -20,6 +20,7 @@ from models.encoders.text import TextEncoder
 from models.language import library as shelves_of
 from models.language.library import Library, Review
 from models.language.passages import Index, sentences
+from models.language.polarity import CJK
 from models.language.sentiment import Sentiment
 from models.language.sureness import Sureness
 from models.language.telling import Quote, Reply, told
@@ -120,16 +121,19 @@ class Answers:
         scorer: Scorer,
         candidates: int,
         sides: Sentiment | None = None,
+        meant: Sequence[float] | None = None,
     ) -> None:
         """library: item to its reviews. vectors: item to those of their sentences. candidates: read a question.
 
-        sides: tells which quotes praise, and so how opinions divide.
+        sides: tells which quotes praise, and so how opinions divide. meant: slope and shift that make a cosine the logit of
+        what is Chinese, where the reranker can't read that and the encoder can.
         """
         self.library = {item: list(library[item]) for item in sorted(library)}
         self.vectors = dict(vectors)
         self.encoder, self.reranker, self.scorer = encoder, reranker, scorer.eval()
         self.candidates = candidates
         self.sureness, self.sides = Sureness.untrained(), sides
+        self.meant = meant
         self._shelves: dict[str, Shelf] = {}
 
     @classmethod
@@ -183,6 +187,7 @@ class Answers:
             library, self.encoder, self.reranker, self.candidates, progress, known
         )
         made.scorer, made.sureness, made.sides = self.scorer, self.sureness, self.sides
+        made.meant = self.meant
         return made
 
     def shelf(self, item: str) -> Shelf:
@@ -244,6 +249,12 @@ class Answers:
             [shelves[at].texts[rows[at, place]] for at, place in pairs],
             progress,
         )
+        if self.meant:
+            slope, shift = self.meant
+            texts = [questions[at] + shelves[at].texts[rows[at, place]] for at, place in pairs]
+            foreign = [bool(CJK.search(text)) for text in texts]
+            meaning = features[pairs[:, 0], pairs[:, 1], 2]
+            read = np.where(foreign, slope * meaning + shift, read)
         features[pairs[:, 0], pairs[:, 1], 0] = read
         features[..., 1] = _lead(features[..., 0], rows >= 0)
         return Found(rows, features)
@@ -300,7 +311,7 @@ class Answers:
         vectors = np.concatenate([empty, *stacked]).astype(np.float16)
         return Bundle(
             "answers",
-            {"candidates": self.candidates},
+            {"candidates": self.candidates, "meant": self.meant and list(self.meant)},
             {**state_arrays(self.scorer), "sureness": self.sureness.lines},
             {},
             {
@@ -335,6 +346,7 @@ class Answers:
             scorer,
             bundle.config["candidates"],
             Sentiment.from_bundle(sides) if sides else None,
+            bundle.config["meant"],
         )
         made.sureness = Sureness(lines)
         return made

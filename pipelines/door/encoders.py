@@ -2,15 +2,26 @@
 
 import contextlib
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
-from pipelines.door.verb import Asked
 from pipelines.harness.state import State
 from pipelines.ingest_encoders import bring
 
 
-def folder(encoder: str, asked: Asked) -> Path:
-    """The folder of the packaged `encoder` (text, image, reranker). Raises `MissingResource` where it can't be fetched."""
+class Caller(Protocol):
+    """Who needs an encoder: a call of the door, or a stage."""
+
+    @property
+    def root(self) -> Path: ...
+
+    @property
+    def say(self) -> Callable[[str], None]: ...
+
+
+def folder(encoder: str, asked: Caller) -> Path:
+    """The folder of the packaged `encoder`, one of `ingest_encoders.PACKAGES`. Raises `MissingResource` where it can't be fetched."""
     ingested = asked.root / "data" / "ingest-encoders" / encoder
     if ingested.is_dir() and any(one.name != "source.json" for one in ingested.iterdir()):
         return ingested

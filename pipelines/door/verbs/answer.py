@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 SECTION = "door-answer"
 
 
+class DoorAnswerParams(AnsweringParams):
+    """As of the answers stage."""
+
+
 @dataclass(frozen=True)
 class Answerer:
     """The fitted model, and the type of the reviews' ids."""
@@ -33,7 +37,7 @@ def fit(asked: Asked) -> Answerer:
     from pipelines import answering
     from pipelines.door.encoders import folder
 
-    params = asked.params(SECTION, AnsweringParams)
+    params = asked.params(SECTION, DoorAnswerParams)
     library, review_type = read_reviews(asked)
     asked.say(f"{sum(map(len, library.values()))} reviews of {len(library)} items")
     questions = []
