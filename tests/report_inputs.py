@@ -90,6 +90,12 @@ def write_inputs(data: Path, seed: int = 3) -> None:
         if not (scores := data / f"evaluate/{key}/scores.parquet").exists():
             frame = pd.DataFrame({"row_id": ["a", "b"], "score": [0.1, 0.3]})
             write_table(scores, frame, {"vitrine.bundle": BUNDLE})
+    for key in ("collaborative", "content", "hybrid", "recommender"):
+        measures = {"without text": 0.19, "without <events>": 0.11, "towers_share": 0.5}
+        if key == "hybrid":
+            measures |= {"worth of text": 0.01, "worth of text, low": -0.01}
+            measures |= {"worth of text, high": 0.03}
+        write_document(data / f"{key}/metrics.json", {"measures": measures})
     for name in ("products", "users", "interactions", "images", "reviews", "questions"):
         write_document(data / f"validate-{name}/metrics.json", {"rows_in": 100, "rows_out": 98})
         rows = [f"{name}.csv", 17, "price", "-3 <i>", "price is not negative"]
@@ -113,6 +119,10 @@ def shop(data: Path, rng: np.random.Generator) -> None:
         events = {"user_id": rng.choice(users, size), "item_id": rng.choice(items[:9], size)}
         events |= {"timestamp": start + days, "event": "purchase"}
         write_table(data / f"split/recommending/{part}.parquet", pd.DataFrame(events))
+    interests = pd.DataFrame({"user_id": users, "attribute": "category", "value": HOSTILE_TITLE})
+    interests = pd.concat([interests.assign(rank=at, lift=3.0 - at) for at in (1, 2)])
+    interests["strength"] = 0.4
+    write_table(data / "content/interests.parquet", interests)
     lists = [
         {
             "user_id": user,

@@ -15,6 +15,7 @@ ORDER = (
     "promotion",
     "data",
     "lists",
+    "sources",
     "recognition",
     "pictures",
     "attributes",

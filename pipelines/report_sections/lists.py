@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 
+from pipelines.report_sections.capabilities import named
 from pipelines.report_sections.inputs import Absent, Choice, Inputs
 from pipelines.report_sections.thumbnails import thumbnails
 from pipelines.tables import Interactions as I
@@ -12,7 +13,10 @@ from pipelines.tables import Products as P
 KEY = "lists"
 TITLE = "Lists"
 LISTS = "recommend/lists.parquet"
+INTERESTS = "content/interests.parquet"
 SPLIT = "split/recommending"
+STRONGEST = 4
+"""Interests that are told of a user: the strongest value of as many attributes."""
 LISTED = (I.USER, "rank", I.ITEM, "score", "reason", "reason_item_id")
 REASONS = {
     "again": "Had it before",
@@ -24,7 +28,7 @@ WORDS = {"purchase": "bought", "view": "seen", "cart": "put in the cart", "ratin
 
 
 def view(inputs: Inputs, choice: Choice) -> dict[str, Any]:
-    """users: for some picked by hash, what they had and what they are offered; total: users with a list."""
+    """users: for some picked by hash, interests, what they had and what they are offered; total: users with a list."""
     everyone = inputs.values(LISTS, I.USER)
     if not everyone:
         raise Absent(f"data/{LISTS} holds no list.")
@@ -36,6 +40,7 @@ def view(inputs: Inputs, choice: Choice) -> dict[str, Any]:
     before = {(line.user_id, line.item_id): line for line in history.itertuples()}
     had = history.groupby(I.USER, sort=False).head(choice.rows)
     because = offered["reason_item_id"].dropna()
+    interests = _interests(inputs, chosen)
     goods = _goods(inputs, sorted({*offered[I.ITEM], *had[I.ITEM], *because}))
     users = []
     for user in chosen:
@@ -43,6 +48,7 @@ def view(inputs: Inputs, choice: Choice) -> dict[str, Any]:
         users.append(
             {
                 "id": user,
+                "interests": interests.get(user, []),
                 "had": [
                     {**goods(line.item_id), "times": line.times, "last": line.last, "how": line.how}
                     for line in had[had[I.USER] == user].itertuples()
@@ -59,6 +65,27 @@ def view(inputs: Inputs, choice: Choice) -> dict[str, Any]:
             }
         )
     return {"users": users, "total": len(everyone)}
+
+
+def _interests(inputs: Inputs, users: list[str]) -> dict[str, list[dict[str, Any]]]:
+    """User to attribute, value, share of the user's events and how often that is of what is usual; the highest first.
+
+    Empty where no interests were made.
+    """
+    need = (I.USER, "attribute", "value", "rank", "strength", "lift")
+    try:
+        table = inputs.table(INTERESTS, need=need, among=(I.USER, users))
+    except Absent:
+        return {}
+    first = table[table["rank"] == 1].sort_values(
+        [I.USER, "lift", "attribute"], ascending=[True, False, True], kind="stable"
+    )
+    found: dict[str, list[dict[str, Any]]] = {}
+    for line in first.groupby(I.USER, sort=False).head(STRONGEST).itertuples():
+        told = {"attribute": named(line.attribute), "value": line.value}
+        told |= {"share": float(line.strength), "lift": float(line.lift)}
+        found.setdefault(line.user_id, []).append(told)
+    return found
 
 
 def _history(inputs: Inputs, users: list[str]) -> pd.DataFrame:

@@ -29,7 +29,7 @@ from pipelines.report import (
     render,
     signed,
 )
-from pipelines.report_sections import ORDER, answers, build_sections, promotion
+from pipelines.report_sections import ORDER, answers, build_sections, lists, promotion, sources
 from pipelines.report_sections.answers import quote
 from pipelines.report_sections.charts import draw, gains, whiskers
 from pipelines.report_sections.inputs import Absent, Choice, Inputs, Off
@@ -159,6 +159,25 @@ def test_decisions_are_told_with_their_conditions_and_reasons(data: Path) -> Non
     page = make(data, DECISIONS)
     assert page.count("<details open>") == 1  # what failed is seen without a click
     assert "users &lt;new&gt;" in page and "not above &lt;the&gt; margin" in page
+
+
+def test_sources_are_told_by_what_is_left_without_them(data: Path) -> None:
+    rows = sources.view(Inputs(lambda name: data / name), CHOICE)["rows"]
+    assert [row["source"] for row in rows[:2]] == ["<events>", "text"]  # what costs most first
+    worth = {(row["name"], row["source"]): row["worth"] for row in rows}
+    assert worth["Hybrid recommender", "text"] == {"mean": 0.01, "low": -0.01, "high": 0.03}
+    assert worth["Recommender from content", "text"] is None
+
+
+def test_a_user_is_told_by_the_strongest_interests(data: Path) -> None:
+    users = lists.view(Inputs(lambda name: data / name), CHOICE)["users"]
+    told = {"attribute": "category", "value": HOSTILE_TITLE, "share": 0.4, "lift": 2.0}
+    assert [user["interests"] for user in users] == [[told]] * 3
+
+    def find(name: str) -> Path | None:
+        return None if name.startswith("content/") else data / name
+
+    assert lists.view(Inputs(find), CHOICE)["users"][0]["interests"] == []
 
 
 def test_a_persons_word_keeps_the_figures_that_it_was_given_on(tmp_path: Path) -> None:
