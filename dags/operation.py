@@ -96,12 +96,12 @@ class Verb(BaseOperator):
 
 @task
 def alarm(report: str) -> None:
-    """Tell of the newest look's alarms by the web hook; skipped where there are none."""
+    """Tell of the newest look's alarms by the web hook; skipped where there is none that was not told of."""
     found = json.loads(Path(report).read_text("utf-8"))
-    if not found["alarms"]:
-        raise AirflowSkipException("no alarm")
+    if not found["news"]:
+        raise AirflowSkipException("no alarm that was not told of")
     context = get_current_context()
-    lines = "\n".join(found["alarms"])
+    lines = "\n".join(found["news"])
     tell(State(ROOT), context, context["ti"].task_id, "monitor", lines, report)
 
 
@@ -143,6 +143,7 @@ def make_monitor(graph: Graph) -> DAG:
         look = Verb(
             task_id="look",
             module="pipelines.monitor",
+            words=["--tell"],
             retries=1,
             execution_timeout=timedelta(minutes=30),
         )

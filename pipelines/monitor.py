@@ -2,13 +2,15 @@
 
 Freshness, volume, drift of each column and of the lists' scores, the champion's quality against what users did since,
 coverage. The report goes to `.vitrine/monitor/` (JSON and a page), its figures to an MLflow run. A finding past its
-limit is an alarm; some alarms ask for training. The exit status tells whether a report was made, not what it says.
+limit is an alarm; some alarms ask for training. With `--tell`, as the daily DAG calls it, an alarm that lasts is told, and
+asks for training, once in `monitor.repeat_days`. The exit status tells whether a report was made, not what it says.
 """
 
+import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,8 @@ NAME = "monitor"
 LOOK, TRAIN = "look", "train"
 """What an alarm asks for: a person's eyes, or training."""
 WEEK = 7
+ROUNDS = 10_000
+"""Resamples where a bound lies far out."""
 REFERENCES = {
     "products": "split/recommending/products.parquet",
     "users": "split/recommending/users.parquet",
@@ -53,7 +57,7 @@ class MonitorParams(Params):
     min_volume_change: smaller differences are none. max_age_days: of the newest event, 0 for any. truth_days: after
     lists were made, until they are judged. min_users: fewer are not judged. min_covered: share of the users who came
     that must have had a list. max_unknown: share of events with items that no model knows. retrain_days: of events
-    that the models have not seen. half_life_days: of the popularity that the champion is held against. keep: looks
+    that the models have not seen. repeat_days: until an alarm that lasts is told again. half_life_days: of the popularity that the champion is held against. keep: looks
     shown on the page.
     """
 
@@ -68,6 +72,7 @@ class MonitorParams(Params):
     min_covered: float
     max_unknown: float
     retrain_days: float
+    repeat_days: float
     half_life_days: float
     keep: int
 
@@ -87,6 +92,14 @@ class Finding:
     asks: str = LOOK
     why: str = ""
     more: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """What makes it the same finding on another day: the lists that are judged change, the judgement is one."""
+        return self.check if self.check == "quality" else f"{self.check}, {self.what}"
+
+    def __str__(self) -> str:
+        return f"{self.check}, {self.what}: {self.value} (limit {self.limit})"
 
 
 @dataclass(frozen=True)
@@ -117,13 +130,13 @@ class Shop:
 def look(shop: Shop, archive: list[Kept], params: MonitorParams, seed: int) -> list[Finding]:
     """All findings of one look."""
     comparisons = list(_samples(shop, archive, params, seed))
-    level = params.false_alarm / (len(comparisons) + 1)
+    level = params.false_alarm / (len(comparisons) + 2)
     found = [freshness(shop, params), volume(shop, params, level)]
     for what, before, now in comparisons:
         found.append(_drift(what, drift.shift(before, now), params, level))
     return [
         *found,
-        *quality(shop, archive, params, seed),
+        *quality(shop, archive, params, level, seed),
         *coverage(shop, archive, params),
         unseen(shop, params),
     ]
@@ -225,13 +238,15 @@ def _drift(what: str, found: drift.Shift | None, params: MonitorParams, level: f
     return Finding("drift", what, round(found.psi, 5), limit, alarm, TRAIN, more=asdict(found))
 
 
-def quality(shop: Shop, archive: list[Kept], params: MonitorParams, seed: int) -> Iterator[Finding]:
+def quality(
+    shop: Shop, archive: list[Kept], params: MonitorParams, level: float, seed: int
+) -> Iterator[Finding]:
     """NDCG of lists against what their users did in the days after, and against what was popular then.
 
-    The newest lists that are old enough may raise an alarm; those before them are shown. Lists that were made with
+    The newest lists that are old enough may raise an alarm, by a chance of `level` where they are as good; those before them are shown. Lists that were made with
     hindsight are left out.
     """
-    limit = "not below popularity (95 %)"
+    limit = f"not below popularity, p < {level:.2g}"
     due = shop.newest - pd.Timedelta(days=params.truth_days)
     judged = [one for one in archive if one.facts.moment <= due and not one.facts.hindsight]
     if not judged:
@@ -249,7 +264,11 @@ def quality(shop: Shop, archive: list[Kept], params: MonitorParams, seed: int) -
         own = interval(ours, seed)
         more = {"low": own.low, "high": own.high, "popularity": float(popular.mean())}
         more |= {"gain_low": gain.low, "gain_high": gain.high, "users": len(ours)}
-        alarm = at == 0 and gain.high < 0
+        alarm = (
+            at == 0
+            and gain.high < 0
+            and paired_interval(ours, popular, seed, 1 - 2 * level, ROUNDS).high < 0
+        )
         yield Finding("quality", what, round(own.mean, 5), limit, alarm, TRAIN, more=more)
 
 
@@ -333,13 +352,40 @@ def unseen(shop: Shop, params: MonitorParams) -> Finding:
     return Finding("coverage", "days unseen by the models", round(days, 3), limit, alarm, TRAIN)
 
 
-def verdict(findings: list[Finding]) -> dict[str, Any]:
-    """What is to be done: alarms in words, and whether one of them asks for training."""
+def verdict(findings: list[Finding], silent: Collection[str] = ()) -> dict[str, Any]:
+    """What is to be done: alarms in words, those to tell of now, and whether one of these asks for training.
+
+    silent: keys of alarms that were told of, and last.
+    """
     alarms = [one for one in findings if one.alarm]
+    news = [one for one in alarms if one.key not in silent]
     return {
-        "alarms": [f"{one.check}, {one.what}: {one.value} (limit {one.limit})" for one in alarms],
-        "train": any(one.asks == TRAIN for one in alarms),
+        "alarms": [str(one) for one in alarms],
+        "keys": sorted({one.key for one in alarms}),
+        "news": [str(one) for one in news],
+        "train": any(one.asks == TRAIN for one in news),
     }
+
+
+def lasting(past: list[dict[str, Any]], now: pd.Timestamp, repeat_days: float) -> set[str]:
+    """Keys of the alarms that were told of in the last `repeat_days` and stood in every look since.
+
+    past: earlier looks, oldest first. One that went away and came back is news.
+    """
+    silent: set[str] = set()
+    stood: set[str] | None = None
+    for one in reversed(past):
+        if pd.Timestamp(one["at"]) <= now - pd.Timedelta(days=repeat_days):
+            break
+        keys = set(one.get("keys", ()))  # a look of an earlier version names none
+        stood = keys if stood is None else stood & keys
+        silent |= stood & set(one.get("told", ()))
+    return silent
+
+
+def looks(state: State) -> list[dict[str, Any]]:
+    """All looks that are kept, oldest first."""
+    return [json.loads(one.read_text("utf-8")) for one in sorted(folder(state).glob("look-*.json"))]
 
 
 def folder(state: State) -> Path:
@@ -354,8 +400,7 @@ def write(state: State, report: dict[str, Any], keep: int) -> Path:
     text = json.dumps(report, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
     path = place / f"look-{report['at'].replace(':', '')}.json"
     path.write_text(text, encoding="utf-8")
-    past = [json.loads(one.read_text("utf-8")) for one in sorted(place.glob("look-*.json"))[-keep:]]
-    for name, content in (("index.html", page(state, past)), ("newest.json", text)):
+    for name, content in (("index.html", page(state, looks(state)[-keep:])), ("newest.json", text)):
         partial = place / f".{name}.partial"
         partial.write_text(content, encoding="utf-8")
         partial.replace(place / name)
@@ -368,8 +413,8 @@ def page(state: State, looks: list[dict[str, Any]]) -> str:
     return template.render(look=looks[-1], before=looks[-2::-1])
 
 
-def monitor(root: Path) -> dict[str, Any]:
-    """One look, written and logged. Raises `MissingResource` where there is nothing to look at."""
+def monitor(root: Path, tell: bool = False) -> dict[str, Any]:
+    """One look, written and logged. tell: its news are told by the caller, and not again while they last. Raises `MissingResource` where there is nothing to look at."""
     started, state, document = time.perf_counter(), State(root), read_params(root)
     params = section(document, NAME, MonitorParams)
     if params.window_days % WEEK or params.reference_days % WEEK or params.window_days < WEEK:
@@ -385,11 +430,15 @@ def monitor(root: Path) -> dict[str, Any]:
     archive = list_archive.kept(state)
     with Tracker(root, state, NAME, params.model_dump(), {"profile": document["profile"]}) as run:
         findings = look(Shop(root / "data", events, now), archive, params, document["seed"])
+        silent = lasting(looks(state), now, params.repeat_days)
+        found = verdict(findings, silent)
+        told = [one.key for one in findings if one.alarm and one.key not in silent]
         report = {
             "at": f"{now:%Y-%m-%dT%H:%M:%SZ}",
             "newest_event": events[Interactions.TIME].max().isoformat(),
             "findings": [asdict(one) for one in findings],
-            **verdict(findings),
+            **found,
+            "told": sorted(set(told)) if tell else [],
         }
         write(state, report, params.keep)
         measures = {
@@ -417,19 +466,22 @@ def monitor(root: Path) -> dict[str, Any]:
     return report
 
 
-def main(root: Path) -> int:
+def main(words: list[str], root: Path) -> int:
     """One look; prints the alarms."""
+    parser = argparse.ArgumentParser(prog="python -m pipelines.monitor", description=__doc__)
+    parser.add_argument("--tell", action="store_true", help="its news count as told")
+    asked = parser.parse_args(words)
     try:
-        report = monitor(root)
+        report = monitor(root, asked.tell)
     except VitrineError as error:
         print(f"monitor: {error.title}: {error}", file=sys.stderr)
         return error.exit_code
     for alarm in report["alarms"]:
-        print(f"alarm: {alarm}")
+        print(f"alarm: {alarm}{'' if alarm in report['news'] else ', as told before'}")
     print(f"{len(report['findings'])} findings, {len(report['alarms'])} alarms; ", end="")
     print("training is asked for" if report["train"] else "no training is asked for")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path.cwd()))
+    sys.exit(main(sys.argv[1:], Path.cwd()))

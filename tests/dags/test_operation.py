@@ -1,5 +1,6 @@
 """A verb run by a task: its output is the log, and what is wrong in data or settings is not tried again."""
 
+import json
 from pathlib import Path
 
 from tests.dags.snippets import run_snippet
@@ -27,3 +28,34 @@ def test_verbs_end_as_their_exit_status_says(tmp_path: Path) -> None:
     assert "Beautiful is better than ugly." in lines and "A well" in lines
     assert any(line.startswith("B AirflowFailException backfill: bad conf") for line in lines)
     assert any(line.startswith("C RuntimeError usage: python -m") for line in lines)
+
+
+TOLD = """
+import json, sys
+from pathlib import Path
+from airflow.sdk.exceptions import AirflowSkipException
+import dags.operation as operation
+
+class Own:
+    task_id = "alarm"
+
+sent = []
+operation.get_current_context = lambda: {"ti": Own()}
+operation.tell = lambda state, context, *words: sent.append(words)
+report = Path(sys.argv[1])
+for news, train in (["a", "b"], True), ([], False):
+    report.write_text(json.dumps({"alarms": ["a", "b"], "news": news, "train": train}))
+    try:
+        operation.alarm.function(str(report))
+    except AirflowSkipException as error:
+        sent.append("skipped")
+    sent.append(operation.asked.function(str(report)))
+print(json.dumps(sent))
+"""
+
+
+def test_news_are_told_and_ask_for_training_and_what_was_told_is_not(tmp_path: Path) -> None:
+    report = tmp_path / "newest.json"
+    (line,) = run_snippet(TOLD, str(report), cwd=tmp_path, home=tmp_path).splitlines()
+    words = ["alarm", "monitor", "a\nb", str(report)]
+    assert json.loads(line) == [words, True, "skipped", False]

@@ -22,6 +22,7 @@ from pipelines.monitor import (
     Shop,
     delayed_truth,
     folder,
+    lasting,
     look,
     verdict,
     write,
@@ -34,12 +35,12 @@ PARAMS = section(read_params(REPOSITORY), "monitor", MonitorParams)
 ITEMS = np.array([f"i{at:02d}" for at in range(20)])
 
 
-def shop(root: Path, seed: int = 1) -> Shop:
+def events_of(seed: int) -> pd.DataFrame:
     """112 days of events: each user comes every other day and buys one of 20 items, three of them most often."""
     rng = np.random.default_rng(seed)
     n = USERS * DAYS // 2
     weights = np.r_[[6.0, 4.0, 3.0], np.ones(17)]
-    events = pd.DataFrame(
+    return pd.DataFrame(
         {
             "user_id": [f"u{at:02d}" for at in rng.integers(0, USERS, n)],
             "item_id": ITEMS[rng.choice(20, n, p=weights / weights.sum())],
@@ -48,6 +49,10 @@ def shop(root: Path, seed: int = 1) -> Shop:
             "price": rng.lognormal(1, 0.5, n),
         }
     )
+
+
+def shop(root: Path, seed: int = 1) -> Shop:
+    """Those events, with their products and users, as the stages leave them."""
     products = pd.DataFrame({"item_id": ITEMS, "category": ["a", "b"] * 10})
     users = pd.DataFrame({"user_id": [f"u{at:02d}" for at in range(USERS)], "age": ["old"] * USERS})
     for name, frame in (("products", products), ("users", users)):
@@ -57,7 +62,7 @@ def shop(root: Path, seed: int = 1) -> Shop:
             pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), path)
     cut = {"test_from": "2026-01-15T00:00:00+00:00", "end": NOW.isoformat()}
     (root / "data/split/recommending/cut.json").write_text(json.dumps(cut))
-    return Shop(root / "data", events, NOW)
+    return Shop(root / "data", events_of(seed), NOW)
 
 
 def lists(root: Path, moment: str, items: np.ndarray, before: str | None = None) -> Kept:
@@ -86,7 +91,7 @@ def test_unchanged_data_are_quiet(tmp_path: Path) -> None:
     made = shop(tmp_path)
     archive = [lists(tmp_path, "2026-02-10T00:00:00+00:00", ITEMS[:5])]
     found = look(made, archive, PARAMS, seed=1)
-    assert alarms(found) == set() and verdict(found) == {"alarms": [], "train": False}
+    assert alarms(found) == set() and verdict(found)["alarms"] == []
     assert {one.check for one in found} == {
         *("freshness", "volume", "drift", "quality", "coverage"),
     }
@@ -128,6 +133,29 @@ def test_each_fault_raises_its_alarm(tmp_path: Path, fault: str, alarm: tuple[st
     found = look(made, archive, params, seed=1)
     assert alarm in alarms(found)
     assert verdict(found)["train"] == any(asks == TRAIN for _, asks in alarms(found))
+
+
+def test_a_lasting_alarm_is_told_once_in_the_days_that_are_set() -> None:
+    finding = Finding("drift", "interactions.price", 0.5, "PSI 0.20", True, TRAIN)
+    past, told = [], []
+    for day in range(17):
+        now = NOW + pd.Timedelta(days=day)
+        found = [replace(finding, alarm=day != 10)]  # it goes away on one day and comes back
+        said = verdict(found, lasting(past, now, 7.0))
+        told += [day] if said["train"] else []
+        assert bool(said["news"]) == said["train"]
+        keys = said["keys"] if said["news"] else []
+        past.append({"at": now.isoformat(), "keys": said["keys"], "told": keys})
+    assert told == [0, 7, 11]
+
+
+def test_another_alarm_is_news_though_one_lasts() -> None:
+    old = Finding("drift", "interactions.price", 0.5, "PSI 0.20", True, TRAIN)
+    past = [{"at": NOW.isoformat(), "keys": [old.key], "told": [old.key]}]
+    new = Finding("quality", "lists of 2026-02-10 (c)", 0.0, "popularity", True, TRAIN)
+    said = verdict([old, new], lasting(past, NOW + pd.Timedelta(days=1), 7.0))
+    assert said["alarms"] == [str(old), str(new)] and said["news"] == [str(new)] and said["train"]
+    assert replace(new, what="lists of 2026-02-11 (c)").key == new.key
 
 
 def replace_days(fault: str) -> MonitorParams:
