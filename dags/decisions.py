@@ -58,7 +58,8 @@ def roll_back(stages: dict[str, str]) -> str:
     """Take the champion back, and let the capability's stage see what stands now."""
     params = get_current_context()["params"]
     name = params["capability"]
-    return decide("rollback", name, stages[name], "a person in Airflow", params["because"])
+    who = get_current_context()["dag_run"].triggering_user_name or "a person in Airflow"
+    return decide("rollback", name, stages[name], who, params["because"])
 
 
 def decide(action: str, name: str, stage: str, who: str, why: str, *more: str) -> str:
@@ -116,7 +117,10 @@ def make_promote(graph: Graph) -> DAG:
     ) as dag:
         found = waiting(list(nodes))
         answers = HITLOperator.partial(
-            task_id="ask", options=[APPROVE, REJECT], params={"because": because()}
+            task_id="ask",
+            execution_timeout=None,  # a person takes as long as a person takes
+            options=[APPROVE, REJECT],
+            params={"because": because()},
         ).expand_kwargs(found.map(_question))
         settled = settle.partial(stages=_stages(graph)).expand(asked=found.zip(answers.output))
         settled >> _lists(graph)

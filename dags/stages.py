@@ -18,8 +18,10 @@ DEFAULTS = {
     "retry_delay": timedelta(seconds=5),
     "retry_exponential_backoff": True,
     "max_retry_delay": timedelta(minutes=5),
+    "execution_timeout": timedelta(hours=1),
 }
-"""Of every task: who is told of a failure, and how long it waits before it is tried again (twice as long each time)."""
+"""Of every task: who is told of a failure, how long it waits before it is tried again (twice as long each time), and how
+long it may take where it doesn't say so itself."""
 
 
 class Stage(BaseOperator):

@@ -1,14 +1,18 @@
 """The model card: what a registered version is, made from the run that registered it and from nothing else."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import metadata
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
 SOURCE, LICENCE = b"vitrine.source", b"vitrine.licence"
+HUB = "hub:"
+LEXICONS = {"pipelines/lexicons.py": "vaderSentiment"}
+"""Module that reads a lexicon, to the package that it lies in."""
 SLICES_SHOWN = 12
 SIDES = {
     "confidence": "its confidence: 1 - Brier score",
@@ -27,7 +31,7 @@ class Facts:
     """What a card is written from.
 
     name: the registered name. about: one sentence, as `dvc.yaml` has it. manifest, rows: hashes of the bundle and
-    the frozen test rows. figures: `metrics.json` of the evaluation. params: those of the training stage.
+    the frozen test rows; fitted: of the rows that it was fitted and chosen on. run: page of the training run, or "". figures: `metrics.json` of the evaluation. params: those of the training stage.
     sources: (source, licence) pairs. dates: name to ISO time. megabytes: size of the bundle.
     """
 
@@ -37,6 +41,8 @@ class Facts:
     commit: str
     manifest: str
     rows: str
+    fitted: str
+    run: str
     figures: Mapping[str, Any]
     params: Mapping[str, Any]
     sources: list[tuple[str, str]]
@@ -52,7 +58,8 @@ def write_card(facts: Facts) -> str:
         f"# {facts.name}",
         facts.about,
         f"Bundle `{facts.manifest}`, {facts.megabytes:.1f} MB of safetensors and JSON, trained with the profile "
-        f"`{facts.profile}` at commit `{facts.commit[:12]}`.",
+        f"`{facts.profile}` at commit `{facts.commit[:12]}` on rows `{facts.fitted[:12]}`"
+        + (f" ([training run]({facts.run}))." if facts.run else "."),
         "## Figures",
         f"On {facts.figures['rows_in']:,} frozen test rows (hash `{facts.rows[:12]}`), with 95 % bootstrap intervals:",
         "\n".join(_figures(head, measures)),
@@ -150,8 +157,24 @@ def provenance(folders: list[Path]) -> list[tuple[str, str]]:
 
 
 def encoders(folders: list[Path]) -> list[tuple[str, str]]:
-    """(package, licence) of the frozen weights in each of the encoders' folders; those without weights have none."""
+    """(package, licence) of the frozen weights in each of the encoders' folders; those without weights have none.
+
+    What licence weights from a hub have, their page there says: nothing of it comes with them.
+    """
     notes = [json.loads((folder / "source.json").read_text("utf-8")) for folder in folders]
-    return sorted(
+    found = [
         (note["package"], note.get("licence", "not stated")) for note in notes if "package" in note
-    )
+    ]
+    names = [str(note["encoder"]) for note in notes]
+    hub = [name.removeprefix(HUB) for name in names if name.startswith(HUB)]
+    return sorted([*found, *((name, f"see https://huggingface.co/{name}") for name in hub)])
+
+
+def lexicons(deps: Iterable[str]) -> list[tuple[str, str]]:
+    """(package, licence) of the rated words that a model is made with, by the modules that its stages run."""
+    names = sorted(package for module, package in LEXICONS.items() if module in set(deps))
+    about = [metadata(name) for name in names]
+    return [
+        (f"{one['Name']} {one['Version']}, its lexicon", one["License"] or "not stated")
+        for one in about
+    ]

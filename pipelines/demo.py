@@ -22,6 +22,7 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from pipelines import run_page
 from pipelines.cache import check
@@ -30,6 +31,7 @@ from pipelines.harness.errors import MissingResource, VitrineError
 from pipelines.harness.graph import Graph, read_graph
 from pipelines.harness.params import read_params
 from pipelines.harness.state import State
+from pipelines.journal import Journal
 from pipelines.run import StageRun, chosen
 from pipelines.services import airflow, processes
 from pipelines.services.airflow import Api
@@ -44,6 +46,7 @@ FOLLOW_SECONDS = 120.0
 PLAIN_SECONDS = 15.0
 PLAIN_WIDTH = 180
 TAIL = 30
+TRACEBACK = "Traceback (most recent call last)"
 DONE = ("success", "failed", "upstream_failed", "skipped", "removed")
 MARKS = {
     "success": "[green]done[/]",
@@ -365,9 +368,14 @@ class Watch:
 
 
 def _told(stage: str, title: str, text: str, log: Path) -> str:
-    """A failed stage: its last error in full, the end of what it printed, and its log."""
-    lines = log.read_text("utf-8", "replace").splitlines()[-TAIL:] if log.exists() else []
-    shown = [line for line in lines if line not in text.splitlines()]
+    """A failed stage: its last error in full, the end of what it printed, and its log.
+
+    A stage that could not write its error down printed it: the end begins no later than the last traceback.
+    """
+    lines = log.read_text("utf-8", "replace").splitlines() if log.exists() else []
+    traces = [at for at, line in enumerate(lines) if line.startswith(TRACEBACK)]
+    first = min(len(lines) - TAIL, *traces[-1:]) if traces else len(lines) - TAIL
+    shown = [line for line in lines[max(first, 0) :] if line not in text.splitlines()]
     return "\n".join(
         [
             f"{stage} failed: {title}",
@@ -457,15 +465,18 @@ def off_lines(root: Path, graph: Graph) -> list[str]:
 
 
 def show_models(root: Path, out: Console) -> None:
-    """The registered models with their aliases."""
-    from pipelines.registry import Registry
+    """The registered models with their aliases, and what was decided last on each."""
+    from pipelines.registry import PREFIX, Registry
 
+    journal = Journal(State(root))
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("registered model", "versions", "aliases"):
+    for column in ("registered model", "versions", "aliases", "last decision"):
         table.add_column(column)
     for standing in Registry(State(root)).champions():
         aliases = ", ".join(f"{alias}: {one.number}" for alias, one in standing.aliases.items())
-        table.add_row(standing.name, str(standing.versions), aliases)
+        line = journal.last(standing.name.removeprefix(PREFIX))
+        decision = Text(f"{line['outcome']}: {line['reason']}" if line else "none")
+        table.add_row(standing.name, str(standing.versions), aliases, decision)
     out.print(table)
 
 

@@ -4,6 +4,7 @@ The rows are frozen as files, so that the champion of another week can be scored
 and none is tuned: the test part is read by this stage alone.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,10 @@ from pipelines.frozen import (
     seal,
     write_scores,
 )
-from pipelines.harness import Params, Run, stage
-from pipelines.judging import headline
+from pipelines.harness import BadData, Params, Run, stage
+from pipelines.judging import BEFORE, fitted_rows, headline
 
 PART = "test"
-BEFORE = ("train", "valid")
-"""The parts that a model may have been fitted or chosen on."""
 EXAMPLE_ROWS = 2
 
 
@@ -48,6 +47,7 @@ def evaluate(run: Run, params: EvaluateParams) -> None:
     judge = capability(name)
     bundle = run.input(f"{name}/bundle")
     split = split_folder(run)
+    check_fitted(name, split, run.input(f"{name}/metrics.json"))
     run.advance(0.05, "loading the model")
     model = load_model(bundle)
     rows = run.output("rows")
@@ -78,6 +78,19 @@ def split_folder(run: Run) -> Path:
     return run.input(task.removeprefix("data/"))
 
 
+def check_fitted(name: str, split: Path, metrics: Path) -> None:
+    """Raise `BadData` where the model was fitted on other rows than those that its split has before the test now.
+
+    What is told of the rows that it learned from is read from the split.
+    """
+    now, then = fitted_rows(split), json.loads(metrics.read_text("utf-8")).get("fitted")
+    if then != now:
+        raise BadData(
+            f"data/{name}/bundle was fitted on rows {str(then)[:12]}, data/split/{split.name} holds {now[:12]} before "
+            f"its test: run `dvc repro {name}`"
+        )
+
+
 def learned(judge: Capability, split: Path, rows: pd.Series) -> Learned:
     """What keeps the frozen rows (their keys) apart from the parts that came before them."""
     shared, newest = 0, None
@@ -86,11 +99,19 @@ def learned(judge: Capability, split: Path, rows: pd.Series) -> Learned:
         if judge.KEY is not None:
             keys = pq.read_table(path, columns=[judge.KEY])[0]
             shared += pc.sum(pc.is_in(keys, pa.array(rows.tolist(), pa.string()))).as_py() or 0
-        if judge.TIME is not None:
+        if timed(judge, path):
             last = pc.max(pq.read_table(path, columns=[judge.TIME])[0]).as_py()
             newest = last if newest is None or (last and last > newest) else newest
-    cuts = cut_dates(split) if judge.TIME is not None else {}
-    return Learned(shared, newest.isoformat() if newest else "", cuts.get("test_from") or "")
+    told = cut_dates(split).get("test_from") if judge.TIME is not None else None
+    if told is None and newest is not None:
+        test = pq.read_table(split / f"{PART}.parquet", columns=[judge.TIME])
+        told = begins.isoformat() if (begins := pc.min(test[0]).as_py()) else None
+    return Learned(shared, newest.isoformat() if newest else "", told or "", fitted_rows(split))
+
+
+def timed(judge: Capability, path: Path) -> bool:
+    """Whether the rows of a part have the column by which they are cut: a shop's reviews may have no time."""
+    return judge.TIME is not None and judge.TIME in pq.read_schema(path).names
 
 
 def report(run: Run, scores: Scores, rounds: int) -> None:

@@ -37,12 +37,13 @@ class Learned:
     """What holds the rows apart from those that the model was fitted on.
 
     shared: how many of those have the key of a frozen row. newest: the latest of them, test_from: when the frozen rows
-    begin, both ISO 8601 in UTC, or "" where rows have no time.
+    begin, both ISO 8601 in UTC, or "" where rows have no time. fitted: hash of the rows that it was fitted and chosen on.
     """
 
     shared: int
     newest: str
     test_from: str
+    fitted: str = ""
 
     @property
     def apart(self) -> bool:

@@ -14,9 +14,9 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from pipelines.harness.errors import BadData
+from pipelines.harness.errors import BadData, MissingResource
 from pipelines.harness.state import State
 
 START = "0" * 64
@@ -34,12 +34,21 @@ class Fault:
     text: str
 
 
+class Anchors(Protocol):
+    """Where the hash of the newest line of each capability is kept outside of the file: the registry."""
+
+    def anchor(self, capability: str) -> str | None: ...
+
+    def set_anchor(self, capability: str, line: str) -> None: ...
+
+
 class Journal:
     """The file `.vitrine/journal.jsonl`.
 
     Each line holds `when` (UTC), what the caller gave, `before` (the hash of the line before, zeros at the start)
     and `hash` (over all the rest of the line, `before` included). A change of a line breaks its own hash; a removed
-    or moved one breaks the chain.
+    or moved one breaks the chain. Lines that were cut off at the end break nothing within the file: they are noticed
+    because the registry holds the hash of each capability's newest line.
     """
 
     def __init__(self, state: State) -> None:
@@ -100,6 +109,26 @@ class Journal:
             self._write(_dump(line) + b"\n", len(torn))
             return line
 
+    def record(self, entry: Mapping[str, Any], registry: Anchors) -> dict[str, Any]:
+        """`append`, with the hash of the line kept in `registry`.
+
+        Where the line that is kept there is gone from the file, the new one says so under `lost`, for good.
+        """
+        kept = registry.anchor(entry["capability"])
+        lost = {"lost": kept} if kept and not self.holds(kept) else {}
+        line = self.append({**entry, **lost})
+        self.moor(line, registry)
+        return line
+
+    def moor(self, line: Mapping[str, Any], registry: Anchors) -> None:
+        """See to it that `registry` holds the hash of `line`, the newest of its capability."""
+        if registry.anchor(line["capability"]) != line["hash"]:
+            registry.set_anchor(line["capability"], line["hash"])
+
+    def holds(self, line: str) -> bool:
+        """Whether a line with this hash is there."""
+        return any(entry.get("hash") == line for entry in self.entries())
+
     def _write(self, data: bytes, torn: int) -> None:
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         try:
@@ -111,9 +140,13 @@ class Journal:
         finally:
             os.close(descriptor)
 
-    def verify(self) -> list[Fault]:
-        """Every place where the chain breaks; empty where it holds."""
+    def verify(self, anchors: Mapping[str, str] | None = None) -> list[Fault]:
+        """Every place where the chain breaks; empty where it holds.
+
+        anchors: capability to the hash of its newest line, as the registry has it.
+        """
         faults = []
+        seen = set()
         before = START
         lines, torn = self._read()
         for at, line in enumerate(lines, start=1):
@@ -127,7 +160,15 @@ class Journal:
                 faults.append(Fault(at, "was changed after it was written"))
             if entry.get("before") != before:
                 faults.append(Fault(at, "does not follow the line before it"))
+            if entry.get("lost"):
+                text = f"was written when line {entry['lost'][:12]} before it had been cut off"
+                faults.append(Fault(at, text))
             before = told
+            seen.add(told)
+        for capability, newest in sorted((anchors or {}).items()):
+            if newest not in seen:
+                text = f"is gone: the newest on {capability} in the registry is {newest[:12]}"
+                faults.append(Fault(len(lines) + 1, text))
         if torn:
             faults.append(
                 Fault(
@@ -156,12 +197,26 @@ def told(entry: Mapping[str, Any]) -> str:
     )
 
 
+def _anchors(state: State) -> dict[str, str]:
+    """What the registry keeps of the journal; nothing where there is no registry yet."""
+    database = state.tracking_uri.removeprefix("sqlite:///")
+    if database != state.tracking_uri and not Path(database).exists():
+        return {}
+    from pipelines.registry import Registry
+
+    return Registry(state).anchors()
+
+
 def main(words: list[str], root: Path) -> int:
     """`show` prints the lines, `verify` the faults; the status is 1 where there are any."""
     journal = Journal(State(root))
     match words:
         case ["verify"]:
-            faults = journal.verify()
+            try:
+                faults = journal.verify(_anchors(State(root)))
+            except MissingResource as error:
+                print(f"journal: {error.title}: {error}", file=sys.stderr)
+                return error.exit_code
             for fault in faults:
                 print(f"{journal.path}, line {fault.line}: {fault.text}", file=sys.stderr)
             if not faults:

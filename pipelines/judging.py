@@ -1,5 +1,6 @@
 """How a training stage judges what it made: on the validation rows, against the best baseline there."""
 
+import hashlib
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -7,14 +8,30 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from models.bundle import manifest_hash, sha256
 from models.metrics import interval, paired_interval
 from pipelines.capabilities import Capability
 from pipelines.harness import Run
 from pipelines.harness.stage import Headline
+from pipelines.harness.tracking import BUNDLE_TAG
+
+BEFORE = ("train", "valid")
+"""The parts that a model may have been fitted or chosen on."""
+
+
+def fitted_rows(split: Path) -> str:
+    """Hash over the parts of a split that a model may have been fitted or chosen on."""
+    hashes = "".join(sha256(split / f"{part}.parquet") for part in BEFORE)
+    return hashlib.sha256(hashes.encode()).hexdigest()
 
 
 def judge_on_validation(run: Run, judge: Capability, task: str, model: Any) -> pd.DataFrame:
-    """Score `model` and its baselines on `data/split/<task>`'s valid part, keep the headline, return the scores."""
+    """Score `model` and its baselines on `data/split/<task>`'s valid part, keep the headline, return the scores.
+
+    What the model was fitted on, and what bundle the run made of it, is kept with the run and in `metrics.json`.
+    """
+    run.fitted = fitted_rows(run.input(f"split/{task}"))
+    run.tracker.tag(BUNDLE_TAG, manifest_hash(run.output("bundle")))
     with tempfile.TemporaryDirectory() as scratch:
         split, rows = run.input(f"split/{task}"), Path(scratch) / "rows"
         judge.freeze(split, "valid", rows)

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from models.bundle import manifest_hash
-from pipelines.card import Facts, encoders, provenance, write_card
+from pipelines.card import Facts, encoders, lexicons, provenance, write_card
 from pipelines.decision import Case, Decision, Rules, decide
 from pipelines.frozen import (
     ROW,
@@ -28,6 +28,7 @@ from pipelines.frozen import (
 )
 from pipelines.harness import BadData, Params, Run, VitrineError, stage
 from pipelines.harness.params import flat, merged, read_params
+from pipelines.harness.tracking import BUNDLE_TAG
 from pipelines.journal import FAILED, PROMOTED, REFUSED, REJECTED, ROLLED_BACK, WAITS, Journal
 from pipelines.registry import (
     CHALLENGER,
@@ -86,6 +87,12 @@ def promote(run: Run, params: PromoteParams) -> None:
     champion = settle(
         candidate, version, registry, journal, rules, run.promotion, f"run {run.tracker.run_id}"
     )
+    line = journal.last(candidate.capability)
+    if line and line["to"] == version.manifest:
+        run.tracker.tag("decision", line["outcome"])
+        run.tracker.tag("reason", line["reason"])
+    else:
+        run.tracker.tag("decision", version.tags.get(VERDICT, run.promotion))
     if champion is None:
         run.say("no champion: nothing is served for this capability")
     run.rows_in = run.rows_out = len(candidate.scores.table)
@@ -122,10 +129,11 @@ def register(run: Run, registry: Registry, candidate: Candidate) -> Version:
     manifest = candidate.scores.bundle
     version = registry.by_manifest(candidate.capability, manifest)
     if version is None:
+        trained = run.tracker.made(candidate.capability, BUNDLE_TAG, manifest)
         figures = json.loads(
             run.input(f"evaluate/{candidate.capability}/metrics.json").read_text("utf-8")
         )
-        card = write_card(facts(run, candidate, figures))
+        card = write_card(facts(run, candidate, figures, trained))
         run.advance(0.2, "registering the bundle")
         version = registry.register(
             candidate.capability,
@@ -136,6 +144,8 @@ def register(run: Run, registry: Registry, candidate: Candidate) -> Version:
             card=card,
             tags={
                 "test": candidate.seal.rows,
+                "fitted": candidate.scores.learned.fitted,
+                **({"training_run": trained} if trained else {}),
                 "git_commit": run.tracker.commit,
                 "profile": run.profile,
                 "metric": candidate.scores.metric,
@@ -157,8 +167,8 @@ def register(run: Run, registry: Registry, candidate: Candidate) -> Version:
     return version
 
 
-def facts(run: Run, candidate: Candidate, figures: Mapping[str, Any]) -> Facts:
-    """What the candidate's card is written from."""
+def facts(run: Run, candidate: Candidate, figures: Mapping[str, Any], trained: str | None) -> Facts:
+    """What the candidate's card is written from. trained: the run that made the bundle, where MLflow knows it."""
     split = run.input(
         next(dep for dep in run.node.deps if dep.startswith("data/split/")).removeprefix("data/")
     )
@@ -171,19 +181,29 @@ def facts(run: Run, candidate: Candidate, figures: Mapping[str, Any]) -> Facts:
         commit=run.tracker.commit,
         manifest=candidate.scores.bundle,
         rows=candidate.seal.rows,
+        fitted=candidate.scores.learned.fitted,
+        run=run.tracker.page(trained) if trained else "",
         figures=figures,
         params=flat(merged({**document, "profile": run.profile}, name)),
-        sources=provenance([split]) + encoders(encoder_folders(run, name)),
+        sources=provenance([split])
+        + encoders(encoder_folders(run, name))
+        + lexicons(deps_of(run, name)),
         dates=cut_dates(split),
         megabytes=candidate.megabytes,
     )
 
 
+def deps_of(run: Run, capability: str) -> set[str]:
+    """What the capability's stage, and those that it is made from, read."""
+    stages = {capability, *run.graph.upstream(capability)}
+    return {dep for name in stages for dep in run.graph.nodes[name].deps}
+
+
 def encoder_folders(run: Run, capability: str) -> list[Path]:
     """The folders of the frozen encoders that the capability, or a stage that it is made from, reads."""
-    stages = {capability, *run.graph.upstream(capability)}
-    deps = {dep for name in stages for dep in run.graph.nodes[name].deps}
-    found = sorted(dep for dep in deps if dep.startswith("data/ingest-encoders/"))
+    found = sorted(
+        dep for dep in deps_of(run, capability) if dep.startswith("data/ingest-encoders/")
+    )
     return [run.input(dep.removeprefix("data/")) for dep in found]
 
 
@@ -245,6 +265,7 @@ def decided(
     key = inputs_key(candidate, champion, rules, mode)
     last = journal.last(candidate.capability)
     if last and last["key"] == key and last["outcome"] in (PROMOTED, REFUSED, WAITS):
+        journal.moor(last, registry)
         return last
     common = {
         "who": who,
@@ -257,12 +278,13 @@ def decided(
     try:
         case = make_case(candidate, version, champion, registry)
     except VitrineError as error:
-        return journal.append({**common, "outcome": FAILED, "reason": str(error)})
+        return journal.record({**common, "outcome": FAILED, "reason": str(error)}, registry)
     decision = decide(case, rules)
     outcome = REFUSED
     if decision.promote:
         outcome = PROMOTED if mode == "automatic" else WAITS
-    return journal.append({**common, **told(case, decision, candidate), "outcome": outcome})
+    entry = {**common, **told(case, decision, candidate), "outcome": outcome}
+    return journal.record(entry, registry)
 
 
 def told(case: Case, decision: Decision, candidate: Candidate) -> dict[str, Any]:

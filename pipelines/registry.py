@@ -6,6 +6,7 @@ Nothing here asks for "the latest": a version is found by the hash of what it ho
 import contextlib
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,9 @@ from pipelines.harness.tracking import EXPERIMENT, client
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 MANIFEST, SECONDS, VERDICT = "manifest", "seconds", "verdict"
 """Tags of a version: its bundle; the seconds of a request, once it was loaded elsewhere; what a person said of it, which outlives every run."""
+JOURNAL = "journal/"
+"""Begins a tag of a registered model, the machine's name follows (each of a cluster has a journal of its own): the hash of
+that journal's newest line on the model."""
 PREFIX = "vitrine."
 LOAD_SECONDS = 300
 CARD_LIMIT = 5000  # characters of a description in MLflow's database
@@ -99,20 +103,26 @@ class Registry:
 
     def aliases(self, capability: str) -> dict[str, Version]:
         """Alias to version; empty where nothing is registered yet."""
-        from mlflow.exceptions import MlflowException
-
         name = registered_name(capability)
+        model = self._model(capability)
+        numbers = model.aliases if model else {}
         with self._reach():
-            try:
-                numbers = self.api.get_registered_model(name).aliases
-            except MlflowException as error:
-                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                    raise
-                return {}
             return {
                 alias: _version(self.api.get_model_version(name, str(number)))
                 for alias, number in sorted(numbers.items())
             }
+
+    def _model(self, capability: str) -> Any:
+        """MLflow's registered model, or None where nothing is registered yet."""
+        from mlflow.exceptions import MlflowException
+
+        with self._reach():
+            try:
+                return self.api.get_registered_model(registered_name(capability))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                return None
 
     def point(self, capability: str, alias: str, version: Version) -> None:
         """Move `alias` to `version`: one write, so that it is the old one or the new one, never none."""
@@ -134,6 +144,23 @@ class Registry:
         """Take `alias` away."""
         with self._reach():
             self.api.delete_registered_model_alias(registered_name(capability), alias)
+
+    def anchor(self, capability: str) -> str | None:
+        """The hash of the journal's newest line on `capability`, as kept here of this machine's journal, or None."""
+        model = self._model(capability)
+        return model.tags.get(f"{JOURNAL}{platform.node()}") if model else None
+
+    def set_anchor(self, capability: str, line: str) -> None:
+        """Keep the hash of the journal's newest line on `capability`."""
+        with self._reach():
+            self.api.set_registered_model_tag(
+                registered_name(capability), f"{JOURNAL}{platform.node()}", line
+            )
+
+    def anchors(self) -> dict[str, str]:
+        """Capability to that hash, for all that have one."""
+        kept = {one: self.anchor(one) for one in self._capabilities()}
+        return {name: line for name, line in kept.items() if line}
 
     def tag(self, version: Version, key: str, value: str) -> None:
         """Set one tag of a version."""
@@ -331,15 +358,16 @@ class Registry:
 
     def champions(self) -> list[Standing]:
         """How every registered model of ours stands, by name."""
-        with self._reach():
-            names = [
-                model.name for model in self.api.search_registered_models(f"name LIKE '{PREFIX}%'")
-            ]
-        capabilities = [name.removeprefix(PREFIX) for name in sorted(names)]
         return [
             Standing(registered_name(one), self.aliases(one), len(self.versions(one)))
-            for one in capabilities
+            for one in self._capabilities()
         ]
+
+    def _capabilities(self) -> list[str]:
+        """All that have a registered model, by name."""
+        with self._reach():
+            found = self.api.search_registered_models(f"name LIKE '{PREFIX}%'")
+        return sorted(model.name.removeprefix(PREFIX) for model in found)
 
     @contextlib.contextmanager
     def _globally(self) -> Iterator[None]:

@@ -454,7 +454,11 @@ class Job:
                 FAMILY: ibis.coalesce(text_or_null(reviews, Reviews.GROUP), words),
             },
             **({MOMENT: reviews[Reviews.TIME]} if Reviews.TIME in reviews.columns else {}),
-            **{name: reviews[name] for name in (Reviews.RATING,) if name in reviews.columns},
+            **{
+                name: reviews[name]
+                for name in (Reviews.RATING, Reviews.TIME)
+                if name in reviews.columns
+            },
         )
         rows = rows.filter(_[Reviews.LABEL].notnull() & _[Reviews.LANGUAGE].isin(LANGUAGES))
         parts = self.parts("sentiment", rows, Reviews.REVIEW, [words_of(rows[Reviews.TEXT])])

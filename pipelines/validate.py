@@ -470,7 +470,9 @@ class Gate:
         where = ", ".join(sorted({line["file"] for line in examples}))
         lines = [head, f"what: {first.rule.name} ({first.broken:,} rows)"]
         lines.append(f"where: {where}, column {first.rule.column}")
-        lines += [f"  row {line['row']}: {cell_text(line['value'], 80)}" for line in examples]
+        for line in examples:
+            value = " ".join(str(cell_text(line["value"], 80)).split())  # line ends are of the cell
+            lines.append(f"  row {line['row']}: {value}")
         if worst[1:]:
             others = ", ".join(
                 f"{item.rule.name} of {item.rule.column} ({item.broken:,})" for item in worst[1:4]

@@ -58,7 +58,7 @@ def approve(name: str, registry: Registry, journal: Journal, word: Word) -> str:
     with registry.fetch(version):
         pass  # verified: what can't be read is not served
     if champion != version:
-        write_down(journal, name, APPROVED, champion, version, word)
+        write_down(journal, registry, name, APPROVED, champion, version, word)
         registry.tag(version, VERDICT, APPROVED)
     registry.crown(name, version, champion)
     return f"{version.name} version {version.number} is champion"
@@ -67,7 +67,7 @@ def approve(name: str, registry: Registry, journal: Journal, word: Word) -> str:
 def reject(name: str, registry: Registry, journal: Journal, word: Word) -> str:
     """Say no to the challenger: no run promotes it by itself."""
     version = wanted(registry.aliases(name), CHALLENGER, name, word.bundle)
-    write_down(journal, name, REJECTED, None, version, word)
+    write_down(journal, registry, name, REJECTED, None, version, word)
     registry.tag(version, VERDICT, REJECTED)
     return f"{version.name} version {version.number} stays out until a person approves it"
 
@@ -80,7 +80,7 @@ def rollback(name: str, registry: Registry, journal: Journal, word: Word) -> str
     if champion != previous:
         with registry.fetch(previous):
             pass  # verified: what can't be read is not served
-        write_down(journal, name, ROLLED_BACK, champion, previous, word)
+        write_down(journal, registry, name, ROLLED_BACK, champion, previous, word)
         if champion:
             registry.tag(champion, VERDICT, ROLLED_BACK)
             registry.point(name, CHALLENGER, champion)
@@ -107,13 +107,41 @@ def wanted(
     return version
 
 
+JUDGED = (
+    *("test", "metric", "reference", "challenger_mean", "reference_mean", "gain", "guards"),
+    *("to", "when"),
+)
+"""What a person's line repeats of the run's line on the same bundle."""
+
+
+def judged(journal: Journal, name: str, bundle: str) -> dict[str, Any] | None:
+    """The figures that the newest run told of a bundle; None where none compared it."""
+    lines = [
+        line
+        for line in journal.entries()
+        if line["capability"] == name and line["to"] == bundle and "metric" in line
+    ]
+    return {key: lines[-1][key] for key in JUDGED} if lines else None
+
+
 def write_down(
-    journal: Journal, name: str, outcome: str, old: Version | None, new: Version, word: Word
+    journal: Journal,
+    registry: Registry,
+    name: str,
+    outcome: str,
+    old: Version | None,
+    new: Version,
+    word: Word,
 ) -> None:
-    """The line of a person's decision; the same one again, after a command that was cut off, adds none."""
+    """The line of a person's decision; the same one again, after a command that was cut off, adds none.
+
+    It carries the figures of the bundle that was decided on: the challenger's, or those of the champion that leaves.
+    """
     move = [name, outcome, old.manifest if old else None, new.manifest]
-    journal.append(
+    about = old if old and outcome == ROLLED_BACK else new
+    journal.record(
         {
+            "judged": judged(journal, name, about.manifest),
             "who": word.who,
             "capability": name,
             "from": old.manifest if old else None,
@@ -121,7 +149,8 @@ def write_down(
             "outcome": outcome,
             "reason": word.why,
             "key": hashlib.sha256(json.dumps(move).encode()).hexdigest(),
-        }
+        },
+        registry,
     )
 
 

@@ -102,6 +102,8 @@ class Run:
     """Own outs that are placeholders, with the reason."""
     without: dict[str, str] = field(default_factory=dict)
     """What the stage went on without, with the reason."""
+    fitted: str | None = None
+    """Hash of the rows that the model of this stage was fitted and chosen on."""
     _said: float = 0.0
 
     @property
@@ -462,6 +464,7 @@ def figures(run: Run) -> dict[str, Any]:
         "rows_in": run.rows_in,
         "rows_out": run.rows_out,
         "headline": headline,
+        "fitted": run.fitted,
         "measures": run.measures,
         "status": OFF if run.off else "done",
         "why": "; ".join(dict.fromkeys(run.absences.values())) if run.off else None,

@@ -20,6 +20,8 @@ from pipelines.harness.state import State
 EXPERIMENT = "vitrine"
 RUN_VARIABLE = "VITRINE_RUN"
 RUN_TAG = "vitrine.run"
+BUNDLE_TAG = "bundle"
+"""Of a training run: the manifest hash of the bundle that it made."""
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
@@ -113,6 +115,7 @@ class Tracker:
     def __enter__(self) -> "Tracker":
         self.client = client(self._state)
         experiment = self.client.get_experiment_by_name(EXPERIMENT).experiment_id
+        self._experiment = experiment
         self.commit = _git_commit(self._root)
         with database_lock(self._state):
             self.parent_id = self._parent(experiment, self.commit)
@@ -172,6 +175,24 @@ class Tracker:
         metrics = [Metric(_plain(key), float(value), now, 0) for key, value in values.items()]
         for at in range(0, len(metrics), 900):
             self.client.log_batch(self.run_id, metrics=metrics[at : at + 900], tags=tags)
+
+    def tag(self, key: str, value: str) -> None:
+        """Set one tag of the run; MLflow holds 8,000 characters of it."""
+        self.client.set_tag(self.run_id, key, value[:8000])
+
+    def made(self, stage: str, tag: str, value: str) -> str | None:
+        """The newest run of `stage` that carries this tag; None where there is none (DVC's store had its outputs)."""
+        found = self.client.search_runs(
+            [self._experiment],
+            f"tags.stage = '{stage}' AND tags.{tag} = '{value}'",
+            order_by=["attributes.start_time DESC"],
+            max_results=1,
+        )
+        return found[0].info.run_id if found else None
+
+    def page(self, run: str) -> str:
+        """Where MLflow's pages show a run, relative to their root."""
+        return f"#/experiments/{self._experiment}/runs/{run}"
 
     def curve(self, name: str, values: list[float]) -> None:
         """Log one figure a step (a loss over epochs)."""

@@ -129,6 +129,19 @@ def test_a_failure_of_any_task_is_told_and_tried_again_ever_later(
             assert task["told"] == ["Incidents"] and task["waits_longer"]
 
 
+def test_every_task_has_a_timeout_but_the_one_that_asks_a_person(
+    parsed: dict, decisions: dict, operation: dict
+) -> None:
+    endless = {
+        name
+        for dags in (parsed, decisions, operation)
+        for dag in dags["dags"].values()
+        for name, task in dag["tasks"].items()
+        if task["timeout"] is None
+    }
+    assert endless == {"ask"}
+
+
 def test_stages_of_hours_share_the_pool(graph: Graph) -> None:
     pools = {name: node.meta.get("pool") for name, node in graph.nodes.items()}
     long = {name for name, node in graph.nodes.items() if node.meta["timeout"] >= 3600}

@@ -165,6 +165,21 @@ def test_too_many_broken_rows_stop_the_run(shop: Shop, capsys: pytest.CaptureFix
 
 
 @pytest.mark.usefixtures("without_pages")
+def test_cells_with_line_ends_are_told_in_a_line_each(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop.set("validate", max_quarantine_share=0.1)
+    ends = "broken \ufffd\nin\r\nmany\u2028lines\x85\n\n\nof\ntext"
+    assert (
+        gate(
+            shop, "products", changed(tables()["products"], "title", dict.fromkeys(range(20), ends))
+        )
+        == 65
+    )
+    assert "  row 0: broken \ufffd in many lines of text" in message(shop, capsys)
+
+
+@pytest.mark.usefixtures("without_pages")
 def test_too_many_doubles_stop_the_run(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     shop.set("validate", max_quarantine_share=0.1)
     table = tables()["users"]

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from mlflow.models import Model
 
 import models
 from models.bundle import Bundle, manifest_hash, save
@@ -18,6 +19,7 @@ from pipelines.harness.state import State
 from pipelines.journal import Journal
 from pipelines.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry, Version, champion_bundle
 from tests.pipeline.standin.project import ROWS, Project
+from tests.waiting import poll
 
 
 @pytest.fixture
@@ -64,9 +66,15 @@ def test_a_bundle_is_registered_once_and_loads_without_a_checkout(project: Proje
     for part in ("accuracy", "coin", "language/zh", "a test: CC0", "an encoder 6: CC0", manifest):
         assert part in told.description
     tags = {"test", "git_commit", "profile", "metric", "quality", "baseline", "manifest", "seconds"}
-    assert tags <= told.tags.keys()
+    assert {*tags, "fitted"} <= told.tags.keys()
+    run_tags = registry.api.get_run(told.run_id).data.tags
+    assert run_tags["decision"] == "promoted" and "gain over coin" in run_tags["reason"]
     logged = registry.api.get_logged_model(told.source.removeprefix("models:/"))
     place = Path(logged.artifact_location.removeprefix("file://"))
+    about = Model.load(place)
+    assert about.signature.inputs.input_names() == ["text", "language"]
+    assert "probabilities" in about.signature.outputs.input_names()
+    assert len(about.load_input_example(str(place))) == 2
     packages = (place / "requirements.txt").read_text()
     assert "numpy==" in packages and "lightning" not in packages
     assert not list(place.rglob("*.pkl")) and not list(place.rglob("*.pyc"))
@@ -181,6 +189,29 @@ def test_champions_change_hands_and_come_back(project: Project) -> None:
     assert [(one.name, one.versions) for one in standing] == [("vitrine.sentiment", 3)]
 
 
+def test_a_promotion_that_is_killed_is_finished_by_the_next(project: Project) -> None:
+    first = run(project, 0.7)
+    better = project.train(right(0.95))
+    project.stage("evaluate")
+    state = State(project.root)
+    process = subprocess.Popen(
+        [sys.executable, "-B", "-m", "pipelines.promote", "sentiment"],
+        cwd=project.root,
+        env={key: value for key, value in os.environ.items() if not key.startswith("MLFLOW")},
+        stdout=subprocess.DEVNULL,
+    )
+    poll(lambda: len(Journal(state).entries()) == 2, "the decision written down", pause=0.001)
+    process.kill()
+    process.wait()
+    assert stand(project)[CHAMPION].manifest in (first, better)
+    project.stage("promote")
+    found = stand(project)
+    assert (found[CHAMPION].manifest, found[PREVIOUS].manifest) == (better, first)
+    assert json.loads(project.receipt())["champion"] == better
+    assert len(Journal(state).entries()) == 2
+    assert Journal(state).verify(Registry(state).anchors()) == []
+
+
 def test_a_person_is_asked(project: Project) -> None:
     project.choose(promotion="ask")
     manifest = run(project, 0.9)
@@ -222,6 +253,30 @@ def test_scores_of_another_bundle_or_other_rows_are_refused(project: Project) ->
     done = project.stage("promote", check=False)
     assert done.returncode == 65 and "changed after they were frozen" in done.stderr
     assert Registry(State(project.root)).versions("sentiment") == []
+
+
+def test_a_model_of_another_split_is_not_judged(project: Project) -> None:
+    project.train(right(0.8))
+    split = project.root / "data" / "split" / "sentiment" / "train.parquet"
+    pq.write_table(pa.table({"review_id": ["another"]}), split)
+    done = project.stage("evaluate", check=False)
+    assert done.returncode == 65
+    assert "was fitted on rows" in done.stderr and "dvc repro sentiment" in done.stderr
+
+
+def test_a_refusal_is_told_by_its_run(project: Project) -> None:
+    run(project, 0.9)
+    run(project, 0.5)
+    api = Registry(State(project.root)).api
+    made = api.search_runs(
+        [api.get_experiment_by_name("vitrine").experiment_id],
+        "tags.stage = 'promote@sentiment'",
+        order_by=["attributes.start_time DESC"],
+    )[0]
+    assert made.data.tags["decision"] == "refused"
+    assert (
+        "not above the margin" in made.data.tags["reason"] or "language" in made.data.tags["reason"]
+    )
 
 
 def test_a_version_that_does_not_load_is_never_promoted(project: Project) -> None:

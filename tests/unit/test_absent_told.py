@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from pipelines.ask import Asker
-from pipelines.demo import closing, off_lines, why_off
+from pipelines.demo import TAIL, _told, closing, off_lines, why_off
 from pipelines.harness import MissingResource
 from pipelines.harness.absent import write_placeholder
 from pipelines.harness.graph import Graph, Node
@@ -50,3 +50,13 @@ def test_asking_a_model_that_is_off_says_why(root: Path) -> None:
     write_placeholder(root / "data/answers/bundle", WHY)
     with pytest.raises(MissingResource, match=f"answers is off: {WHY}"):
         Asker(root)
+
+
+def test_a_failure_that_was_not_written_down_is_shown_with_its_whole_traceback(
+    tmp_path: Path,
+) -> None:
+    log = tmp_path / "toy.log"
+    trace = [*(f"  line {at} of the trace" for at in range(2 * TAIL)), "ValueError: boom"]
+    log.write_text("\n".join(["before", "Traceback (most recent call last):", *trace]))
+    text = _told("toy", "failed", "", log)
+    assert "before" not in text and "line 0 of the trace" in text and "ValueError: boom" in text

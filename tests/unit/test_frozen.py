@@ -138,16 +138,33 @@ def test_a_table_that_names_nothing_is_refused(tmp_path: Path) -> None:
 def test_training_rows_that_are_tested_are_counted_and_the_newest_is_told(tmp_path: Path) -> None:
     from pipelines.capabilities import capability
     from pipelines.evaluate import learned
+    from pipelines.judging import fitted_rows
 
     pd.DataFrame({"review_id": ["a", "b"]}).to_parquet(tmp_path / "train.parquet")
     pd.DataFrame({"review_id": ["c"]}).to_parquet(tmp_path / "valid.parquet")
     found = learned(capability("sentiment"), tmp_path, pd.Series(["c", "d"]))
-    assert found == Learned(1, "", "")
+    assert (found.shared, found.newest, found.test_from) == (1, "", "")
+    assert found.fitted == fitted_rows(tmp_path)
+
+    days = {
+        "train": ["2024-01-01T10:00:00Z", None],
+        "valid": ["2024-01-05T10:00:00Z"],
+        "test": ["2024-01-04"],
+    }
+    for part, texts in days.items():
+        frame = pd.DataFrame(
+            {"review_id": texts, "timestamp": pd.to_datetime(texts, utc=True, format="ISO8601")}
+        )
+        frame.to_parquet(tmp_path / f"{part}.parquet")
+    found = learned(capability("sentiment"), tmp_path, pd.Series(["c"]))
+    assert found.newest.startswith("2024-01-05T10") and found.test_from.startswith("2024-01-04")
+    assert not found.apart
 
     for at, part in enumerate(("train", "valid")):
         times = pd.to_datetime([f"2024-01-0{at + 1}T10:00:00Z"])
         pd.DataFrame({"timestamp": times}).to_parquet(tmp_path / f"{part}.parquet")
     (tmp_path / "cut.json").write_text('{"test_from": "2024-01-03T00:00:00+00:00"}')
     found = learned(capability("recommender"), tmp_path, pd.Series(["c", "d"]))
-    assert found == Learned(0, "2024-01-02T10:00:00+00:00", "2024-01-03T00:00:00+00:00")
+    times = ("2024-01-02T10:00:00+00:00", "2024-01-03T00:00:00+00:00")
+    assert found == Learned(0, *times, fitted_rows(tmp_path))
     assert found.apart

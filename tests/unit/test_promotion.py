@@ -50,10 +50,12 @@ class FakeApi:
     def __init__(self) -> None:
         self.found: dict[str, Any] = {}
         self.marks: dict[str, str] = {}
+        self.notes: dict[str, str] = {}
         self.places: dict[str, Path] = {}
         self.writes = 0
         self.dies: int | None = None
         self.after = False
+        self.fault: Callable[[], BaseException] = Killed
 
     def add(self, folder: Path) -> Version:
         number = str(len(self.found) + 1)
@@ -69,16 +71,16 @@ class FakeApi:
     def _write(self, change: Callable[[], None]) -> None:
         number, self.writes = self.writes, self.writes + 1
         if number == self.dies and not self.after:
-            raise Killed
+            raise self.fault()
         change()
         if number == self.dies:
-            raise Killed
+            raise self.fault()
 
     def search_model_versions(self, query: str) -> list[Any]:
         return list(self.found.values())
 
     def get_registered_model(self, name: str) -> Any:
-        return SimpleNamespace(aliases=dict(self.marks))
+        return SimpleNamespace(aliases=dict(self.marks), tags=dict(self.notes))
 
     def get_model_version(self, name: str, number: str) -> Any:
         return self.found[number]
@@ -88,6 +90,9 @@ class FakeApi:
 
     def set_registered_model_alias(self, name: str, alias: str, number: str) -> None:
         self._write(lambda: self.marks.update({alias: number}))
+
+    def set_registered_model_tag(self, name: str, key: str, value: str) -> None:
+        self._write(lambda: self.notes.update({key: value}))
 
     def delete_registered_model_alias(self, name: str, alias: str) -> None:
         self._write(lambda: self.marks.pop(alias, None))
@@ -149,7 +154,8 @@ class World:
         return action(NAME, self.registry, self.journal, word)
 
     def outcomes(self) -> list[str]:
-        assert self.journal.verify() == []
+        kept = self.registry.anchor(NAME)
+        assert self.journal.verify({NAME: kept} if kept else {}) == []
         return [entry["outcome"] for entry in self.journal.entries()]
 
 
@@ -183,7 +189,7 @@ def test_the_worse_challenger_stays_out_and_is_told_of_once(tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("dies", range(4))
+@pytest.mark.parametrize("dies", range(5))
 def test_a_killed_promotion_leaves_old_or_new_and_is_finished(
     world: World, dies: int, after: bool
 ) -> None:
@@ -197,14 +203,32 @@ def test_a_killed_promotion_leaves_old_or_new_and_is_finished(
     assert world.outcomes() == ["promoted", "promoted"]
 
 
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("dies", range(5))
+def test_a_database_that_refuses_a_write_is_told_and_the_next_run_finishes(
+    world: World, dies: int, after: bool
+) -> None:
+    from mlflow.exceptions import MlflowException
+
+    world.api.writes, world.api.dies, world.api.after = 0, dies, after
+    world.api.fault = lambda: MlflowException("the database is gone")
+    with pytest.raises(MissingResource, match="the database is gone"):
+        world.settle(world.new)
+    assert world.api.marks[CHAMPION] in ("1", "2")
+    world.api.dies = None
+    assert world.settle(world.new) == world.new.manifest
+    assert world.api.marks == {CHAMPION: "2", PREVIOUS: "1"}
+    assert world.outcomes() == ["promoted", "promoted"]
+
+
 def test_there_are_no_more_writes_than_the_faults_cover(world: World) -> None:
     world.api.writes = 0
     world.settle(world.new)
-    assert world.api.writes == 4
+    assert world.api.writes == 5
 
 
 @pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("dies", range(4))
+@pytest.mark.parametrize("dies", range(5))
 def test_a_killed_rollback_is_finished_by_the_next(world: World, dies: int, after: bool) -> None:
     world.settle(world.new)
     world.api.writes, world.api.dies, world.api.after = 0, dies, after
@@ -219,7 +243,7 @@ def test_a_killed_rollback_is_finished_by_the_next(world: World, dies: int, afte
 
 
 @pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("dies", range(4))
+@pytest.mark.parametrize("dies", range(5))
 def test_a_killed_approval_is_finished_by_the_next(world: World, dies: int, after: bool) -> None:
     world.settle(world.new, "ask")
     world.api.writes, world.api.dies, world.api.after = 0, dies, after
@@ -244,6 +268,30 @@ def test_what_was_rolled_back_stays_out_until_a_person_approves_it(world: World)
     assert world.settle(world.new) == world.new.manifest
     assert world.outcomes() == ["promoted", "promoted", "rolled back", "approved"]
     assert [entry["who"] for entry in world.journal.entries()[2:]] == ["anna", "anna"]
+
+
+def test_a_persons_line_carries_the_figures(world: World) -> None:
+    world.settle(world.new, "ask")
+    waits = world.journal.entries()[-1]
+    world.by_hand(verdict.approve)
+    world.by_hand(verdict.rollback)
+    approved, back = world.journal.entries()[-2:]
+    assert approved["judged"]["gain"] == waits["gain"] and approved["judged"]["guards"]
+    assert back["judged"]["to"] == world.new.manifest  # the one that leaves
+    assert back["judged"]["challenger_mean"] == waits["challenger_mean"]
+
+
+def test_a_tail_that_was_cut_off_is_noticed_for_good(world: World) -> None:
+    world.settle(world.new, "ask")
+    path = world.journal.path
+    whole = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(whole[:-1]))
+    assert world.journal.verify() == []  # within itself the chain holds
+    (fault,) = world.journal.verify({NAME: world.registry.anchor(NAME)})
+    assert "is gone" in fault.text
+    world.by_hand(verdict.reject)
+    (fault,) = world.journal.verify({NAME: world.registry.anchor(NAME)})
+    assert fault.line == 2 and "had been cut off" in fault.text
 
 
 def test_asked_for_the_challenger_waits_for_a_person(world: World) -> None:
@@ -335,9 +383,10 @@ def test_a_registry_that_is_away_is_a_missing_resource(
     def away(name: str) -> None:
         raise MlflowException("connection refused")
 
-    monkeypatch.setattr(world.api, "get_registered_model", away)
-    with pytest.raises(MissingResource, match="connection refused"):
-        world.settle(world.new)
+    with monkeypatch.context() as patch:
+        patch.setattr(world.api, "get_registered_model", away)
+        with pytest.raises(MissingResource, match="connection refused"):
+            world.settle(world.new)
     assert world.outcomes() == ["promoted"]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.card import Facts, encoders, provenance, write_card
+from pipelines.card import Facts, encoders, lexicons, provenance, write_card
 from pipelines.frozen import cut_dates
 from pipelines.requirements import requirements, third_party
 
@@ -42,6 +42,8 @@ FACTS = Facts(
     commit="c" * 40,
     manifest="a" * 64,
     rows="b" * 64,
+    fitted="d" * 64,
+    run="#/experiments/1/runs/2",
     figures=FIGURES,
     params={"epochs": 3},
     sources=[("shop reviews 1.0", "MIT")],
@@ -54,6 +56,7 @@ def test_the_card_tells_figures_slices_limits_sources_and_how_to_load() -> None:
     card = write_card(FACTS)
     for part in (
         "# vitrine.sentiment",
+        "on rows `dddddddddddd` ([training run](#/experiments/1/runs/2)).",
         "1,200 frozen test rows",
         "| this model | 0.8123 [0.7900, 0.8300] |",
         "| majority | 0.4000 |",
@@ -115,3 +118,15 @@ def test_packages_are_those_that_the_kind_imports(tmp_path: Path) -> None:
     names = [line.split("==")[0] for line in requirements(tmp_path, "sentiment")]
     assert names == ["mlflow", "numpy", "pandas", "safetensors"]
     assert third_party(tmp_path / "bundle.py") == {"numpy"}
+
+
+def test_weights_from_a_hub_and_lexicons_are_named(tmp_path: Path) -> None:
+    notes = {"text": {"encoder": "hub:some/encoder"}, "image": {"encoder": "pixels"}}
+    for name, note in notes.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "source.json").write_text(json.dumps(note))
+    found = encoders([tmp_path / name for name in notes])
+    assert found == [("some/encoder", "see https://huggingface.co/some/encoder")]
+    (lexicon,) = lexicons(["pipelines/lexicons.py", "data/split/sentiment"])
+    assert "vaderSentiment" in lexicon[0] and "MIT" in lexicon[1]
+    assert lexicons(["pipelines/tables.py"]) == []

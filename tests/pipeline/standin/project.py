@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from models.bundle import Bundle, save
+from pipelines.judging import fitted_rows
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[2]
@@ -50,6 +51,13 @@ class Project:
         for part in ("train", "valid"):
             pq.write_table(pa.table({"review_id": [part]}), split / f"{part}.parquet")
 
+    def see(self) -> None:
+        """Give the test rows their text as bytes, too: what the model is asked with then."""
+        path = self.root / "data" / "split" / "sentiment" / "test.parquet"
+        table = pq.read_table(path)
+        contents = [text.encode() for text in table["text"].to_pylist()]
+        pq.write_table(table.append_column("bytes", pa.array(contents, pa.binary())), path)
+
     def choose(self, **choices: str) -> None:
         """Set `profile` or `promotion` at the top of `params.yaml`."""
         path = self.root / "params.yaml"
@@ -62,6 +70,9 @@ class Project:
         """Put a bundle in place that answers the rows `right` (n,) rightly; returns its manifest hash."""
         folder = self.root / "data" / "sentiment" / "bundle"
         shutil.rmtree(folder, ignore_errors=True)
+        folder.parent.mkdir(exist_ok=True)
+        fitted = fitted_rows(self.root / "data" / "split" / "sentiment")
+        (folder.parent / "metrics.json").write_text(json.dumps({"fitted": fitted}))
         return save(Bundle("sentiment", tensors={"good": right.astype(np.int8)}), folder)
 
     def python(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
