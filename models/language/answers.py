@@ -29,6 +29,8 @@ from models.training import load_arrays, state_arrays
 ENCODER_BATCH = 32
 FUSION = 10
 """Ranks are fused as 1 / (FUSION + rank). Source: Cormack, Clarke and Büttcher (2009), Reciprocal Rank Fusion."""
+ENOUGH, UNRELATED = 4, 0.86
+"""Sentences from which on their mean cosine with a question is what those that don't answer have; else so much is taken."""
 AMOUNT_ASKED = re.compile(
     r"\bhow (?:many|much|long|far|heavy|often|high|fast|big|large|small|old|late|soon)\b|\bwhat .*\b(?:cost|charge|price|weigh)"
     "|\\b(?:largest|highest|fastest|longest) \\w+|多少|几|多[久大长重远]"
@@ -125,8 +127,9 @@ class Answers:
     ) -> None:
         """library: item to its reviews. vectors: item to those of their sentences. candidates: read a question.
 
-        sides: tells which quotes praise, and so how opinions divide. meant: slope and shift that make a cosine the logit of
-        what is Chinese, where the reranker can't read that and the encoder can.
+        sides: tells which quotes praise, and so how opinions divide. meant: slope and shift that make the logit of
+        what is Chinese from how far a sentence's cosine is above that of the others, where the encoder can read Chinese and
+        the reranker can't.
         """
         self.library = {item: list(library[item]) for item in sorted(library)}
         self.vectors = dict(vectors)
@@ -227,12 +230,15 @@ class Answers:
         count, width = len(questions), max(self.candidates, 1)
         rows = np.full((count, width), -1, dtype=np.int64)
         features = np.zeros((count, width, len(FEATURES)), dtype=np.float32)
+        centres = np.full(count, UNRELATED, dtype=np.float32)
         asked = self.encoder.encode(questions, ENCODER_BATCH)
         for at, (question, shelf) in enumerate(zip(questions, shelves, strict=True)):
             if not len(shelf) or not question.strip():
                 continue
             meaning = shelf.vectors @ asked[at]
             words = shelf.index.search(question)
+            if len(shelf) >= ENOUGH:
+                centres[at] = meaning.mean()
             fused = 1.0 / (FUSION + _ranks(meaning)) + 1.0 / (FUSION + _ranks(words))
             best = np.argsort(-fused, kind="stable")[:width]
             rows[at, : len(best)] = best
@@ -253,8 +259,8 @@ class Answers:
             slope, shift = self.meant
             texts = [questions[at] + shelves[at].texts[rows[at, place]] for at, place in pairs]
             foreign = [bool(CJK.search(text)) for text in texts]
-            meaning = features[pairs[:, 0], pairs[:, 1], 2]
-            read = np.where(foreign, slope * meaning + shift, read)
+            ahead = features[pairs[:, 0], pairs[:, 1], 2] - centres[pairs[:, 0]]
+            read = np.where(foreign, slope * ahead + shift, read)
         features[pairs[:, 0], pairs[:, 1], 0] = read
         features[..., 1] = _lead(features[..., 0], rows >= 0)
         return Found(rows, features)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from models.bundle import load, save
 from models.encoders.reranker import Reranker
 from models.encoders.text import TextEncoder
-from models.language.answers import Answers, _lead
+from models.language.answers import UNRELATED, Answers, _lead
 from models.language.library import Review
 from models.language.passages import LONGEST, Index, sentences
 from models.language.sureness import Sureness
@@ -170,6 +170,19 @@ def test_opinions_divide_by_what_the_quotes_say() -> None:
     assert [quote["review_id"] for quote in found["evidence"][0]] == ["b", "c", "d"]
     assert found["confidence"].round(6).tolist() == [0.7, 0.7, 0.7, 0.7, 0.9]
     assert found["date"][4] == "" and np.isnan(found["stars"][4]) and found["evidence"][4] == []
+
+
+def test_what_is_chinese_is_weighed_by_meaning_where_the_cross_encoder_reads_english() -> None:
+    made = model()
+    plain = made.find(["声音大吗", "Is it loud?"], [made.shelf("kettle"), made.shelf("radio")])
+    made.meant = (100.0, -7.0)
+    found = made.find(["声音大吗", "Is it loud?"], [made.shelf("kettle"), made.shelf("radio")])
+    assert np.array_equal(found.features[1], plain.features[1])
+    there = found.present[0]
+    ahead = found.features[0, there, 2] - UNRELATED  # two sentences are too few for a mean
+    np.testing.assert_allclose(found.features[0, there, 0], 100 * ahead - 7, rtol=1e-5)
+    again = Answers.from_bundle(made.to_bundle())
+    assert again.meant == [100.0, -7.0] and made.shelved(REVIEWS).meant == (100.0, -7.0)
 
 
 def test_lead_is_over_the_best_of_the_others() -> None:
