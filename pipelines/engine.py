@@ -6,7 +6,7 @@ knows which engine it is. Parquet is read lazily and written in order, in batche
 
 import contextlib
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -106,15 +106,17 @@ def write(
     order: list[str],
     metadata: dict[bytes, bytes] | None = None,
     batch_rows: int = BATCH_ROWS,
+    change: Callable[[pa.RecordBatch], pa.RecordBatch] = lambda batch: batch,
 ) -> int:
     """Write `table` to `path` as Parquet, sorted by `order` (nulls last), and return the number of rows.
 
-    `order` must name each row, else equal runs may differ. Streams: only `batch_rows` are in memory at a time,
+    change: what is done to the rows on their way, cell by cell; their columns and order stay. `order` must name each row, else equal runs may differ. Streams: only `batch_rows` are in memory at a time,
     and the engine sorts what doesn't fit on disk.
     """
     ordered = table.order_by([ibis.asc(name, nulls_first=False) for name in order])
     schema = ordered.schema().to_pyarrow()
-    return write_batches(stream(ordered, batch_rows), schema, path, metadata, batch_rows)
+    batches = map(change, stream(ordered, batch_rows))
+    return write_batches(batches, schema, path, metadata, batch_rows)
 
 
 def write_batches(

@@ -16,7 +16,7 @@ from models.language.sentiment import CHINESE
 from models.language.settings import OpinionSettings
 from pipelines import lexicons
 from pipelines.encoders import text_encoder
-from pipelines.harness import BadConfig, Params, Run, stage
+from pipelines.harness import Params, Run, stage
 from pipelines.opinion_tables import ASPECTS, PRODUCTS, products, write
 from pipelines.review_trust import whole_reviews, with_sentences
 from pipelines.tables import Reviews
@@ -27,7 +27,7 @@ BLOCK = 8192
 class OpinionsParams(Params):
     """languages: those that the encoder reads, whose names are merged by meaning too; alike: from which cosine on.
 
-    encoder: as of text-features, or "" for none. support: by language, texts that must have a name. quotes: shown of each
+    encoder: as of text-features, or "" for none. support: by language, texts that must have a name; in others nothing is read. quotes: shown of each
     side; longest_quote: in characters.
     """
 
@@ -51,13 +51,9 @@ def opinions(run: Run, params: OpinionsParams) -> None:
     train = train[~train[Reviews.REVIEW].isin(bad)]
     encode = encoder_of(run, params)
     parts = []
-    languages = sorted(set(kept[Reviews.LANGUAGE]))
+    languages = sorted(set(kept[Reviews.LANGUAGE]) & set(params.support))
     for at, language in enumerate(languages):
         run.advance(0.1 + 0.8 * at / max(len(languages), 1), f"reviews in {language}")
-        if language not in params.support:
-            raise BadConfig(
-                f"params.yaml: opinions.support has no {language!r}, in which there are reviews; add it"
-            )
         labelled = train[train[Reviews.LANGUAGE] == language]
         if len(set(labelled[Reviews.LABEL]) & set(SIDES)) < 2:
             run.say(f"{language}: no reviews of both kinds to learn polarity from; left out")

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 
 from models.language import trust
 from models.language.opinions import SIDES
-from models.language.sentiment import language_of
 from models.language.settings import TrustSettings
+from models.language.tongue import language_of
 from pipelines.harness import Params, Run, stage
 from pipelines.tables import Reviews
 

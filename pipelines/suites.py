@@ -25,7 +25,6 @@ import pyarrow.compute as pc
 from pipelines.harness import Bug
 from pipelines.tables import (
     EVENTS,
-    LANGUAGES,
     SENTIMENTS,
     Images,
     Interactions,
@@ -45,7 +44,6 @@ POSITIVE = {"min_value": 0, "strict_min": True, "max_value": sys.float_info.max}
 NOT_NEGATIVE = {"min_value": 0, "max_value": sys.float_info.max}
 SETS = {
     ("interactions", Interactions.EVENT): EVENTS,
-    ("reviews", Reviews.LANGUAGE): LANGUAGES,
     ("reviews", Reviews.LABEL): SENTIMENTS,
 }
 RANGES: dict[tuple[str, str], dict[str, Any]] = {
@@ -54,7 +52,10 @@ RANGES: dict[tuple[str, str], dict[str, Any]] = {
     ("products", Products.PRICE): NOT_NEGATIVE,
     ("reviews", Reviews.RATING): {"min_value": 0, "max_value": 10},
 }
-PATTERNS = {("products", Products.CURRENCY): "^[A-Z]{3}$"}
+PATTERNS = {
+    ("products", Products.CURRENCY): "^[A-Z]{3}$",
+    ("reviews", Reviews.LANGUAGE): "^([A-Za-z]{2,3}([-_][A-Za-z0-9]+)*)?$",
+}
 
 
 @dataclass(frozen=True, eq=False)

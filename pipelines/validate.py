@@ -9,12 +9,15 @@ one whose other cells come first in order, so that the order of the input does n
 Expectations' data docs tell it, in `.vitrine/data-docs/TABLE/`.
 
 Several files of one table are joined by the names of their columns; an optional column that one of them lacks is empty
-there. Rows are streamed in blocks, so a table may be larger than memory. A file that the shop does not have is left
+there. A review whose language is not given gets it by its words (`models.language.tongue`); one in a language that is not
+supported is kept and counted. Rows are streamed in blocks, so a table may be larger than memory. A file that the shop does not have is left
 out, and so is the rule that ids must be known where the table that would know them is one the shop does not have.
 """
 
 import contextlib
 import datetime
+import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,13 +28,16 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from models.language.tongue import language_of
 from pipelines import engine, suites
 from pipelines.harness import Absent, BadConfig, BadData, Bug, Params, Run, stage
 from pipelines.judge import Judge
 from pipelines.suites import Limits, Rule, cell_text, flag
-from pipelines.tables import TABLES, Interactions, Questions, Reviews, Table
+from pipelines.tables import LANGUAGES, TABLES, Interactions, Questions, Reviews, Table
 
 FILE, ROW = "_file", "_row"
+TAG = re.compile("[-_]")
+"""What parts a language's code from the country's."""
 BLOCK_ROWS = 200_000
 BLOB_ROWS = 2_000
 """Rows held at a time while they still carry pictures."""
@@ -407,13 +413,47 @@ class Gate:
         table = self._clean("all_asides").select(self.columns)
         target = self.run.output("table.parquet")
         step = BLOB_ROWS if self._blobs() else engine.BATCH_ROWS
-        self.run.rows_out = engine.write(table, target, order, note, step)
+        if self.contract.name == "reviews":
+            self.run.rows_out = self._save_reviews(table, target, order, note)
+        else:
+            self.run.rows_out = engine.write(table, target, order, note, step)
         self.out_of_order = engine.out_of_order(target, order)
         lines = pa.concat_tables([QUARANTINE.empty_table(), *self.lines])
         lines = lines.sort_by([(name, "ascending") for name in ("file", "row", "column", "rule")])
         pq.write_table(lines, self.run.output("quarantine.parquet"), compression="zstd")
         self.run.measure("quarantined_rows", self.broken)
         self.run.measure("quarantined_share", self.broken / self.total if self.total else 0.0)
+
+    def _save_reviews(
+        self, table: ibis.Table, target: Path, order: list[str], note: dict[bytes, bytes]
+    ) -> int:
+        """Write reviews with the language of each; name and count those in languages that nothing here reads."""
+        if Reviews.LANGUAGE not in table.columns:
+            table = table.mutate(**{Reviews.LANGUAGE: ibis.null("string")})
+        spoken: Counter[str] = Counter()
+
+        def told(batch: pa.RecordBatch) -> pa.RecordBatch:
+            given = batch.column(Reviews.LANGUAGE).to_pylist()
+            texts = batch.column(Reviews.TEXT).to_pylist()
+            found = [
+                TAG.split(tag)[0].lower() if tag else language_of(text)
+                for tag, text in zip(given, texts, strict=True)
+            ]
+            spoken.update(found)
+            at = batch.schema.names.index(Reviews.LANGUAGE)
+            return batch.set_column(at, Reviews.LANGUAGE, pa.array(found, pa.string()))
+
+        rows = engine.write(table, target, order, note, change=told)
+        for language, count in sorted(spoken.items()):
+            self.run.measure(f"language/{language}", count)
+        others = {name: count for name, count in spoken.items() if name not in LANGUAGES}
+        self.run.measure("unsupported_language", sum(others.values()))
+        if others:
+            words = ", ".join(f"{name} {others[name]:,}" for name in sorted(others))
+            self.run.say(
+                f"reviews in languages that are not supported are kept, and not read: {words}"
+            )
+        return rows
 
     def _blobs(self) -> list[str]:
         return [name for name in self.columns if self.source[name].type().is_binary()]

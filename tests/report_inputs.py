@@ -97,7 +97,12 @@ def write_inputs(data: Path, seed: int = 3) -> None:
             measures |= {"worth of text, high": 0.03}
         write_document(data / f"{key}/metrics.json", {"measures": measures})
     for name in ("products", "users", "interactions", "images", "reviews", "questions"):
-        write_document(data / f"validate-{name}/metrics.json", {"rows_in": 100, "rows_out": 98})
+        figures = {
+            "rows_in": 100,
+            "rows_out": 98,
+            "measures": {"language/en": 94, "language/fr": 4},
+        }
+        write_document(data / f"validate-{name}/metrics.json", figures)
         rows = [f"{name}.csv", 17, "price", "-3 <i>", "price is not negative"]
         aside = pd.DataFrame(
             [rows, [rows[0], 44, *rows[2:]]], columns=["file", "row", "column", "value", "rule"]

@@ -512,7 +512,6 @@ def reviews(one: Look, proposal: Proposal, looks: list[Look]) -> None:
         if found:
             columns["label"] = found
     languages = candidates(one, "language")
-    spoken = times.language(one.texts(str(columns["text"])))
     if languages:
         columns["language"] = Take(
             column=languages[0],
@@ -521,15 +520,10 @@ def reviews(one: Look, proposal: Proposal, looks: list[Look]) -> None:
         )
         update["unreadable"] = "empty"
         proposal.grounds[table].append(
-            f"language: {languages[0]}; others than en and zh are left empty"
+            f"language: {languages[0]}; where it is neither en nor zh, told by each review's words"
         )
-    elif spoken:
-        update["constants"] = {"language": spoken}
-        proposal.grounds[table].append(f"language: {spoken} (by its words)")
     else:
-        proposal.grounds[table].append(
-            "language: neither English nor Chinese by its words: left empty"
-        )
+        proposal.grounds[table].append("language: no such column; told by each review's words")
     update["leave_out"] = [LeaveOut(column=str(columns["text"]), values=[""])]
     proposal.add(table, one.part.model_copy(update={**update, "columns": columns}), [])
     if {"user_id", "item_id", "timestamp"} <= set(columns) and stars:

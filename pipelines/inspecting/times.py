@@ -3,7 +3,6 @@
 import datetime
 import re
 
-from pipelines.inspecting.words import ENGLISH
 from pipelines.sources.shop import When
 
 ISO = re.compile(
@@ -110,18 +109,3 @@ def numbers(cells: list[str]) -> tuple[list[tuple[str, str]], str]:
     if (",", "") in fit and (".", ",") in fit:
         return [(",", ""), (".", ",")], f"{example!r}: a decimal comma, or thousands"
     return [fit[0]], f"decimal {'comma' if fit[0][0] == ',' else 'point'}, as {example!r}"
-
-
-def language(cells: list[str]) -> str:
-    """en or zh where these texts are, else nothing."""
-    text = " ".join(cells[:500])
-    letters = [letter for letter in text if letter.isalpha()]
-    if not letters:
-        return ""
-    kana = sum("\u3040" <= letter <= "\u30ff" for letter in letters)
-    han = sum("\u4e00" <= letter <= "\u9fff" for letter in letters)
-    if han > 0.5 * len(letters) and kana < 0.02 * len(letters):
-        return "zh"
-    words = re.findall(r"[a-z']+", text.lower())
-    english = sum(word in ENGLISH for word in words)
-    return "en" if words and english > 0.12 * len(words) else ""

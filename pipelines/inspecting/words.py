@@ -64,29 +64,7 @@ LABELS = {
     "negative": ("negative", "neg", "negativ", "bad", "0", "-1", "差评", "负面"),
     "neutral": ("neutral", "neu", "中评", "中性"),
 }
-ENGLISH = frozenset(
-    [
-        "the",
-        "and",
-        "is",
-        "it",
-        "to",
-        "of",
-        "a",
-        "in",
-        "this",
-        "for",
-        "with",
-        "was",
-        "not",
-        "but",
-        "i",
-        "my",
-        "very",
-        "on",
-        "that",
-    ]
-)
+
 CURRENCIES = {"€": "EUR", "£": "GBP", "₹": "INR"}
 
 

@@ -3,18 +3,20 @@
 from typing import Any
 
 from pipelines.report_sections.inputs import Absent, Choice, Inputs, Off
-from pipelines.tables import TABLES
+from pipelines.tables import LANGUAGES, TABLES
 
 KEY = "data"
 TITLE = "The data"
 EXAMPLES = 3
+SPOKEN = "language/"
+"""How the figures that count reviews by language begin."""
 COLUMNS = ("file", "row", "column", "value", "rule")
 
 
 def view(inputs: Inputs, choice: Choice) -> dict[str, Any]:
     """tables: name, rows in, kept and set aside; rules: how often each was broken, where, with examples.
 
-    off: the tables that the shop does not have, with the reason.
+    off: the tables that the shop does not have, with the reason. unread: reviews in each language that is not supported.
     """
     rules: list[dict[str, Any]] = []
     tables, off = [], []
@@ -50,9 +52,17 @@ def view(inputs: Inputs, choice: Choice) -> dict[str, Any]:
             )
     if not tables:
         raise Absent("No table has been validated in this run.")
+    unread = []
+    if any(table["name"] == "reviews" for table in tables):
+        spoken = inputs.document("validate-reviews/metrics.json").get("measures", {})
+        unread = [
+            {"language": name.removeprefix(SPOKEN), "count": int(count)}
+            for name, count in sorted(spoken.items())
+            if name.startswith(SPOKEN) and name.removeprefix(SPOKEN) not in LANGUAGES
+        ]
     rules.sort(key=lambda entry: (-entry["count"], entry["table"], entry["rule"], entry["column"]))
     aside = sum(entry["aside"] for entry in tables)
-    return {"tables": tables, "rules": rules, "off": off, "aside": aside}
+    return {"tables": tables, "rules": rules, "off": off, "aside": aside, "unread": unread}
 
 
 def _empty(value: Any) -> bool:

@@ -88,7 +88,7 @@ LAYOUTS: dict[str, tuple[dict[str, Any], dict[str, dict[str, Any]]]] = {
         },
         {
             "interactions": {"item_id": "0012", "event": "rating", "value": 5.0},
-            "reviews": {"label": "positive", "rating": 5.0, "title": "s", "language": "en"},
+            "reviews": {"label": "positive", "rating": 5.0, "title": "s"},
             "products": {"category": "B > C", "price": 3.5},
         },
     ),

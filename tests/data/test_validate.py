@@ -1,6 +1,7 @@
 """The gate sets aside exactly the rows that break a rule, names them, and stops where there are too many."""
 
 import datetime
+import json
 import re
 import tempfile
 from pathlib import Path
@@ -84,7 +85,7 @@ def planted(name: str) -> tuple[pa.Table, list[tuple[int, str, str]]]:
         ],
         "reviews": [
             ("text", 0, "\t\n", "not blank"),
-            ("language", 1, "xx", "known value"),
+            ("language", 1, "in French", "pattern"),
             ("label", 2, "great", "known value"),
         ],
         "questions": [
@@ -261,6 +262,29 @@ def test_pictures_have_a_largest_size(shop: Shop) -> None:
     assert gate(shop, "images", tables()["images"]) == 65
     shop.set("validate", max_pixels=36)
     assert gate(shop, "images", tables()["images"]) == 0
+
+
+@pytest.mark.usefixtures("without_pages")
+def test_a_review_gets_its_language_by_its_words(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One file of several languages; what is given stays, and no language is a fault."""
+    table = pa.table(
+        {
+            "review_id": ["a", "b", "c", "d", "e", "f"],
+            "text": ["Good", "很好，非常满意", "Très bon produit", "Sehr gut", "?", "Broke"],
+            "language": [None, "", None, None, "en-US", "NL"],
+        }
+    )
+    for told in (table, table.drop_columns("language")):
+        assert gate(shop, "reviews", told) == 0
+        found = shop.read("validate-reviews/table.parquet")["language"].to_pylist()
+        assert found[:4] == ["en", "zh", "fr", "de"]
+        assert found[4:] == (["en", "nl"] if told is table else ["en", "en"])
+        said = capsys.readouterr().out
+        assert ("not read: de 1, fr 1, nl 1" if told is table else "not read: de 1, fr 1") in said
+    measures = json.loads(shop.bytes_of("validate-reviews")["metrics.json"])["measures"]
+    assert measures["unsupported_language"] == 2 and measures["language/en"] == 3
 
 
 @pytest.mark.usefixtures("without_pages")

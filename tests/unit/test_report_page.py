@@ -90,6 +90,10 @@ def test_every_section_is_there(page: str) -> None:
     assert "Not shown" not in page and "Not evaluated" not in page
 
 
+def test_reviews_that_nothing_reads_are_counted(page: str) -> None:
+    assert "nothing is read in them: fr 4." in page
+
+
 def test_equal_inputs_give_equal_bytes(data: Path, tmp_path: Path, page: str) -> None:
     write_inputs(tmp_path / "again")
     assert make(tmp_path / "again", DECISIONS) == page
