@@ -1,8 +1,7 @@
 """What reviews tell of products and of users: the features that recommenders read, and their readable side.
 
 Only whole reviews of the shop's own products count, written before the validation part begins (which of those without a
-moment were, nobody knows) and not flagged by `review_trust`, which looks at the same reviews alone: nothing that is written
-later changes a byte.
+moment were, nobody knows) and not suspect at its end (`review_trust`): nothing that is written later changes a byte.
 
 `reviews.parquet`: one row a review, for models, which have to forget what was written after their own cuts; `side` is 1
 for praise, -1 for blame, 0 for neither. `items.parquet`: per product the mean vector, the number of reviews, mean stars,
@@ -20,9 +19,8 @@ import pyarrow.parquet as pq
 import scipy.sparse as sp
 
 from models.language.aspects import wilson
-from models.language.settings import TrustSettings
 from pipelines.harness import Params, Run, stage
-from pipelines.review_trust import flags, sides_of, whole_reviews
+from pipelines.review_trust import sides_of, suspects, whole_reviews
 from pipelines.tables import SIDE, Products, Reviews
 from pipelines.vectors import read_vectors, write_vectors
 
@@ -32,9 +30,7 @@ DIGITS = 6
 
 
 class ReviewFeaturesParams(Params):
-    """trust: which reviews are left out, see `models.language.trust`."""
-
-    trust: TrustSettings
+    """Nothing is to be chosen."""
 
 
 @stage
@@ -52,15 +48,16 @@ def review_features(run: Run, params: ReviewFeaturesParams) -> None:
         for name in OUTS:
             run.absent(name, why)
         return
-    flagged = set(flags(reviews, params.trust)[Reviews.REVIEW])
+    told = pq.read_table(run.input("review-trust/early.parquet")).to_pandas()
+    suspect = reviews[Reviews.REVIEW].isin(suspects(told, "train"))
     run.measure("reviews", len(reviews))
-    run.measure("flagged", len(flagged))
-    reviews = reviews[~reviews[Reviews.REVIEW].isin(flagged)].reset_index(drop=True)
-    keys, known, model = read_vectors(vectors, Reviews.REVIEW)
+    run.measure("suspect", int(suspect.sum()))
+    reviews = reviews[~suspect].reset_index(drop=True)
+    keys, of_keys, model = read_vectors(vectors, Reviews.REVIEW)
     place = pd.Index(keys).get_indexer(reviews[Reviews.REVIEW])
     run.measure("with a vector", int((place >= 0).sum()))
-    matrix = np.zeros((len(reviews), known.shape[1]), dtype=np.float32)
-    matrix[place >= 0] = known[place[place >= 0]]
+    matrix = np.zeros((len(reviews), of_keys.shape[1]), dtype=np.float32)
+    matrix[place >= 0] = of_keys[place[place >= 0]]
     reviews[SIDE] = sides_of(reviews)
     beside = pa.Table.from_pandas(
         reviews[[Reviews.ITEM, Reviews.USER, Reviews.TIME, Reviews.RATING, SIDE]],

@@ -12,6 +12,7 @@ from models.encoders.text import TextEncoder
 from pipelines.harness.absent import absence
 from pipelines.recommending import item_content
 from pipelines.review_features import OUTS, review_features
+from pipelines.review_trust import review_trust
 from pipelines.text_features import text_features
 from tests.data.shops import START, Shop, make_shop, tables
 
@@ -44,13 +45,15 @@ def shop(tmp_path: Path, migrated_database: Path) -> Shop:
     for name in ("products", "users"):
         made.put(name, tables()[name], "split/recommending")
     cut = {"valid_from": CUT.isoformat(), "test_from": None, "end": None}
-    (made.root / "data/split/recommending/cut.json").write_text(json.dumps(cut))
+    for name in ("recommending/cut.json", "cut.json"):
+        (made.root / "data/split" / name).write_text(json.dumps(cut))
     made.validated("products", tables()["products"])
     return made
 
 
 def run(shop: Shop, rows: list[tuple[object, ...]]) -> None:
     shop.validated("reviews", reviews(rows))
+    assert shop.run(review_trust) == 0
     assert shop.run(text_features) == 0
     assert shop.run(review_features) == 0
 

@@ -43,6 +43,7 @@ NEEDS = {
     "recommender": LISTS,
     "recognition": "images",
     "attributes": "products",
+    "review-trust": "reviews",
     "sentiment": "reviews",
     "opinions": "reviews",
     "answers": "questions & reviews",
