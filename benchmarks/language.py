@@ -266,8 +266,8 @@ def _e5(root: Path) -> Any:
 
 
 def _folder(name: str, root: Path) -> Path:
-    from pipelines.door.encoders import folder
     from pipelines.door.verb import Asked
+    from pipelines.unpacked import folder
 
     told = lambda text: print(text, file=sys.stderr)  # noqa: E731
     return folder(name, Asked({}, {}, root, "default", 0, 1, told))

@@ -211,11 +211,12 @@ def _features(root: Path) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _encoder(root: Path):
-    from pipelines.door import Asked, encoders
+    from pipelines import unpacked
+    from pipelines.door import Asked
     from pipelines.encoders import image_encoder
 
     asked = Asked({}, {}, root, "default", 0, 1, lambda text: print(text, file=sys.stderr))
-    return image_encoder("package", encoders.folder("image", asked), SIZE, [])
+    return image_encoder("package", unpacked.folder("image", asked), SIZE, [])
 
 
 def _logistic(

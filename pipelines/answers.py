@@ -25,11 +25,11 @@ from models.language.sentiment import Sentiment
 from pipelines import answering
 from pipelines.answering import AnsweringParams
 from pipelines.capabilities import answers as judge
-from pipelines.door.encoders import folder
 from pipelines.harness import BadData, Run, stage
 from pipelines.judging import judge_on_validation
 from pipelines.review_trust import suspects
 from pipelines.tables import Questions, Reviews
+from pipelines.unpacked import folder
 from pipelines.vectors import read_vectors
 
 PARTS = ("train", "valid")

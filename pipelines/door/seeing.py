@@ -24,10 +24,10 @@ class SightParams(Params):
 
     def image_encoder(self, size: int, asked: Asked) -> "ImageEncoder":
         """The encoder for pictures of `size` pixels a side."""
-        from pipelines.door import encoders
+        from pipelines import unpacked
         from pipelines.encoders import image_encoder
 
-        folder = encoders.folder("image", asked) if self.encoder == "package" else None
+        folder = unpacked.folder("image", asked) if self.encoder == "package" else None
         return image_encoder(self.encoder, folder, size, self.layers)
 
 

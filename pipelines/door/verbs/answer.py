@@ -35,7 +35,7 @@ class Answerer:
 def fit(asked: Asked) -> Answerer:
     from models.language.marked import merged
     from pipelines import answering
-    from pipelines.door.encoders import folder
+    from pipelines.unpacked import folder
 
     params = asked.params(SECTION, DoorAnswerParams)
     library, review_type = read_reviews(asked)

@@ -32,7 +32,8 @@ def fit(asked: Asked) -> "Attributes":
 
     from models.vision.attributes_training import Rows, Settings
     from models.vision.attributes_training import fit as fit_attributes
-    from pipelines.door import encoders, pictures
+    from pipelines import unpacked
+    from pipelines.door import pictures
     from pipelines.encoders import text_encoder
 
     params = asked.params(SECTION, DoorAttributesParams)
@@ -43,7 +44,7 @@ def fit(asked: Asked) -> "Attributes":
     size = pictures.fitting_size(listing, params.sizes, params.enlarged)
     image = params.image_encoder(size, asked)
     text = text_encoder(
-        params.text, encoders.folder("text", asked) if params.text == "package" else None
+        params.text, unpacked.folder("text", asked) if params.text == "package" else None
     )
     settings = Settings(
         params.heads(), params.alike, params.grams, params.tuned_from, params.tuning()

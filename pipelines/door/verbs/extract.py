@@ -28,7 +28,7 @@ def fit(asked: Asked) -> "Extraction":
     from models.language.extraction import States
     from models.language.extraction_training import fit as fit_extraction
     from models.training import spoken
-    from pipelines.door import encoders
+    from pipelines import unpacked
     from pipelines.encoders import text_encoder
 
     params = asked.params(SECTION, DoorExtractParams)
@@ -37,7 +37,7 @@ def fit(asked: Asked) -> "Extraction":
         raise BadData(f"{asked.files['train']}, column values: no title has a value")
     encoder = None
     if params.text:
-        folder = encoders.folder("text", asked) if params.text == "package" else None
+        folder = unpacked.folder("text", asked) if params.text == "package" else None
         encoder = text_encoder(params.text, folder)
     asked.say(f"{len(titles)} titles")
     return fit_extraction(

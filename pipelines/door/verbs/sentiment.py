@@ -204,7 +204,7 @@ def reading_of(language: str, params: DoorSentimentParams, aspects: bool) -> "Re
 def encoding_of(language: str, asked: Asked, params: DoorSentimentParams) -> "Encoding | None":
     """The encoder of a language, cut to the depth that is asked of it; None where that is none."""
     from models.language.polarity_training import Encoding
-    from pipelines.door.encoders import folder
+    from pipelines.unpacked import folder
     from pipelines.weights import packed_encoder
 
     name = "english" if language == ENGLISH else "multilingual"
