@@ -4,7 +4,7 @@ Everything is read-only.
 """
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -43,8 +43,8 @@ HEADERS = {
 }
 SUGGESTED, ALIKE, SPOKEN = 24, 8, 200
 LONGEST = 200
-FURTHER = 4
-"""Reviews that speak of a question, shown beside the one that is quoted."""
+NEAREST = 3
+"""Reviews that speak of a question, shown where none answers it."""
 AROUND = 400
 """Characters of a review that are shown with its quote."""
 WORDS = {
@@ -235,20 +235,32 @@ def make_app(front: Front) -> FastAPI:
         found = model.predict(frame).iloc[0]
         texts = {one.review_id: one.text for one in model.library[question.item]}
         place = found["review_id"], found["start"], found["end"]
-        others = [name for name in found["reviews"] if name in texts and name != place[0]]
+        shown = quote(texts, *place, AROUND) if found["answer"] else None
+        nearest = [] if shown else [name for name in found["reviews"] if name in texts][:NEAREST]
         return JSONResponse(
             {
                 "answer": str(found["answer"]),
-                "quote": quote(texts, *place, AROUND) if found["answer"] else None,
+                "quote": shown and {**shown, **_source(found)},
                 "confidence": round(float(found["confidence"]), 3),
-                "further": [
-                    {"review": name, "text": cut(texts[name], AROUND)} for name in others[:FURTHER]
-                ],
-                "more": max(len(others) - FURTHER, 0),
+                "further": [{**_source(one), "text": one["text"]} for one in found["evidence"]],
+                "asks": found["asks"],
+                "says_yes": list(found["says_yes"]),
+                "says_no": list(found["says_no"]),
+                "nearest": [{"review": name, "text": cut(texts[name], AROUND)} for name in nearest],
             }
         )
 
     return app
+
+
+def _source(quoted: Mapping[str, Any]) -> dict[str, Any]:
+    """The review that a quote is of, with its day ("" where unknown) and stars (None where unknown)."""
+    stars = quoted["stars"]
+    return {
+        "review": quoted["review_id"],
+        "date": quoted["date"],
+        "stars": None if pd.isna(stars) else float(stars),
+    }
 
 
 def _mixed(goods: Goods, names: list[str]) -> list[str]:

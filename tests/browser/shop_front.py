@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 import uvicorn
 from PIL import Image
 
-from models.language.answers import COLUMNS, Review
+from models.language.library import Review
+from models.language.telling import Quote, Reply, told
 from models.recommenders.base import Recommender
 from models.recommenders.events import Histories, hash_order
 from pipelines.harness import MissingResource
@@ -56,18 +57,32 @@ class Quoting:
 
     library = {
         "p01": [
-            Review("r1", f"I took it along. It is <b>light</b>. {HOSTILE}"),
+            Review("r1", f"I took it along. It is <b>light</b>. {HOSTILE}", "2026-01-05", 4.0),
             Review("r2", f"Too light for me. {HOSTILE}"),
         ]
     }
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
+        one, two = self.library["p01"]
         said = "It is <b>light</b>."
-        start = self.library["p01"][0].text.index(said)
-        found = [said, "r1", start, start + len(said), 0.8, ["r1", "r2"]]
+        start = one.text.index(said)
+        quotes = [Quote(one, start, start + len(said)), Quote(two, 0, len(two.text))]
         if "nothing" in frame["question"][0]:
-            found = ["", "", -1, -1, 0.6, ["r2"]]
-        return pd.DataFrame([found], columns=list(COLUMNS))
+            quotes = []
+        reply = Reply(frame["question"][0], quotes, 0.8, ["r1", "r2"])
+        return told([reply], frame.index, lambda chances, answered: chances, Praising())
+
+
+class Praising:
+    """Finds blame in "too", a question in "?", and praise in all else."""
+
+    def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
+        marks = {"?": "neutral", "Too": "negative"}
+        labels = [
+            next((label for mark, label in marks.items() if mark in text), "positive")
+            for text in frame["text"]
+        ]
+        return pd.DataFrame({"label": labels, "confidence": 0.9}, index=frame.index)
 
 
 class Shelved:

@@ -162,13 +162,18 @@ def test_an_answer_with_its_review_and_others(page: Any) -> None:
     page.keyboard.press("Enter")
     expect(page.locator("#answered")).to_contain_text("It is <b>light</b>.")
     assert page.locator("#answer mark").inner_text() == "It is <b>light</b>."
-    assert "I took it along." in page.locator("#answer blockquote").first.inner_text()
-    page.get_by_text("Other reviews that speak of it").click()
+    shown = page.locator("#answer blockquote").first.inner_text()
+    assert "I took it along." in shown and "review r1, 2026-01-05, 4 stars" in shown
+    assert "1 say yes (r1), 1 say no (r2)" in page.locator("#answer").inner_text()
+    page.get_by_text("Further quotes (1)").click()
     expect(page.locator("#answer details")).to_contain_text("Too light for me. <img")
+    assert page.locator("#answer details cite").inner_text() == "review r2"
     page.locator("#question").fill("Is there nothing?")
     page.keyboard.press("Enter")
     expect(page.locator("#answered")).to_contain_text("No review answers that.")
     assert page.locator("#answer mark").count() == 0
+    page.get_by_text("Reviews that come nearest (2)").click()
+    expect(page.locator("#answer details")).to_contain_text("I took it along.")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

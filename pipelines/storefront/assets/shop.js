@@ -169,10 +169,13 @@ function interval(one) {
   return drawn;
 }
 
+function source(one) {
+  return [`review ${one.review}`, one.date, one.stars && `${one.stars} stars`].filter(Boolean).join(", ");
+}
+
 function quoted(one, language = "") {
   const text = make("blockquote", "", {lang: language});
-  const from = [`review ${one.review}`, one.date, one.stars && `${one.stars} stars`].filter(Boolean).join(", ");
-  text.append(make("span", one.text), make("cite", from));
+  text.append(make("span", one.text), make("cite", source(one)));
   return text;
 }
 
@@ -236,13 +239,16 @@ function answer(found) {
   const parts = [];
   if (found.quote) {
     const text = make("blockquote");
-    text.append(found.quote.before, make("mark", found.quote.quoted), found.quote.after, make("cite", `review ${found.quote.review}`));
+    text.append(found.quote.before, make("mark", found.quote.quoted), found.quote.after, make("cite", source(found.quote)));
     parts.push(text);
   }
-  if (found.further.length) {
+  const words = found.asks === "yes or no" ? ["say yes", "say no"] : ["praise", "blame"];
+  const sides = [found.says_yes, found.says_no].map((names, at) => names.length && `${names.length} ${words[at]} (${names.join(", ")})`);
+  if (sides.some(Boolean)) parts.push(make("p", `Of the reviews quoted, ${sides.filter(Boolean).join(", ")}.`));
+  for (const [title, quotes] of [["Further quotes", found.further], ["Reviews that come nearest", found.nearest]]) {
+    if (!quotes.length) continue;
     const more = make("details");
-    more.append(make("summary", "Other reviews that speak of it"), ...found.further.map((one) => quoted(one)));
-    if (found.more) more.append(make("p", `and ${found.more} more`, {className: "quiet"}));
+    more.append(make("summary", `${title} (${quotes.length})`), ...quotes.map((one) => quoted(one)));
     parts.push(more);
   }
   return parts;
