@@ -1,8 +1,9 @@
 """Make everybody's list as of a moment, past or present: `python -m pipelines.backfill MOMENT`.
 
 The lists know the events before MOMENT (ISO 8601, UTC where no zone is given) and no later one; they go to the archive
-of lists. The champion of today makes them: lists of a past before the models were fitted say so (hindsight). Lists
-that are in the archive already are not made again.
+of lists. The champion of today makes them: lists of a past before the models were fitted say so (hindsight). Where there
+is none they hold what sold by then. Lists that are in the archive already are not made again, nor are the blocks of users
+that a run which was cut off had done.
 """
 
 import argparse
@@ -22,9 +23,17 @@ from pipelines.harness.params import read_params, section
 from pipelines.harness.stage import settle, stage_lock
 from pipelines.harness.state import State
 from pipelines.list_archive import Facts, Kept
-from pipelines.recommend import RecommendParams, everyone, make_lists, open_shop, write_lists
+from pipelines.list_parts import parts
+from pipelines.recommend import (
+    RecommendParams,
+    everyone,
+    make_lists,
+    open_shop,
+    what_sells,
+    write_lists,
+)
 from pipelines.registry import CHAMPION, Registry
-from pipelines.tables import Interactions
+from pipelines.tables import Interactions, Products
 
 CAPABILITY = "recommender"
 COLUMNS = [Interactions.USER, Interactions.ITEM, Interactions.TIME, Interactions.EVENT]
@@ -33,30 +42,28 @@ CUT = "data/split/recommending/cut.json"
 
 @dataclass(frozen=True)
 class Tables:
-    """The validated tables of today. events: those before a moment, at least one."""
+    """The validated tables of today. events: those before a moment, at least one. files: what they were read from."""
 
     events: pd.DataFrame
     products: pd.DataFrame
     users: Path
+    files: list[Path]
 
 
 def backfill(root: Path, moment: pd.Timestamp) -> Kept:
-    """The lists as of `moment`, made or found. Raises `MissingResource` where events or the champion are missing."""
+    """The lists as of `moment`, made or found. Raises `MissingResource` where there are no events."""
     state, document = State(root), read_params(root)
     params = section(document, "recommend", RecommendParams)
     settle(document["seed"], document["threads"])
     tables = read_tables(root, moment)
     registry = Registry(state)
     champion = registry.aliases(CAPABILITY).get(CHAMPION)
-    if champion is None:
-        raise MissingResource(
-            f"{CAPABILITY} has no champion: `python -m pipelines.journal show {CAPABILITY}` says why"
-        )
     facts = Facts(
         known_until=tables.events[Interactions.TIME].max().isoformat(),
         before=moment.isoformat(),
-        champion=champion.manifest,
-        fitted_before=fitted_before(root),
+        champion=champion.manifest if champion else list_archive.NO_MODEL,
+        # What sells is counted from the events before the moment, and knows no more than they.
+        fitted_before=fitted_before(root) if champion else moment.isoformat(),
         rows=0,
         users=0,
         maker="backfill",
@@ -65,12 +72,20 @@ def backfill(root: Path, moment: pd.Timestamp) -> Kept:
         for one in list_archive.kept(state):
             if one.facts.name == facts.name:
                 return one
-        with registry.fetch(champion) as folder:
-            model = load_model(folder)
+        if champion:
+            with registry.fetch(champion) as folder:
+                model = load_model(folder)
+        else:
+            items = tables.products[Products.ITEM].tolist()
+            model = what_sells(tables.events, items, params.half_life_days)
         shop = open_shop(model.items, tables.products, tables.events, params.half_life_days)
         users = everyone(tables.events, tables.users)
-        with list_archive.filing(state, facts.name) as place:
-            blocks = make_lists(model, shop, tables.events, users, params)
+        words = [facts.name, facts.champion, facts.before, params.model_dump_json()]
+        with (
+            parts(state, words, tables.files) as done,
+            list_archive.filing(state, facts.name) as place,
+        ):
+            blocks = make_lists(model, shop, tables.events, users, params, done)
             summary = write_lists(blocks, place / list_archive.LISTS, params.k)
             facts = Facts(
                 **{**vars(facts), "rows": int(summary["rows"]), "users": len(users)},
@@ -93,7 +108,8 @@ def read_tables(root: Path, moment: pd.Timestamp) -> Tables:
     events = pq.read_table(paths["interactions"], columns=COLUMNS, filters=before).to_pandas()
     if events.empty:
         raise MissingResource(f"{paths['interactions']} holds no event before {moment.isoformat()}")
-    return Tables(events, pq.read_table(paths["products"]).to_pandas(), paths["users"])
+    products = pq.read_table(paths["products"]).to_pandas()
+    return Tables(events, products, paths["users"], list(paths.values()))
 
 
 def fitted_before(root: Path) -> str:

@@ -19,6 +19,7 @@ from models.kinds import load_model
 from models.recommenders.baselines import Popularity
 from models.recommenders.events import Events, hash_order
 from pipelines.harness import BadConfig, Params, Run, stage
+from pipelines.list_parts import Parts, parts
 from pipelines.list_rules import Rules, Shelf, choose
 from pipelines.registry import NoChampion, champion_bundle
 from pipelines.tables import Interactions, Products, Users
@@ -88,10 +89,13 @@ def recommend(run: Run, params: RecommendParams) -> None:
     model = serving(run, frame, products[Products.ITEM].tolist(), params.half_life_days)
     shop = open_shop(model.items, products, frame, params.half_life_days)
     users = everyone(frame, run.input(f"{SPLIT}/users.parquet"))
-    blocks = make_lists(model, shop, frame, users, params)
     total = -(-len(users) // params.block_users)
-    shown = run.progress(blocks, "listing", total)
-    summary = write_lists(shown, run.output("lists.parquet"), params.k)
+    receipt = run.input("promote/recommender/receipt.json")
+    read = [run.input(f"{SPLIT}/{name}.parquet") for name in (*PARTS, "products", "users")]
+    with parts(run.state, ["recommend", params.model_dump_json()], [receipt, *read]) as done:
+        blocks = make_lists(model, shop, frame, users, params, done)
+        shown = run.progress(blocks, "listing", total)
+        summary = write_lists(shown, run.output("lists.parquet"), params.k)
     run.rows_out = int(summary["rows"])
     run.measure("users", len(users))
     run.measure("full_lists", summary["full"] / max(len(users), 1))
@@ -107,8 +111,13 @@ def serving(run: Run, frame: pd.DataFrame, items: list[str], half_life: float) -
             return load_model(folder)
     except NoChampion as none:
         run.miss("a champion", f"the lists hold what sells: {none}")
-        known = hash_order([*items, *frame[Interactions.ITEM].unique()])
-        return Popularity.fit(Events.from_frame(frame, known), half_life)
+        return what_sells(frame, items, half_life)
+
+
+def what_sells(frame: pd.DataFrame, items: list[str], half_life: float) -> Popularity:
+    """What stands in for a champion: popularity over `items` and whatever else the events in `frame` name."""
+    known = hash_order([*items, *frame[Interactions.ITEM].unique()])
+    return Popularity.fit(Events.from_frame(frame, known), half_life)
 
 
 def read_events(run: Run) -> pd.DataFrame:
@@ -142,9 +151,17 @@ def open_shop(
 
 
 def make_lists(
-    model: Any, shop: Shop, frame: pd.DataFrame, users: list[str], params: RecommendParams
+    model: Any,
+    shop: Shop,
+    frame: pd.DataFrame,
+    users: list[str],
+    params: RecommendParams,
+    done: Parts | None = None,
 ) -> Iterator[pa.Table]:
-    """The lists of one block of users after the other, each as a table of `SCHEMA`."""
+    """The lists of one block of users after the other, each as a table of `SCHEMA`.
+
+    done: blocks that are there already, which are not made again; those that are made are added.
+    """
     events = Events.from_frame(frame, list(model.items))
     model = model.observe(events)
     histories = events.of(users).histories
@@ -156,6 +173,9 @@ def make_lists(
         bought = Events.from_frame(purchases, list(shop.items)).of(users).histories
     rules, shelf = Rules(params.k, params.max_per_category), shop.shelf
     for at in range(0, len(users), params.block_users):
+        if done and at in done:
+            yield done.read(at)
+            continue
         block = np.arange(at, min(at + params.block_users, len(users)))
         mine = histories.take(block)
         scores = np.full((len(block), len(shop.items)), -np.inf, dtype=np.float32)
@@ -166,7 +186,10 @@ def make_lists(
             allowed[had.owner, had.item] = False
         items, ours = choose(scores, allowed, shelf, rules)
         causes = model.explain(mine, np.where(ours, items, -1))
-        yield as_table(block, users, items, ours, causes, scores, shop)
+        table = as_table(block, users, items, ours, causes, scores, shop)
+        if done:
+            done.write(at, table)
+        yield table
 
 
 def as_table(

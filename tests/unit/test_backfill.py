@@ -18,7 +18,7 @@ from models.recommenders.events import Events, Histories, hash_order
 from pipelines import backfill
 from pipelines.harness import BadConfig, MissingResource
 from pipelines.harness.state import State
-from pipelines.list_archive import kept
+from pipelines.list_archive import NO_MODEL, kept
 from tests.conftest import REPOSITORY
 
 DAY = pd.Timestamp("2026-01-10", tz="UTC")
@@ -119,13 +119,18 @@ def test_what_is_missing_is_named(root: Path, capsys: pytest.CaptureFixture[str]
         backfill.backfill(root, DAY - pd.Timedelta(days=90))
     assert backfill.main(["yesterday-ish"], root) == BadConfig.exit_code
     assert "is no moment" in capsys.readouterr().err
-    Champions.manifest = None
-    with pytest.raises(MissingResource, match="has no champion"):
-        backfill.backfill(root, DAY)
     (root / "data/validate-products/table.parquet").unlink()
     with pytest.raises(MissingResource, match="validate-products"):
         backfill.backfill(root, DAY)
     assert kept(State(root)) == []
+
+
+def test_without_a_champion_lists_hold_what_sold_by_then(root: Path) -> None:
+    Champions.manifest = None
+    made = backfill.backfill(root, DAY)
+    assert set(first(made.lists).values()) == {"early"} and Champions.fetched == 0
+    assert made.facts.champion == NO_MODEL and not made.facts.hindsight
+    assert backfill.backfill(root, DAY) == made
 
 
 def test_a_moment_is_in_utc() -> None:

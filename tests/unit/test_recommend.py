@@ -1,6 +1,7 @@
 """The batch lists: full, within the rules, with reasons, and the same whatever the size of a block."""
 
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +13,8 @@ import pytest
 
 from models.recommenders.baselines import PersonalPopularity
 from models.recommenders.events import Events, hash_order
+from pipelines.harness.state import State
+from pipelines.list_parts import parts
 from pipelines.recommend import (
     RecommendParams,
     everyone,
@@ -164,6 +167,52 @@ def test_equal_inputs_give_equal_bytes_and_true_counts(model, products, events, 
     assert counts[0]["rows"] == len(users) * 6 and counts[0]["full"] == len(users)
     reasons = sum(counts[0][name] for name in ("again", "because", "popular", "catalogue"))
     assert reasons == counts[0]["rows"]
+
+
+class Cut(Exception):
+    """The run was killed."""
+
+
+def test_what_was_cut_off_goes_on_where_it_stopped_and_ends_in_equal_bytes(
+    model, products, events, tmp_path, monkeypatch
+) -> None:
+    shop = open_shop(model.items, products, events, 14.0)
+    users = sorted(set(events["user_id"]))
+    state, source = State(tmp_path), tmp_path / "events"
+    source.write_text("some")
+    asked: list[int] = []
+    scores = PersonalPopularity.scores
+    monkeypatch.setattr(
+        PersonalPopularity, "scores", lambda own, some: asked.append(len(some)) or scores(own, some)
+    )
+
+    def run(name: str, words: list[str], stop: int | None = None) -> bytes:
+        with parts(state, words, [source]) as done:
+            blocks = make_lists(model, shop, events, users, PARAMS, done)
+            if stop is not None:
+                for _ in range(stop):
+                    next(blocks)
+                raise Cut
+            write_lists(blocks, tmp_path / name, PARAMS.k)
+        return (tmp_path / name).read_bytes()
+
+    whole = run("whole", ["a"])
+    total, asked[:] = len(asked), []
+    assert total == 3 and list((tmp_path / ".vitrine/parts").iterdir()) == []
+    with pytest.raises(Cut):
+        run("cut", ["a"], stop=2)
+    (folder,) = (tmp_path / ".vitrine/parts").iterdir()
+    (folder / ".8.1").write_text("a block that was being written")
+    assert run("cut", ["a"]) == whole and len(asked) == total  # nothing was made twice
+    with pytest.raises(Cut):
+        run("other", ["a"], stop=2)
+    asked[:] = []
+    source.write_text("others")
+    assert run("other", ["a"]) == whole and len(asked) == total  # of other inputs, all anew
+    assert len(list((tmp_path / ".vitrine/parts").iterdir())) == 1
+    os.utime(folder, (0, 0))
+    run("later", ["b"])
+    assert not folder.exists()
 
 
 def test_users_without_events_are_known_too(events: pd.DataFrame, tmp_path: Path) -> None:
