@@ -1,6 +1,7 @@
 """The graph as we read it, and the rules that the project's own graph keeps."""
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,7 @@ def test_profiles_have_the_same_keys() -> None:
     assert all(shape == first for shape in shapes.values())
 
 
+@functools.cache
 def imported(path: Path) -> set[str]:
     """Modules of ours that a file imports anywhere in it, as paths."""
     found = set()
