@@ -73,6 +73,74 @@ def test_the_writer_dies_with_its_caller_and_the_next_try_completes(
     assert outputs(toy_project) == first
 
 
+ARMED = """\
+import importlib
+import os
+import signal
+from pathlib import Path
+
+harness = importlib.import_module("pipelines.harness.stage")
+caller = os.getppid()
+
+
+def dies(at, process=os.getpid()):
+    if armed == at:
+        Path("armed").unlink()
+        os.kill(process, signal.SIGKILL)
+        signal.pause()
+
+
+armed = Path("armed").read_text() if Path("armed").exists() else ""
+check, rename, finish = harness.check_outputs, Path.rename, harness.Tracker.finish
+moves = []
+
+
+def checked(run):
+    dies("outputs are written")
+    check(run)
+
+
+def renamed(self, target):
+    moved = rename(self, target)
+    moves.append(target)
+    dies(f"rename {len(moves)}")
+    return moved
+
+
+def finished(self, record):
+    dies("outputs have their name")
+    finish(self, record)
+    dies("the run is logged, not the lock", caller)
+
+
+harness.check_outputs, Path.rename, harness.Tracker.finish = checked, renamed, finished
+"""
+POINTS = [
+    *("outputs are written", "rename 1", "rename 2", "outputs have their name"),
+    "the run is logged, not the lock",
+]
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_at_any_point_the_next_try_makes_the_same(toy_project: Project, point: str) -> None:
+    toy = toy_project.root / "toy.py"
+    toy.write_text(toy.read_text().replace("import random\n", f"import random\n{ARMED}\n", 1))
+    of_lock = point == POINTS[-1]
+    words = ("python", "-m", *(("pipelines.run",) if of_lock else ()), "toy")
+    assert toy_project.run(*words, warm=not of_lock).returncode == 0
+    toy_project.set("rows: 5", "rows: 6")
+    (toy_project.root / "armed").write_text(point)
+    assert toy_project.run(*words, warm=not of_lock).returncode != 0
+    assert not (toy_project.root / "armed").exists()
+    again = toy_project.run(*words, warm=not of_lock)
+    assert again.returncode == 0, again.stdout + again.stderr
+    found = outputs(toy_project)
+    assert len((toy_project.root / "data/toy/numbers.txt").read_text().split()) == 6
+    assert not list((toy_project.root / "data" / ".partial").iterdir())
+    assert toy_project.run("python", "-m", "toy").returncode == 0
+    assert outputs(toy_project) == found
+
+
 def test_the_stage_itself_killed_fails_the_run_and_leaves_nothing(toy_project: Project) -> None:
     process, marker = held_stage(toy_project, "python", "-m", "pipelines.run", "toy")
     stage_processes(toy_project.root)[0].send_signal(signal.SIGKILL)
@@ -96,7 +164,10 @@ def test_the_second_of_two_waits_and_says_so(toy_project: Project) -> None:
     assert first.wait(DEADLINE) == 0
     rest, _ = second.communicate(timeout=DEADLINE)
     assert second.returncode == 0, said + rest
-    assert (toy_project.root / "data" / "toy" / "numbers.txt").exists()
+    found = outputs(toy_project)
+    toy_project.set(f'wait: "{marker}"', 'wait: ""')
+    assert toy_project.run("python", "-m", "toy").returncode == 0
+    assert outputs(toy_project) == found
 
 
 def test_two_stages_side_by_side_do_not_disturb_each_other(toy_project: Project) -> None:
