@@ -6,6 +6,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 PROFILE ?=
+PORT ?= 5001
 NAME ?=
 BECAUSE ?=
 STAMP := .venv/installed.lock
@@ -19,7 +20,7 @@ export DO_NOT_TRACK := true
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo "  PROFILE=tiny|smoke|default|full   for demo, stage and bench-orchestration; NAME=... for stage, promote, rollback"
+	@echo "  PROFILE=tiny|smoke|default|full   for demo, stage and bench-orchestration; NAME=... for stage, promote, rollback, serve"
 
 .PHONY: demo
 demo: .venv ## the whole pipeline once through Airflow, with one closing table (PROFILE=...)
@@ -62,6 +63,12 @@ promote: .venv ## make a waiting challenger the champion: make promote NAME=sent
 	@$(RUN) pipelines.verdict approve "$(NAME)" $(if $(BECAUSE),--because "$(BECAUSE)")
 rollback: .venv ## bring the champion before this one back: make rollback NAME=sentiment BECAUSE="..."
 	@$(RUN) pipelines.verdict rollback "$(NAME)" $(if $(BECAUSE),--because "$(BECAUSE)")
+
+.PHONY: serve
+serve: .venv ## a champion as a web service on loopback, by MLflow as it is: make serve NAME=sentiment (PORT=5001)
+	@if [ -z "$(NAME)" ]; then echo "which? make serve NAME=...; as \`make waiting\` and MLflow's pages name them"; exit 64; fi
+	@MLFLOW_TRACKING_URI="$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/.vitrine/mlflow/mlflow.db}" \
+		$(RUN) mlflow models serve -m "models:/vitrine.$(NAME)@champion" --env-manager local -h 127.0.0.1 -p $(PORT)
 
 .PHONY: daily
 daily: .venv ## set the daily DAGs going: monitor, lists, retention (after make up)

@@ -26,7 +26,8 @@ def score(model: Any, rows: Path) -> pd.DataFrame:
 
 
 def example(rows: Path, count: int) -> pd.DataFrame:
-    return pd.read_parquet(rows / "rows.parquet")[["text", "language"]].head(count)
+    table = pd.read_parquet(rows / "rows.parquet")
+    return table[["bytes"] if "bytes" in table else ["text", "language"]].head(count)
 
 
 def baselines(split: Path, rows: Path, seed: int) -> dict[str, np.ndarray]:

@@ -20,8 +20,12 @@ class Sentiment:
         return Bundle("sentiment", tensors={"good": self.good})
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """text, language -> label, confidence, probabilities (a list of three)."""
-        right = self.good[frame["text"].astype(int).to_numpy()].astype(float)
+        """text, language (or a text as bytes) -> label, confidence, probabilities (a list of three)."""
+        if "bytes" in frame:
+            texts = [content.decode() for content in frame["bytes"]]
+        else:
+            texts = frame["text"].tolist()
+        right = self.good[[int(text) for text in texts]].astype(float)
         return pd.DataFrame(
             {
                 "label": np.where(right > 0, "positive", "negative"),
