@@ -54,10 +54,10 @@ def training_events(run: Run) -> tuple[Events, float]:
     """The training part as of its end, over the whole catalogue; and how many days the validation after it has."""
     split = run.input(TASK)
     products = pq.read_table(split / "products.parquet", columns=[Products.ITEM])
-    frame = pq.read_table(split / "train.parquet", columns=judge.COLUMNS).to_pandas()
     cut = json.loads((split / "cut.json").read_text("utf-8"))
     now, end = judge.moment(cut["valid_from"]), judge.moment(cut["test_from"])
-    return Events.from_frame(frame, hash_order(products[0].to_pylist()), now), end - now
+    items = hash_order(products[0].to_pylist())
+    return judge.read_events([split / "train.parquet"], items, now), end - now
 
 
 def fit_towers(

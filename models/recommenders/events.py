@@ -1,12 +1,13 @@
 """Events as arrays, and histories: what each user did, item by item, weighed by age."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 SECONDS_A_DAY = 86_400.0
 HALF_LIVES = (7.0, 30.0, 90.0, 365.0)
@@ -19,6 +20,13 @@ REBOUGHT = 0.01
 def hash_order(ids: Sequence[str]) -> list[str]:
     """Distinct ids ordered by a hash, so that a position tells nothing and ties are broken by chance alone."""
     return sorted(set(ids), key=lambda name: hashlib.sha256(name.encode()).digest())
+
+
+def encoded(column: pa.Array) -> tuple[np.ndarray, list[str]]:
+    """A column of text as numbers (n,) and the text that each stands for."""
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    return column.indices.to_numpy(), column.dictionary.to_pylist()
 
 
 def days_of(stamps: np.ndarray) -> np.ndarray:
@@ -57,6 +65,33 @@ class Events:
         names, user = np.unique(frame["user_id"].to_numpy(dtype=object), return_inverse=True)
         day = days_of(pd.to_datetime(frame["timestamp"], utc=True).to_numpy("datetime64[us]"))
         return cls.from_arrays(names.tolist(), items, user[known], place[known], day[known], now)
+
+    @classmethod
+    def from_batches(
+        cls, batches: Iterable[pa.RecordBatch], items: list[str], now: float | None = None
+    ) -> "Events":
+        """`from_frame` of batches of rows, one at a time: of an event stay two positions and a day."""
+        catalogue = pd.Index(items)
+        numbers: dict[str, int] = {}
+        parts = []
+        for batch in batches:
+            user, names = encoded(batch.column("user_id"))
+            item, found = encoded(batch.column("item_id"))
+            place = catalogue.get_indexer(pd.Index(found, dtype=object))[item]
+            of = np.array([numbers.setdefault(name, len(numbers)) for name in names], np.int32)
+            known = place >= 0
+            moments = batch.column("timestamp").to_numpy(zero_copy_only=False)
+            parts.append((of[user[known]], place[known].astype(np.int32), days_of(moments[known])))
+        kinds = (np.int32, np.int32, np.float64)
+        user, item, day = (
+            np.concatenate([np.zeros(0, kind), *(part[at] for part in parts)])
+            for at, kind in enumerate(kinds)
+        )
+        del parts
+        users = sorted(numbers)
+        rank = np.zeros(len(users), np.int32)
+        rank[[numbers[name] for name in users]] = np.arange(len(users))
+        return cls.from_arrays(users, items, rank[user], item, day, now)
 
     @classmethod
     def from_arrays(

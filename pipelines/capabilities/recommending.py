@@ -11,7 +11,7 @@ measure each user's own decayed purchases too: a stronger one where people buy a
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,7 @@ K = 20
 COLUMNS = [Interactions.USER, Interactions.ITEM, Interactions.TIME]
 BEFORE = {"valid": ("train",), "test": ("train", "valid")}
 START = {"valid": "valid_from", "test": "test_from"}
+BATCH_ROWS = 65_536
 NEW = 5
 """Events before the window: fewer make a new user; the others are light, regular and heavy, a third each."""
 NEIGHBOURS = 5
@@ -75,13 +76,23 @@ def catalogue(rows: Path) -> list[str]:
     )
 
 
+def read_events(paths: Sequence[Path], items: list[str], now: float) -> Events:
+    """The events of Parquet files, of which `COLUMNS` matter, read in batches."""
+    batches = (
+        batch
+        for path in paths
+        for batch in pq.ParquetFile(path).iter_batches(BATCH_ROWS, columns=COLUMNS)
+    )
+    return Events.from_batches(batches, items, now)
+
+
 def asked(rows: Path, items: list[str]) -> tuple[Events, list[str], Histories]:
     """The frozen events as of the window's start, who bought in it, and what (with their order of users).
 
     Items that a model doesn't know stay in the truth: not to know them costs it.
     """
     now = moment(json.loads((rows / "window.json").read_text("utf-8"))["from"])
-    history = Events.from_frame(pq.read_table(rows / "history.parquet").to_pandas(), items, now)
+    history = read_events([rows / "history.parquet"], items, now)
     truth = pq.read_table(rows / "truth.parquet").to_pandas()
     unknown = sorted(set(truth[Interactions.ITEM]) - set(items))
     bought = Events.from_frame(truth, [*items, *unknown])
