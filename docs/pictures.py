@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from pipelines import run_page
 from pipelines.harness.errors import MissingResource
 from pipelines.harness.graph import read_graph
 from pipelines.harness.state import State
-from pipelines.services import airflow, mlflow_server, processes, report_server
+from pipelines.registry import CHAMPION, Registry
+from pipelines.services import airflow, mlflow_server, processes, report_server, storefront
 from pipelines.services.airflow import Api
 from pipelines.services.processes import LOOPBACK
 from pipelines.services.stack import NAMES, services_lock
@@ -37,8 +39,8 @@ def browser_path() -> str:
     raise MissingResource("chromium is needed to take pictures: apt install chromium")
 
 
-def pages(root: Path, api: Api, mlflow: str, report: str) -> dict[str, str]:
-    """Name of a picture to the address that it shows."""
+def orchestration(root: Path, api: Api) -> dict[str, str]:
+    """Airflow's pages: name of a picture to the address that it shows."""
     first = next(iter(read_graph(root).nodes.values())).meta["dag"]
     runs = [run for run in api.runs(first) if run["state"] == "success"]
     if not runs:
@@ -47,9 +49,36 @@ def pages(root: Path, api: Api, mlflow: str, report: str) -> dict[str, str]:
     return {
         "airflow-graph": f"{api.address}/dags/{first}/runs/{run}",
         "airflow-grid": f"{api.address}/dags/{first}",
-        "mlflow-models": f"{mlflow}/#/models",
-        "report": f"{report}/data/report/report.html",
+        "airflow-actions": f"{api.address}/required_actions",
     }
+
+
+def models(root: Path, mlflow: str) -> dict[str, str]:
+    """MLflow's pages; the version is the champion of the model that was registered first."""
+    crowned = [one for one in Registry(State(root)).champions() if CHAMPION in one.aliases]
+    if not crowned:
+        raise MissingResource("the registry has no champion: run `make demo` first")
+    number = crowned[0].aliases[CHAMPION].number
+    return {
+        "mlflow-models": f"{mlflow}/#/models",
+        "mlflow-version": f"{mlflow}/#/models/{quote(crowned[0].name, safe='')}/versions/{number}",
+    }
+
+
+def ours(root: Path, report: str, shop: str) -> dict[str, str]:
+    """Our own pages, those that are there."""
+    state = State(root)
+    files = {
+        "report": root / "data" / "report" / "report.html",
+        "run": run_page.page_path(state),
+        "monitor": state.home / "monitor" / "index.html",
+    }
+    found = {
+        name: f"{report}/{path.relative_to(root).as_posix()}"
+        for name, path in files.items()
+        if path.exists()
+    }
+    return {**found, "shop": f"{shop}/"}
 
 
 def take(addresses: dict[str, str], folder: Path) -> None:
@@ -63,7 +92,11 @@ def take(addresses: dict[str, str], folder: Path) -> None:
         )
         for name, address in addresses.items():
             # A context of its own: Airflow remembers whether the graph or the grid was looked at last.
-            context = browser.new_context(viewport=SIZE, color_scheme="light")
+            # The whole graph is small on a page: twice the pixels, so that its names can be read.
+            scale = 2 if name == "airflow-graph" else 1
+            context = browser.new_context(
+                viewport=SIZE, color_scheme="light", device_scale_factor=scale
+            )
             context.add_init_script(
                 "".join(f"localStorage.setItem('{key}', '{value}');" for key, value in SEEN.items())
             )
@@ -87,6 +120,10 @@ def prepare(page: Any, name: str) -> None:
         expand.click(timeout=WAIT)
     if name == "airflow-graph":
         page.keyboard.press("g")
+    if name == "shop":
+        page.locator("#user").select_option(index=1)
+        page.wait_for_selector("#list li", timeout=WAIT)
+        page.get_by_role("button", name="why this?").first.click()
     if name.startswith("mlflow"):
         page.wait_for_timeout(SETTLE)  # what MLflow opens over its pages comes late
         tour = page.get_by_role("button", name="Try it now")
@@ -112,8 +149,13 @@ def main(words: list[str], root: Path) -> int:
             api = Api(airflow.start(state, OWNER)[0].port)
             mlflow = mlflow_server.start(state, OWNER)
             report = report_server.start(state, OWNER)
-        places = [f"http://{LOOPBACK}:{one.port}" for one in (mlflow, report)]
-        take(pages(root, api, *places), folder)
+            shop = storefront.begin(state, OWNER)
+            if shop is None:
+                raise MissingResource("the shop has nothing to show yet: run `make demo` first")
+            storefront.ready(state, shop)
+        places = [f"http://{LOOPBACK}:{one.port}" for one in (mlflow, report, shop)]
+        addresses = {**orchestration(root, api), **models(root, places[0])}
+        take({**addresses, **ours(root, *places[1:])}, folder)
     except MissingResource as error:
         print(f"pictures: {error}", file=sys.stderr)
         return error.exit_code
