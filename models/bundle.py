@@ -6,7 +6,7 @@ The one module of `models` that touches disk. No pickle is written or read. Layo
     config.json          kind, numbers and names
     tensors.safetensors  weights and vectors
     vocabulary.json      lists of strings (ids, classes, words)
-    <name>/…             other bundles inside this one (an encoder, the members of a blend)
+    <name>/…             other bundles inside this one (an encoder)
 """
 
 import hashlib

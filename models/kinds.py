@@ -12,7 +12,7 @@ KINDS = {
     "collaborative": "models.recommenders.collaborative:Collaborative",
     "content": "models.recommenders.content:Content",
     "hybrid": "models.recommenders.hybrid:Hybrid",
-    "recommender": "models.recommenders.blend:Blend",
+    "recommender": "models.recommenders.auto:Auto",
     "recognition": "models.vision.recognition:Recognition",
     "attributes": "models.vision.attributes:Attributes",
     "sentiment": "models.language.sentiment:Sentiment",

@@ -18,14 +18,10 @@ from pipelines.tables import Interactions
 
 
 class ContentParams(TowerParams):
-    """interest_half_life: days after which an event counts half. interests: that are kept of a user and an attribute.
-
-    event_weights: how much an event of each kind counts.
-    """
+    """interest_half_life: days after which an event counts half. interests: that are kept of a user and an attribute."""
 
     interest_half_life: float
     interests: int
-    event_weights: dict[str, float]
 
 
 @stage

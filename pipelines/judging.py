@@ -25,13 +25,18 @@ def fitted_rows(split: Path) -> str:
     return hashlib.sha256(hashes.encode()).hexdigest()
 
 
+def tell_fitted(run: Run, task: str) -> None:
+    """Keep with the run and in `metrics.json` what rows its bundle was fitted on, and which bundle it is."""
+    run.fitted = fitted_rows(run.input(f"split/{task}"))
+    run.tracker.tag(BUNDLE_TAG, manifest_hash(run.output("bundle")))
+
+
 def judge_on_validation(run: Run, judge: Capability, task: str, model: Any) -> pd.DataFrame:
     """Score `model` and its baselines on `data/split/<task>`'s valid part, keep the headline, return the scores.
 
     What the model was fitted on, and what bundle the run made of it, is kept with the run and in `metrics.json`.
     """
-    run.fitted = fitted_rows(run.input(f"split/{task}"))
-    run.tracker.tag(BUNDLE_TAG, manifest_hash(run.output("bundle")))
+    tell_fitted(run, task)
     with tempfile.TemporaryDirectory() as scratch:
         split, rows = run.input(f"split/{task}"), Path(scratch) / "rows"
         judge.freeze(split, "valid", rows)

@@ -162,7 +162,7 @@ def make_lists(
 
     done: blocks that are there already, which are not made again; those that are made are added.
     """
-    events = Events.from_frame(frame, list(model.items))
+    events = Events.from_frame(frame, list(model.items), kinds=model.kinds)
     model = model.observe(events)
     histories = events.of(users).histories
     bought = None

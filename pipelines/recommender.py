@@ -1,84 +1,91 @@
-"""Choose or blend the recommenders that lists are made with, on validation rows."""
+"""Fit the recommender that lists are made with: `auto`, as the benchmark door fits it, with the trained towers beside.
 
-import itertools
-import tempfile
-from pathlib import Path
-from typing import Any
+What it is made of is chosen on the validation rows; then it is fitted on them too. So they judge it by users whom its
+ranker was not learnt from: the stage's figures are those.
+"""
 
-import numpy as np
+import json
+
+import pyarrow.parquet as pq
 
 from models.bundle import save
 from models.kinds import load_model
-from models.metrics import ndcg
-from models.recommenders.base import blocks, top_k
-from models.recommenders.blend import MEMBERS, Blend
+from models.recommenders.auto import Held, fit_auto
+from models.recommenders.catalogue import Catalogue
+from models.recommenders.cuts import Protocol
+from models.recommenders.ranker import DEPTH
+from models.recommenders.registry import RECOMMENDERS
+from models.recommenders.settings import RegistrySettings
 from pipelines.capabilities import recommending as judge
-from pipelines.harness import Params, Run, stage
-from pipelines.judging import judge_on_validation
+from pipelines.harness import BadConfig, Params, Run, stage
+from pipelines.judging import headline, tell_fitted
+from pipelines.recommending import TASK, known_events
+from pipelines.tables import Products, Users
 
-Weights = tuple[tuple[str, float], ...]
+TOWERS = ("collaborative", "content", "hybrid")
+BASELINES = ("popularity", "personal-popularity", "user-neighbours")
+UNTOLD = [Products.IMAGE, Products.CURRENCY, Products.AVAILABLE]
+"""Columns that say nothing of what an item is."""
 
 
 class RecommenderParams(Params):
-    """steps: each member's share is a multiple of 1 / steps; 1 chooses one of them."""
+    """k: items on a list. members: names of the recommenders that are tried; empty for all that the shop can afford and
+    the trained towers. event_weights: how much an event of each kind says. sizes: of the recommenders."""
 
-    steps: int
+    k: int
+    event_weights: dict[str, float]
+    members: list[str]
+    sizes: RegistrySettings
 
 
 @stage
 def recommender(run: Run, params: RecommenderParams) -> None:
-    split = run.input("split/recommending")
-    bundles = {name: run.optional(f"{name}/bundle") for name in sorted(MEMBERS)}
-    members = {name: load_model(bundle) for name, bundle in bundles.items() if bundle}
-    with tempfile.TemporaryDirectory() as scratch:
-        rows = Path(scratch) / "rows"
-        judge.freeze(split, "valid", rows)
-        quality = shares(run, members, rows, params.steps)
-        best = max(sorted(quality, reverse=True), key=lambda weights: quality[weights])
-        chosen = {name: share for name, share in best if share}
-        model = Blend({name: members[name] for name in chosen}, chosen)
-        for name, value in judge.against_own(model, rows, run.seed).items():
-            run.measure(name, value)
-    for weights, value in quality.items():
-        for name, share in weights:
-            if share == 1.0:
-                run.measure(f"alone/{name}", value)
-    for name in members:
-        run.measure(f"share/{name}", chosen.get(name, 0.0))
+    unknown = sorted(set(params.members) - {*RECOMMENDERS, *TOWERS})
+    if unknown:
+        known = ", ".join([*RECOMMENDERS, *TOWERS])
+        raise BadConfig(f"recommender.members: no {', '.join(unknown)}; known are {known}")
+    cut = json.loads((run.input(TASK) / "cut.json").read_text("utf-8"))
+    start, end = judge.moment(cut["valid_from"]), judge.moment(cut["test_from"])
+    events = known_events(run, ("train", "valid"), end, params.event_weights)
+    products = pq.read_table(run.input(f"{TASK}/products.parquet"))
+    products = products.drop([name for name in UNTOLD if name in products.column_names])
+    people = pq.read_table(run.input(f"{TASK}/users.parquet"))
+    users = sorted({*events.users, *people[Users.USER].to_pylist()})
+    towers = [name for name in TOWERS if name in params.members or not params.members]
+    bundles = {name: run.optional(f"{name}/bundle") for name in towers}
+    run.advance(0.05, "fitting")
+    model, held = fit_auto(
+        events,
+        Catalogue.from_table(products, Products.ITEM, events.items),
+        Protocol(last=False, days=end - start),
+        params.sizes,
+        again=events.bought_again,
+        allowed=None,
+        names=[name for name in params.members if name in RECOMMENDERS] or None,
+        seed=run.seed,
+        threads=run.threads,
+        say=run.say,
+        k=params.k,
+        beside={name: load_model(bundle) for name, bundle in bundles.items() if bundle},
+        users=(users, Catalogue.from_table(people, Users.USER, users)),
+    )
+    report(run, held)
     save(model.to_bundle(), run.output("bundle"))
-    run.advance(0.8, "judging on validation")
-    table = judge_on_validation(run, judge, "recommending", model)
-    run.rows_in, run.rows_out = len(members), len(table)
+    tell_fitted(run, "recommending")
+    run.rows_in = len(events.user)
 
 
-def shares(run: Run, members: dict[str, Any], rows: Path, steps: int) -> dict[Weights, float]:
-    """Mean NDCG@20 on the frozen rows of every way to share one among the members in `steps` parts."""
-    names = list(members)
-    ways = [
-        way for way in itertools.product(range(steps + 1), repeat=len(names)) if sum(way) == steps
-    ]
-    history, users, truth = judge.asked(rows, members[names[0]].items)
-    histories = history.of(users).histories
-    observed = {name: member.observe(history) for name, member in members.items()}
-    gained = np.zeros(len(ways))
-    # The members' scores and their blend stand in memory together.
-    for block in run.progress(
-        list(blocks(len(users), 4 * histories.items)), "blending", span=(0, 0.7)
-    ):
-        mine, true = histories.take(block), truth.take(block)
-        scores = {name: member.scores(mine) for name, member in observed.items()}
-        for at, way in enumerate(ways):
-            mixed = sum(
-                share / steps * scores[name] for share, name in zip(way, names, strict=True)
-            )
-            if not history.bought_again:
-                mixed[mine.owner, mine.item] = -np.inf
-            gained[at] += ndcg(top_k(mixed, judge.K), true.indptr, true.item).sum()
-    return {
-        tuple((name, share / steps) for name, share in zip(names, way, strict=True)): float(total)
-        / max(len(users), 1)
-        for way, total in zip(ways, gained, strict=True)
-    }
+def report(run: Run, held: Held) -> None:
+    """What each way was worth on the validation rows, and the chosen one against the baselines among them."""
+    for name, values in held.quality.items():
+        run.measure(f"{name}/NDCG@{DEPTH}", float(values.mean()))
+    for name in held.members:
+        run.measure(f"member/{name}", 1.0)
+    baselines = {name: held.quality[name] for name in BASELINES if name in held.quality}
+    if baselines:
+        ours = held.quality[held.way]
+        run.judge(headline(f"NDCG@{DEPTH}", ours, baselines, run.seed))
+        run.rows_out = len(ours)
 
 
 if __name__ == "__main__":

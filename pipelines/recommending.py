@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,27 +45,36 @@ DENSE_WIDTH = 64
 
 
 class TowerParams(Params):
-    """k: items on a list. Where the split's window is longer than `towers.window_days`, training's is that long too."""
+    """k: items on a list. event_weights: how much an event of each kind says. Where the split's window is longer than `towers.window_days`, training's is that long too."""
 
     k: int
+    event_weights: dict[str, float]
     towers: TowerSettings
 
 
-def training_events(run: Run) -> tuple[Events, float]:
-    """The training part as of its end, over the whole catalogue; and how many days the validation after it has."""
+def known_events(run: Run, parts: Sequence[str], now: float, kinds: Mapping[str, float]) -> Events:
+    """The events of these parts of the split, over the whole catalogue.
+
+    now: days since 1970 that ages count from. kinds: how much an event of each kind says.
+    """
     split = run.input(TASK)
     products = pq.read_table(split / "products.parquet", columns=[Products.ITEM])
-    cut = json.loads((split / "cut.json").read_text("utf-8"))
-    now, end = judge.moment(cut["valid_from"]), judge.moment(cut["test_from"])
     items = hash_order(products[0].to_pylist())
-    return judge.read_events([split / "train.parquet"], items, now), end - now
+    return judge.read_events([split / f"{part}.parquet" for part in parts], items, now, kinds)
+
+
+def training_events(run: Run, kinds: Mapping[str, float]) -> tuple[Events, float]:
+    """The training part as of its end; and how many days the validation after it has."""
+    cut = json.loads((run.input(TASK) / "cut.json").read_text("utf-8"))
+    now, end = judge.moment(cut["valid_from"]), judge.moment(cut["test_from"])
+    return known_events(run, ("train",), now, kinds), end - now
 
 
 def fit_towers(
     run: Run, kind: type[TwoTower], params: TowerParams, content: Content | None, behaviour: bool
 ) -> TwoTower:
     """Train a recommender, choose how much its towers count on validation, judge it, and write its bundle."""
-    events, horizon = training_events(run)
+    events, horizon = training_events(run, params.event_weights)
     towers = replace(params.towers, window_days=max(params.towers.window_days, horizon))
     run.rows_in = len(events.user)
     try:
@@ -88,7 +98,7 @@ def fit_towers(
     with tempfile.TemporaryDirectory() as scratch:
         rows = Path(scratch) / "rows"
         judge.freeze(run.input(TASK), "valid", rows)
-        history, users, truth = judge.asked(rows, model.items)
+        history, users, truth = judge.asked(rows, model.items, model.kinds)
 
         def quality(candidate: TwoTower) -> np.ndarray:
             return judge.listed(candidate, history, users, truth)

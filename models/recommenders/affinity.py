@@ -10,7 +10,7 @@ qualitative choice behavior); the shrunk shares are a Dirichlet prior's (Zhai an
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -33,6 +33,7 @@ OTHERS = 2000
 PENALTY = 1.0
 """Of the squared weights, in users."""
 WINDOWS = 3
+NEAREST = 64
 FADINGS = (Fading(days=30.0, counted=True), Fading(place=1.0))
 
 
@@ -69,7 +70,7 @@ class AttributeAffinity(Recommender):
         start: one whose weights are kept; what it counts is counted anew.
         """
         if start is not None:
-            return cls._of(events, catalogue, start.weights, start.common)
+            return start.observe(events)
         learnt = []
         for at in range(WINDOWS):
             cut = sampled(protocol.cut(events, at, unsold), LEARNT_ON, seed)
@@ -81,7 +82,7 @@ class AttributeAffinity(Recommender):
             learnt = [
                 (
                     np.full(columns + 2 * len(FADINGS), 1.0),
-                    np.zeros(_figures(events, catalogue).shape[1]),
+                    np.zeros(_figures(events, catalogue.codes + 1).shape[1]),
                 )
             ]
         personal, common = (np.mean(part, axis=0) for part in zip(*learnt, strict=True))
@@ -91,14 +92,16 @@ class AttributeAffinity(Recommender):
     def _of(
         cls, events: Events, catalogue: Catalogue, weights: np.ndarray, common: np.ndarray
     ) -> "AttributeAffinity":
-        values = catalogue.codes + 1
-        figure = (_figures(events, catalogue) @ common).astype(np.float32)
         ones = np.ones(len(events.items), dtype=np.float32)
         near = [
             AttributeNeighbours(events.items, catalogue.tokens, ones, fading) for fading in FADINGS
         ]
-        usual = _usual(events, values)
-        return cls(events.items, values, usual, weights, common, figure, near)
+        blank = cls(events.items, catalogue.codes + 1, [], weights, common, ones, near)
+        return blank.observe(events)
+
+    def observe(self, events: Events) -> "AttributeAffinity":
+        figure = (_figures(events, self.values) @ self.common).astype(np.float32)
+        return replace(self, usual=_usual(events, self.values), figure=figure)
 
     def opinions(self, histories: Histories, items: np.ndarray) -> Iterator[np.ndarray]:
         """The parts that `weights` weighs, each (users, k) float32, for the positions `items` (k,)."""
@@ -117,6 +120,34 @@ class AttributeAffinity(Recommender):
             yield np.log(near[:, items] / usual + 0.1)
             highest = np.maximum(near.max(1, keepdims=True), 1e-9)
             yield near[:, items] / highest
+
+    def falls(self, one: Histories, items: np.ndarray) -> np.ndarray:
+        """As in `base`; the highest cosine, which cosines are divided by, is looked for among the `NEAREST` items."""
+        weight = np.log1p(one.decayed[:, HALF_LIFE].astype(np.float64))
+        total, found = weight.sum(), np.zeros((len(weight), len(items)))
+        for share, usual, values in zip(
+            self.weights[: len(self.usual)], self.usual, self.values.T, strict=True
+        ):
+            mine, asked = values[one.item], values[items]
+            own = np.bincount(mine, weight, len(usual))[asked]
+            prior = USUAL * usual[asked]
+            left = own - weight[:, None] * (mine[:, None] == asked[None, :])
+            # Without the entry the user's total is less, too.
+            lost = np.log((own + prior) / (total + USUAL))
+            lost = lost - np.log((left + prior) / (total - weight + USUAL)[:, None])
+            found += share * lost * (asked > 0)
+        for at, near in enumerate(self.neighbours):
+            whole = near.scores(one)[0]
+            average, highest = max(float(whole.mean()), 1e-9), max(float(whole.max()), 1e-9)
+            top = np.argsort(-whole, kind="stable")[:NEAREST]
+            then = np.maximum((whole[top] - near.falls(one, top)).max(1, keepdims=True), 1e-9)
+            lost, here = near.falls(one, items), whole[items]
+            mean = near.tokens[one.item] @ np.asarray(near.tokens.mean(0)).ravel()
+            rest = np.maximum(average - near.fading.weights(one) * mean, 1e-9)[:, None]
+            log, straight = self.weights[len(self.usual) + 2 * at :][:2]
+            found += log * (np.log(here / average + 0.1) - np.log((here - lost) / rest + 0.1))
+            found += straight * (here / highest - (here - lost) / then)
+        return found
 
     def scores(self, histories: Histories) -> np.ndarray:
         found = np.repeat(self.figure[None, :], len(histories), axis=0)
@@ -138,7 +169,7 @@ def _usual(events: Events, values: np.ndarray) -> list[np.ndarray]:
     return found
 
 
-def _figures(events: Events, catalogue: Catalogue) -> np.ndarray:
+def _figures(events: Events, values: np.ndarray) -> np.ndarray:
     """How an item and items with its values sell, (n, m) float32 logs.
 
     Of the item: decayed counts. Of each of its values: buyers in the last days of what was first sold in them, for each item
@@ -151,8 +182,7 @@ def _figures(events: Events, catalogue: Catalogue) -> np.ndarray:
         np.unique(events.user[late] * np.int64(n) + events.item[late]) % n, minlength=n
     )
     found = [np.log1p(events.popularity(half)) for half in HALF_LIVES]
-    for column in range(catalogue.codes.shape[1]):
-        value = catalogue.codes[:, column] + 1
+    for value in values.T:
         held = np.bincount(value, open_to)
         bought = np.bincount(value, buyers * open_to)
         began = np.bincount(value, (buyers > 0) * open_to)
@@ -183,7 +213,7 @@ def _weights(
     standing[len(wanted) :] = np.log(max(size, 1) / max(len(drawn), 1))
     cut = sampled(cut, max(CELLS // len(items), 1), seed)
     events = cut.before
-    figures = _figures(events, catalogue)
+    figures = _figures(events, catalogue.codes + 1)
     blank = AttributeAffinity._of(events, catalogue, np.zeros(0), np.zeros(figures.shape[1]))
     histories = events.histories.take(cut.asked)
     given = np.stack(list(blank.opinions(histories, items)), axis=2)

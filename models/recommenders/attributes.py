@@ -38,6 +38,10 @@ class AttributeNeighbours(Fades):
         found = (self.tokens @ profile.T.toarray()).T * self.prior
         return np.ascontiguousarray(found, dtype=np.float32)
 
+    def falls(self, one: Histories, items: np.ndarray) -> np.ndarray:
+        alike = (self.tokens[one.item] @ self.tokens[items].T).toarray()
+        return self.fading.weights(one)[:, None] * alike * self.prior[items]
+
     def with_fading(self, fading: Fading) -> "AttributeNeighbours":
         return replace(self, fading=fading)
 
@@ -66,6 +70,9 @@ class AttributeFactors(Recommender):
     def scores(self, histories: Histories) -> np.ndarray:
         return self.users.user_vectors(histories) @ self.vectors.T
 
+    def falls(self, one: Histories, items: np.ndarray) -> np.ndarray:
+        return self.users.vector_falls(one) @ self.vectors[items].T
+
 
 @dataclass(frozen=True)
 class AttributePopularity(Recommender):
@@ -81,6 +88,9 @@ class AttributePopularity(Recommender):
 
     def scores(self, histories: Histories) -> np.ndarray:
         return np.repeat(self.weight[None, :], len(histories), axis=0)
+
+    def falls(self, one: Histories, items: np.ndarray) -> np.ndarray:
+        return np.zeros((len(one.item), len(items)))
 
 
 def first_sales(catalogue: Catalogue, events: Events) -> np.ndarray:

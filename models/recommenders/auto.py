@@ -11,14 +11,17 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 
 from models.metrics import ndcg
+from models.recommenders import base
 from models.recommenders.base import Recommender, blocks, highest, top_k
 from models.recommenders.catalogue import Catalogue
 from models.recommenders.cuts import Cut, Protocol, sampled, sold
 from models.recommenders.events import Events, Histories
 from models.recommenders.features import Shop, pairs
 from models.recommenders.kernels import Fades, Fading
+from models.recommenders.newcomers import Newcomers, fit_newcomers
 from models.recommenders.ranker import (
     DEPTH,
     ENOUGH,
@@ -26,6 +29,7 @@ from models.recommenders.ranker import (
     Rows,
     best_of_each,
     chosen,
+    gained,
     needed,
     opinions,
     ranks,
@@ -52,39 +56,61 @@ FEW = 1500
 """Fewer users of one cut than this: earlier cuts are added."""
 MOST_CUTS, MOST_EVENTS = 4, 1_000_000
 """So many cuts at most, and so many events of all cuts together: what a cut costs grows with the events."""
+CONTENDERS = 3
+"""Entries of a history that are looked at as the reason of a listed item."""
 LONG = 100_000
 """Events from which members that have no say on the newest cut are not fitted for earlier ones."""
 
 
 @dataclass(frozen=True)
 class Auto(Recommender):
-    """See the module. members: by name. shop, catalogue: for the ranker. allowed: (items,) or None. again: see `base`.
+    """See the module. members: by name. ranker: None for one member's own order. shop, catalogue: for the ranker. allowed: (items,) or None. again: see `base`.
 
     fallback: the member that orders what no member proposed. quality: NDCG of each member on held-back rows.
+    newcomers: lists who has no history; None: the members do. known: the events of known users. k: items on a list.
     """
 
-    kind: ClassVar[str] = "auto"
+    kind: ClassVar[str] = "recommender"
     items: list[str]
     members: Mapping[str, Recommender]
-    ranker: Ranker
+    ranker: Ranker | None
     shop: Shop
     catalogue: Catalogue
     allowed: np.ndarray | None
     again: bool
     fallback: str
     quality: Mapping[str, float]
+    newcomers: Newcomers | None
+    known: Events
+    k: int
+
+    @property
+    def kinds(self) -> Mapping[str, float] | None:
+        return self.known.kinds
 
     def scores(self, histories: Histories) -> np.ndarray:
-        """Candidates have the ranker's values; what nobody proposed lies below them in the order of the fallback."""
+        """Candidates have the ranker's values; what nobody proposed lies below them in the order of the fallback.
+
+        Without a ranker they are the fallback's own.
+        """
         found = np.empty((len(histories), histories.items), dtype=np.float32)
+        there = np.flatnonzero(np.diff(histories.indptr))
+        if self.newcomers is None:
+            there = np.arange(len(histories))
+        else:
+            found[np.diff(histories.indptr) == 0] = self.newcomers.base
         # The scores of all members stand in memory together, as many as of four at once elsewhere.
-        for block in blocks(len(histories), -(-histories.items * len(self.members) // 4)):
-            found[block] = self._scores(histories.take(block))
+        for block in blocks(len(there), -(-histories.items * len(self.members) // 4)):
+            mine = histories.take(there[block])
+            if self.ranker is None:
+                found[there[block]] = self.members[self.fallback].scores(mine)
+            else:
+                found[there[block]] = self._ranked(self.ranker, mine)
         return found
 
-    def _scores(self, histories: Histories) -> np.ndarray:
+    def _ranked(self, ranker: Ranker, histories: Histories) -> np.ndarray:
         rows, owner, fill = propose(self, histories, None)
-        values = self.ranker.values(rows)
+        values = ranker.values(rows)
         low = np.zeros((len(histories), 1))
         np.minimum.at(low[:, 0], owner, values)
         top = np.maximum(np.abs(fill).max(1, initial=0.0, keepdims=True), 1e-9)
@@ -92,11 +118,68 @@ class Auto(Recommender):
         fill[owner, rows.item] = values
         return fill
 
+    def observe(self, events: Events) -> "Auto":
+        members = {name: member.observe(events) for name, member in self.members.items()}
+        newcomers = self.newcomers.observe(events) if self.newcomers else None
+        shop = Shop.at(events, self.catalogue)
+        return replace(self, members=members, shop=shop, newcomers=newcomers, known=events)
 
-def propose(
-    auto: Auto, histories: Histories, cut: Cut | None
-) -> tuple[Rows, np.ndarray, np.ndarray]:
-    """Candidates with what the ranker sees of them, the user of each, and the fallback's scores (users, items)."""
+    def falls(self, one: Histories, items: np.ndarray) -> np.ndarray:
+        """As in `base`, with the candidates that the whole history has.
+
+        Only the entries that the members' scores fall most without are looked at, `CONTENDERS` for each item; the others
+        have 0.
+        """
+        if self.ranker is None:
+            return self.members[self.fallback].falls(one, items)
+        _, candidates, raw, _ = considered(self, one)
+        asked = np.union1d(candidates, items)
+        if len(asked) > len(candidates):
+            raw = np.stack([member.scores(one)[0, asked] for member in self.members.values()], 1)
+        lost = np.stack([member.falls(one, asked) for member in self.members.values()], axis=2)
+        place = np.searchsorted(asked, items)
+        width = np.maximum(np.ptp(raw, axis=0), 1e-9)
+        shares = self.ranker.weights.reshape(2, -1).sum(0) / width
+        named = np.argsort(-(lost[:, place] @ shares), axis=0, kind="stable")[:CONTENDERS]
+        entries = np.unique(named)
+        whole = self._said(self.ranker, one, raw[None], asked, place)
+        rest = one.without_each(entries)
+        found = np.zeros((len(one.item), len(items)))
+        found[entries] = whole - self._said(self.ranker, rest, raw - lost[entries], asked, place)
+        return found
+
+    def _said(
+        self,
+        ranker: Ranker,
+        histories: Histories,
+        raw: np.ndarray,
+        asked: np.ndarray,
+        place: np.ndarray,
+    ) -> np.ndarray:
+        """The ranker's values (users, k) of the candidates `asked` (c,) at `place` (k,). raw: (users, c, m) scores."""
+        users, wide = raw.shape[:2]
+        indptr = np.arange(users + 1) * wide
+        row, item = np.repeat(np.arange(users), len(place)), np.tile(asked[place], users)
+        said = opinions(raw.reshape(users * wide, -1), indptr)
+        nothing = np.zeros((len(said), 0))
+        rows = Rows(indptr, np.tile(asked, users), said, nothing, nothing, nothing)
+        values = ranker.blended(rows).reshape(users, wide)[:, place]
+        if ranker.trees:
+            seen = said.reshape(users, wide, -1)[:, place].reshape(users * len(place), -1)
+            further = pairs(histories, self.shop, self.catalogue, row, item)
+            grown = ranker.grown.predict(np.hstack([seen, further]), raw_score=True)
+            values = values + grown.reshape(users, -1)
+        return values
+
+    def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """See `base.predict`: user_id, or user_id, item_id, timestamp; lists as user_id, item_id, rank, score."""
+        return base.predict(self, self.known, frame, self.k, self.again)
+
+
+def considered(
+    auto: Auto, histories: Histories
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """User and item of each candidate, both (R,), what the members say of it (R, m), and the fallback's scores."""
     n, users = histories.items, len(histories)
     scored = {name: member.scores(histories) for name, member in auto.members.items()}
     proposed = [np.zeros(0, np.int64)]
@@ -108,12 +191,20 @@ def propose(
     raw = np.stack([scores[row, item] for scores in scored.values()], axis=1)
     trust = np.array([auto.quality[name] for name in scored])
     kept = likeliest(raw, np.searchsorted(row, np.arange(users + 1)), trust)
-    keys, row, item, raw = keys[kept], row[kept], item[kept], raw[kept]
+    return row[kept], item[kept], raw[kept], scored[auto.fallback]
+
+
+def propose(
+    auto: Auto, histories: Histories, cut: Cut | None
+) -> tuple[Rows, np.ndarray, np.ndarray]:
+    """Candidates with what the ranker sees of them, the user of each, and the fallback's scores (users, items)."""
+    n, users = histories.items, len(histories)
+    row, item, raw, fill = considered(auto, histories)
     indptr = np.searchsorted(row, np.arange(users + 1))
-    label, best = np.zeros(len(keys), dtype=bool), np.zeros(users)
+    label, best = np.zeros(len(row), dtype=bool), np.zeros(users)
     if cut is not None:
         true = cut.targets if auto.again else cut.targets.beyond(histories)
-        label = np.isin(keys, true.owner.astype(np.int64) * n + true.item)
+        label = np.isin(row * np.int64(n) + item, true.owner.astype(np.int64) * n + true.item)
         ideal = np.concatenate([[0.0], np.cumsum(1.0 / np.log2(np.arange(2, DEPTH + 2)))])
         best = ideal[np.minimum(np.diff(true.indptr), DEPTH)]
     rows = Rows(
@@ -124,7 +215,7 @@ def propose(
         label,
         best,
     )
-    return rows, row, scored[auto.fallback]
+    return rows, row, fill
 
 
 def likeliest(raw: np.ndarray, indptr: np.ndarray, trust: np.ndarray) -> np.ndarray:
@@ -169,6 +260,17 @@ def compare(
     return {name: value / asked for name, value in sums.items()}
 
 
+@dataclass(frozen=True)
+class Held:
+    """What the held-back rows of the newest cut say. quality: NDCG of each way by user, (users,); of the blend and the
+    trees on users whom they were not learnt from. way: the one that was chosen. members: that it is made of.
+    """
+
+    quality: Mapping[str, np.ndarray]
+    way: str
+    members: Sequence[str]
+
+
 def fit_auto(
     events: Events,
     catalogue: Catalogue,
@@ -181,8 +283,15 @@ def fit_auto(
     seed: int,
     threads: int,
     say: Callable[[str], None],
-) -> Auto:
-    """Choose and fit on `events`. names: members that are considered; None for all that the shop can afford."""
+    k: int,
+    beside: Mapping[str, Recommender] | None = None,
+    users: tuple[list[str], Catalogue] | None = None,
+) -> tuple[Auto, Held]:
+    """Choose and fit on `events`. names: members that are considered; None for all that the shop can afford.
+
+    beside: members more, which were fitted before, on nothing that the newest cut holds back. They are not fitted
+    again. users: all that may be listed and what is known of them; without it, those of `events`. k: items on a list.
+    """
 
     def given(part: Events, start: Recommender | None = None) -> Given:
         return Given(part, catalogue, protocol, again, unsold, pool, settings, seed, threads, start)
@@ -191,61 +300,106 @@ def fit_auto(
     unsold = allowed is not None and catalogue.known and not (sold(events) & allowed).any()
     pool = len(events.items) if allowed is None else int(allowed.sum())
     cut = protocol.cut(events, 0, unsold)
-    tried = affordable(given(cut.before)) if names is None else list(names)
+    ready = dict(beside or {})
+    tried = [*(affordable(given(cut.before)) if names is None else names), *ready]
     most = int(np.clip(TUNED_CELLS // len(events.items), *TUNED_ON))
     tuning = sampled(cut, most, seed)
     choices: dict[str, Choice] = {}
     first: dict[str, Recommender] = {}
     found: dict[str, float] = {}
     for name in tried:
-        choices[name], first[name], found[name] = tuned(
-            name, given(cut.before), tuning, allowed, unsold
-        )
+        if name in ready:
+            first[name] = ready[name].observe(cut.before)
+            may = _open(cut, allowed, unsold)
+            found |= compare({name: first[name]}, tuning, may, again)
+        else:
+            choices[name], first[name], found[name] = tuned(
+                name, given(cut.before), tuning, allowed, unsold
+            )
         spent = time.perf_counter() - begun
-        say(f"{name}: NDCG@{DEPTH} {found[name]:.4f} {choices[name]} ({spent:.0f} s so far)")
+        say(
+            f"{name}: NDCG@{DEPTH} {found[name]:.4f} {choices.get(name, '')} ({spent:.0f} s so far)"
+        )
 
     def refitted(part: Events, start: Mapping[str, Recommender]) -> dict[str, Recommender]:
-        return {name: fitted(name, choices[name], given(part, start.get(name))) for name in tried}
+        return {
+            name: ready[name].observe(part)
+            if name in ready
+            else fitted(name, choices[name], given(part, start.get(name)))
+            for name in tried
+        }
 
     fallback = max(found, key=lambda name: found[name])
 
     def whole(
-        part: Events, members: Mapping[str, Recommender], ranker: Ranker, may: np.ndarray | None
+        part: Events,
+        members: Mapping[str, Recommender],
+        ranker: Ranker | None,
+        may: np.ndarray | None,
+        newcomers: Newcomers | None = None,
     ) -> Auto:
         shop = Shop.at(part, catalogue)
         quality = {name: found[name] for name in members}
-        return Auto(part.items, members, ranker, shop, catalogue, may, again, fallback, quality)
+        return Auto(
+            part.items,
+            members,
+            ranker,
+            shop,
+            catalogue,
+            may,
+            again,
+            fallback,
+            quality,
+            newcomers,
+            part,
+            k,
+        )
 
-    ranker = Ranker(np.zeros(0), "", 0)
-    if len(tried) > 1:
-        parts, members, at = [], first, 0
-        while True:
-            may = _open(cut, allowed, unsold)
-            parts.append(
-                examples(whole(cut.before, members, ranker, may), sampled(cut, LEARNT_ON, seed))
-            )
-            at += 1
-            cuts = min(MOST_CUTS, MOST_EVENTS // max(len(events.user), 1))
-            if sum(map(len, parts)) >= FEW or at >= cuts:
-                break
-            if at == 1 and len(events.user) >= LONG and len(parts[0]) >= ENOUGH:
-                kept = needed(parts[0], tried.index(fallback))
-                parts[0] = parts[0].of_members(kept)
-                tried = [tried[one] for one in kept]
-            cut = protocol.cut(events, at, unsold)
-            if len(cut.before.user) < len(events.user) // 2 or not len(cut.asked):
-                break
-            # From the start: `first` has seen what this earlier cut asks for.
-            members = refitted(cut.before, {})
-        rows = Rows.joined(parts)
-        say(f"ranking {len(rows.item)} candidates of {len(rows)} users, {rows.label.sum()} wanted")
-        ranker, quality, kept = chosen(rows, tried, tried.index(fallback), seed, threads)
-        tried = [tried[at] for at in kept]
-        say(" ".join(f"{name} {values.mean():.4f}" for name, values in quality.items()))
-        way = "trees" if ranker.trees else "blend" if ranker.single < 0 else tried[ranker.single]
-        say(f"chosen: {way} of {', '.join(tried)}")
-        fallback = max(tried, key=lambda name: found[name])
-    return whole(events, refitted(events, first), ranker, allowed)
+    if len(tried) == 1:
+        model = whole(events, refitted(events, first), None, allowed)
+        return model, Held({}, tried[0], tried)
+    parts: list[Rows] = []
+    members, at = first, 0
+    while True:
+        may = _open(cut, allowed, unsold)
+        parts.append(examples(whole(cut.before, members, None, may), sampled(cut, LEARNT_ON, seed)))
+        at += 1
+        if at == 1:
+            told = {
+                name: gained(parts[0].opinions[:, one], parts[0]) for one, name in enumerate(tried)
+            }
+        cuts = min(MOST_CUTS, MOST_EVENTS // max(len(events.user), 1))
+        if sum(map(len, parts)) >= FEW or at >= cuts:
+            break
+        long = len(events.user) >= LONG
+        if at == 1 and (long or ready) and len(parts[0]) >= ENOUGH:
+            kept = needed(parts[0], tried.index(fallback))
+            if not long:
+                kept = [one for one in range(len(tried)) if one in kept or tried[one] not in ready]
+            parts[0] = parts[0].of_members(kept)
+            tried = [tried[one] for one in kept]
+        cut = protocol.cut(events, at, unsold)
+        if len(cut.before.user) < len(events.user) // 2 or not len(cut.asked):
+            break
+        if ready.keys() & set(tried):
+            # They have seen what an earlier cut asks for.
+            break
+        # From the start: `first` has seen what this earlier cut asks for.
+        members = refitted(cut.before, {})
+    rows = Rows.joined(parts)
+    say(f"ranking {len(rows.item)} candidates of {len(rows)} users, {rows.label.sum()} wanted")
+    ranker, way, quality, kept = chosen(rows, tried, tried.index(fallback), seed, threads)
+    say(" ".join(f"{name} {values.mean():.4f}" for name, values in quality.items()))
+    tried = [tried[at] for at in kept]
+    say(f"chosen: {way} of {', '.join(tried)}")
+    fallback = max(tried, key=lambda name: found[name])
+    listed, features = users or (events.users, Catalogue.none(len(events.users)))
+    known = events.of(listed)
+    newcomers, asked = fit_newcomers(known, features, protocol.cut(known, 0), allowed)
+    say(f"users without events: NDCG@{DEPTH} {max(asked.values()):.4f} {newcomers.setting}")
+    model = whole(events, refitted(events, first), ranker, allowed, newcomers)
+    told |= {name: values[: len(parts[0])] for name, values in quality.items()}
+    return model, Held(told, way, tried)
 
 
 def tuned(

@@ -1,15 +1,16 @@
 """What every recommender can do: score histories, list the best, and say why."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 import pandas as pd
 
-from models.bundle import Bundle
+from models.bundle import Bundle, DamagedBundle
 from models.recommenders.events import Events, Histories
+from models.recommenders.stored import packed, unpacked
 
 BLOCK_CELLS = 16_000_000
 """Scores held at a time: users x items (64 MB)."""
@@ -18,10 +19,15 @@ GROUP = 64
 
 
 class Recommender(ABC):
-    """A fitted model over the items `items` (names, in `hash_order`)."""
+    """A fitted model over the items `items` (names, in `hash_order`). A data class: its fields are what a bundle holds."""
 
     kind: ClassVar[str]
     items: list[str]
+
+    @property
+    def kinds(self) -> Mapping[str, float] | None:
+        """How much an event of each kind says to it; None: all say the same."""
+        return None
 
     @abstractmethod
     def scores(self, histories: Histories) -> np.ndarray:
@@ -50,6 +56,18 @@ class Recommender(ABC):
             helped = (falls[best, np.arange(lists.shape[1])] > 0) & (lists[user] >= 0)
             reasons[user] = np.where(helped, one.item[best], -1)
         return reasons
+
+    def to_bundle(self) -> Bundle:
+        """Everything that the model is made from."""
+        return packed(self.kind, self)
+
+    @classmethod
+    def from_bundle(cls, bundle: Bundle) -> Self:
+        """The model that `to_bundle` told. Raises `DamagedBundle` where it is none of this class."""
+        model = unpacked(bundle)
+        if not isinstance(model, cls):
+            raise DamagedBundle(f"a bundle of {type(model).__name__}, not of {cls.__name__}")
+        return model
 
 
 def blocks(users: int, items: int) -> Iterator[np.ndarray]:
@@ -136,19 +154,21 @@ def recommend(
     )
 
 
-def predict(model: Recommender, known: Events, frame: pd.DataFrame, k: int) -> pd.DataFrame:
-    """Lists as a table: user_id, item_id, rank (from 1), score.
+def predict(
+    model: Recommender, known: Events, frame: pd.DataFrame, k: int, again: bool = True
+) -> pd.DataFrame:
+    """Lists as a table: user_id, item_id, rank (from 1), score. again: whether what the user had may be listed.
 
-    frame: `user_id` alone (known users, or new ones without a history), or with `item_id` and `timestamp`: the
+    frame: `user_id` alone (known users, or new ones without a history), or with `item_id` and `timestamp` [`event`]: the
     events that a user is listed from instead of those that are known. Their ages are counted from the newest of all.
     """
     names = list(dict.fromkeys(frame["user_id"]))
     if "item_id" in frame.columns and "timestamp" in frame.columns:
-        events = Events.from_frame(frame, model.items).of(names)
+        events = Events.from_frame(frame, model.items, kinds=known.kinds).of(names)
         events = replace(events, now=max(events.now, known.now))
     else:
         events = known.of(names)
-    lists, values = recommend(model, events.histories, k)
+    lists, values = recommend(model, events.histories, k, again=again)
     user, place = np.nonzero(lists >= 0)
     chosen = lists[user, place]
     return pd.DataFrame(
@@ -158,23 +178,4 @@ def predict(model: Recommender, known: Events, frame: pd.DataFrame, k: int) -> p
             "rank": place + 1,
             "score": values[user, place],
         }
-    )
-
-
-def events_bundle(events: Events) -> tuple[dict[str, Any], dict[str, np.ndarray], list[str]]:
-    """config, tensors and user names that `events_from_bundle` reads."""
-    tensors = {"event_user": events.user, "event_item": events.item, "event_day": events.day}
-    return {"now": events.now}, tensors, events.users
-
-
-def events_from_bundle(bundle: Bundle) -> Events:
-    """The events that a bundle carries."""
-    tensors = bundle.tensors
-    return Events(
-        users=list(bundle.vocabulary["users"]),
-        items=list(bundle.vocabulary["items"]),
-        user=tensors["event_user"],
-        item=tensors["event_item"],
-        day=tensors["event_day"],
-        now=bundle.config["now"],
     )

@@ -127,5 +127,19 @@ class UserNeighbours(Recommender):
         scores *= 1e-6 / max(float(scores.max(initial=0.0)), 1e-9)
         return scores + (votes @ self.known).toarray().astype(np.float32)
 
+    def falls(self, one: Histories, items: np.ndarray) -> np.ndarray:
+        """As in `base`, of the votes of the neighbours that the whole history has."""
+        nearest, cosine = self.neighbours(one)
+        known = self.known[nearest[0]]
+        size = len(one.item)
+        shared = known[:, one.item].toarray().T
+        # Without an entry both the overlap and the user's own length are less.
+        both = cosine[0] * np.sqrt(size)
+        length = np.sqrt(np.maximum(np.asarray(known.sum(1), dtype=np.float32)[:, 0], 1.0))
+        rest = (both - shared / length) / np.sqrt(max(size - 1, 1))
+        # One who is like the user in nothing has no vote: its cosine is 0.
+        lost = np.where(cosine > 0, cosine - rest, 0.0)
+        return np.asarray(lost @ known[:, items].toarray())
+
     def observe(self, events: Events) -> "UserNeighbours":
         return UserNeighbours.fit(events, self.k)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import scipy.sparse as sp
 
 WORD = re.compile(r"[\u3400-\u9fff]|[^\W_]+")
@@ -70,6 +71,13 @@ class Catalogue:
             names=tuple(names),
             numbers=np.stack(numbers, axis=1) if numbers else np.zeros((items, 0), np.float32),
         )
+
+    @classmethod
+    def from_table(cls, table: pa.Table, key: str, ids: Sequence[str]) -> "Catalogue":
+        """What the other columns of `table` tell of `ids`, in their order; of rows of one `key` the first counts."""
+        frame = table.to_pandas().drop_duplicates(key).set_index(key).reindex(ids)
+        columns = {str(name): frame[name].tolist() for name in frame.columns}
+        return cls.from_columns(columns, len(ids))
 
     @property
     def known(self) -> bool:

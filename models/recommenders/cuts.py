@@ -55,7 +55,8 @@ class Protocol:
         else:
             end = events.now + 1e-6 - at * self.days
             before, after = events.before(end - self.days), events.between(end - self.days, end)
-        then = after.histories
+        # Views are no wish that a list could fulfil, where purchases are known.
+        then = after.strongest.histories
         asked = np.flatnonzero(np.diff(then.indptr))
         return Cut(before, asked, then.take(asked))
 

@@ -1,7 +1,7 @@
 """Events as arrays, and histories: what each user did, item by item, weighed by age."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
@@ -40,7 +40,8 @@ class Events:
 
     users: names (U,). items: names (n,) in `hash_order`. user, item: positions (E,) int32. day: (E,) float64 days since
     1970. now: the moment that ages are counted from, in days. clock: False where only the order is known; then the
-    days are minus the number of the user's events that came later, and `now` is 0.
+    days are minus the number of the user's events that came later, and `now` is 0. weight: (E,) float32, how much each
+    says, the greatest 1; None where all say the same. kinds: the weights of kinds of event that it was made by.
     Events of one moment stand in an order that a hash of user and item gives, another one for each user.
     """
 
@@ -51,28 +52,45 @@ class Events:
     day: np.ndarray
     now: float
     clock: bool = True
+    weight: np.ndarray | None = None
+    kinds: Mapping[str, float] | None = None
 
     @classmethod
     def from_frame(
-        cls, frame: pd.DataFrame, items: list[str], now: float | None = None
+        cls,
+        frame: pd.DataFrame,
+        items: list[str],
+        now: float | None = None,
+        kinds: Mapping[str, float] | None = None,
     ) -> "Events":
-        """From columns user_id, item_id, timestamp; events of items that are not in `items` are left out.
+        """From columns user_id, item_id, timestamp [event]; events of items that are not in `items` are left out.
 
-        now: days since 1970; without it the newest event's.
+        now: days since 1970; without it the newest event's. kinds: weights of the column event, see `by_kind`.
         """
         place = pd.Index(items).get_indexer(frame["item_id"])
         known = place >= 0
         names, user = np.unique(frame["user_id"].to_numpy(dtype=object), return_inverse=True)
         day = days_of(pd.to_datetime(frame["timestamp"], utc=True).to_numpy("datetime64[us]"))
-        return cls.from_arrays(names.tolist(), items, user[known], place[known], day[known], now)
+        weight = None
+        if kinds and "event" in frame.columns:
+            weight = by_kind(frame["event"].to_numpy(dtype=object)[known], kinds)
+        found = cls.from_arrays(
+            names.tolist(), items, user[known], place[known], day[known], now, weight=weight
+        )
+        return replace(found, kinds=kinds)
 
     @classmethod
     def from_batches(
-        cls, batches: Iterable[pa.RecordBatch], items: list[str], now: float | None = None
+        cls,
+        batches: Iterable[pa.RecordBatch],
+        items: list[str],
+        now: float | None = None,
+        kinds: Mapping[str, float] | None = None,
     ) -> "Events":
-        """`from_frame` of batches of rows, one at a time: of an event stay two positions and a day."""
+        """`from_frame` of batches of rows, one at a time: of an event stay two positions, a day and its kind."""
         catalogue = pd.Index(items)
         numbers: dict[str, int] = {}
+        names_of: dict[str, int] = {}
         parts = []
         for batch in batches:
             user, names = encoded(batch.column("user_id"))
@@ -81,17 +99,25 @@ class Events:
             of = np.array([numbers.setdefault(name, len(numbers)) for name in names], np.int32)
             known = place >= 0
             moments = batch.column("timestamp").to_numpy(zero_copy_only=False)
-            parts.append((of[user[known]], place[known].astype(np.int32), days_of(moments[known])))
-        kinds = (np.int32, np.int32, np.float64)
-        user, item, day = (
+            event = np.zeros(len(known), np.int16)
+            if kinds and "event" in batch.schema.names:
+                codes, names = encoded(batch.column("event"))
+                numbered = [names_of.setdefault(name, len(names_of)) for name in names]
+                event = np.array(numbered, np.int16)[codes]
+            days = days_of(moments[known])
+            parts.append((of[user[known]], place[known].astype(np.int32), days, event[known]))
+        types = (np.int32, np.int32, np.float64, np.int16)
+        user, item, day, event = (
             np.concatenate([np.zeros(0, kind), *(part[at] for part in parts)])
-            for at, kind in enumerate(kinds)
+            for at, kind in enumerate(types)
         )
         del parts
         users = sorted(numbers)
         rank = np.zeros(len(users), np.int32)
         rank[[numbers[name] for name in users]] = np.arange(len(users))
-        return cls.from_arrays(users, items, rank[user], item, day, now)
+        weight = said_by(event, list(names_of), kinds) if names_of and kinds else None
+        made = cls.from_arrays(users, items, rank[user], item, day, now, weight=weight)
+        return replace(made, kinds=kinds)
 
     @classmethod
     def from_arrays(
@@ -103,6 +129,7 @@ class Events:
         day: np.ndarray,
         now: float | None = None,
         clock: bool = True,
+        weight: np.ndarray | None = None,
     ) -> "Events":
         """From positions and days in any order. now: without it the newest event's day."""
         of_user, of_item = (
@@ -117,6 +144,7 @@ class Events:
             day=day[order].astype(np.float64),
             now=float(day.max(initial=0.0)) if now is None else now,
             clock=clock,
+            weight=None if weight is None else weight[order],
         )
 
     def before(self, day: float) -> "Events":
@@ -130,8 +158,20 @@ class Events:
     def chosen(self, kept: np.ndarray, now: float) -> "Events":
         """The events that `kept` (E,) marks. Users stay, also those who have none left."""
         return replace(
-            self, user=self.user[kept], item=self.item[kept], day=self.day[kept], now=now
+            self,
+            user=self.user[kept],
+            item=self.item[kept],
+            day=self.day[kept],
+            now=now,
+            weight=None if self.weight is None else self.weight[kept],
         )
+
+    @property
+    def strongest(self) -> "Events":
+        """The events that say most: purchases, where views are known too."""
+        if self.weight is None:
+            return self
+        return self.chosen(self.weight >= self.weight.max(initial=0.0), self.now)
 
     @property
     def later(self) -> np.ndarray:
@@ -156,19 +196,23 @@ class Events:
             user=user[kept][order].astype(np.int32),
             item=self.item[kept][order],
             day=self.day[kept][order],
+            weight=None if self.weight is None else self.weight[kept][order],
         )
 
     def popularity(self, half_life: float) -> np.ndarray:
-        """Decayed number of events of each item, (n,) float64."""
+        """Decayed number of events of each item, each by its weight, (n,) float64."""
         weight = decay(self.now - self.day, half_life)
+        if self.weight is not None:
+            weight = weight * self.weight
         return np.bincount(self.item, weight, len(self.items))
 
     @cached_property
     def bought_again(self) -> bool:
-        """Whether goods are bought again here: whether `REBOUGHT` of the events are with an item of an earlier day."""
-        key = self.user.astype(np.int64) * len(self.items) + self.item
-        order = np.lexsort((self.day, key))
-        key, day = key[order], np.floor(self.day[order])
+        """Whether goods are bought again here: whether `REBOUGHT` of the strongest events are with an item of an earlier day."""
+        bought = self.strongest
+        key = bought.user.astype(np.int64) * len(self.items) + bought.item
+        order = np.lexsort((bought.day, key))
+        key, day = key[order], np.floor(bought.day[order])
         again = (key[1:] == key[:-1]) & (day[1:] > day[:-1])
         return bool(again.sum() >= REBOUGHT * max(len(key), 1))
 
@@ -176,6 +220,30 @@ class Events:
     def histories(self) -> "Histories":
         """What each user did, item by item."""
         return Histories.from_events(self)
+
+
+def by_kind(kinds: np.ndarray, weights: Mapping[str, float]) -> np.ndarray | None:
+    """How much each event says by its kind (E,), (E,) float32, the greatest 1; None where all say the same.
+
+    A kind that has no weight counts as the strongest.
+
+    >>> by_kind(np.array(["view", "purchase"]), {"purchase": 2.0, "view": 0.5}).tolist()
+    [0.25, 1.0]
+    """
+    numbers, names = pd.factorize(kinds)
+    return said_by(numbers, names.tolist(), weights)
+
+
+def said_by(
+    numbers: np.ndarray, names: Sequence[str], weights: Mapping[str, float]
+) -> np.ndarray | None:
+    """`by_kind` of events whose kinds are `names` at these `numbers` (E,)."""
+    most = max(weights.values(), default=1.0)
+    each = np.array([weights.get(name, most) for name in names], dtype=np.float32)
+    there = each[np.unique(numbers)]
+    if len(np.unique(there)) < 2:
+        return None
+    return (each / there.max())[numbers]
 
 
 def scatter(user: np.ndarray, item: np.ndarray) -> np.ndarray:
@@ -201,7 +269,8 @@ class Histories:
 
     indptr: (U + 1,); the entries of user u are indptr[u]:indptr[u + 1]. item: (P,) positions. decayed: (P, H) counts
     decayed by each of `HALF_LIVES`. count: (P,) events. recency: (P,) days since the last one. first: (P,) days since
-    the first one. place: (P,) how many events of the user came after the last one. items: n.
+    the first one. place: (P,) how many events of the user came after the last one. strength: (P,) weight of the strongest
+    event. decayed counts each event by its weight. items: n.
     """
 
     indptr: np.ndarray
@@ -211,6 +280,7 @@ class Histories:
     recency: np.ndarray
     first: np.ndarray
     place: np.ndarray
+    strength: np.ndarray
     items: int
 
     @classmethod
@@ -223,11 +293,16 @@ class Histories:
         age = events.now - events.day[order]
         starts = np.flatnonzero(np.r_[True, key[1:] != key[:-1]]) if len(key) else np.zeros(0, int)
         weights = np.stack([decay(age, half) for half in HALF_LIVES], axis=1)
+        strength = np.ones(len(key), dtype=np.float32)
+        if events.weight is not None:
+            strength = events.weight[order]
+            weights *= strength[:, None]
         later = events.later[order]
         first = age
         if len(key):
             first = np.maximum.reduceat(age, starts)
             later = np.minimum.reduceat(later, starts)
+            strength = np.maximum.reduceat(strength, starts)
             decayed = np.add.reduceat(weights, starts, axis=0)
             recency = np.minimum.reduceat(age, starts)
             count = np.diff(np.r_[starts, len(key)])
@@ -242,6 +317,7 @@ class Histories:
             recency=np.maximum(recency, 0.0).astype(np.float32),
             first=np.maximum(first, 0.0).astype(np.float32),
             place=later.astype(np.float32),
+            strength=strength,
             items=n,
         )
 
@@ -269,6 +345,14 @@ class Histories:
     def without(self, entry: int) -> "Histories":
         """The same but for one entry: as if that user had never touched that item."""
         return self.kept(np.arange(len(self.item)) != entry)
+
+    def without_each(self, entries: np.ndarray) -> "Histories":
+        """The history of this one user as often as there are `entries` (E,), each time without one of them."""
+        size = len(self.item)
+        copies = self.take(np.zeros(len(entries), dtype=np.int64))
+        keep = np.ones(len(copies.item), dtype=bool)
+        keep[np.arange(len(entries)) * size + entries] = False
+        return copies.kept(keep)
 
     def beyond(self, other: "Histories") -> "Histories":
         """The same users' entries with items that they have not in `other`."""

@@ -35,7 +35,7 @@ class Fading:
 
     def weights(self, histories: Histories) -> np.ndarray:
         """(P,) float32."""
-        found = np.ones(len(histories.item), dtype=np.float32)
+        found = histories.strength.copy()
         if self.place:
             found *= np.exp2(-histories.place / self.place)
         if self.days:
@@ -73,6 +73,10 @@ class ItemKernel(Fades):
     def scores(self, histories: Histories) -> np.ndarray:
         return (weighted(histories, self.fading.weights(histories)) @ self.matrix).toarray()
 
+    def falls(self, one: Histories, items: np.ndarray) -> np.ndarray:
+        said = self.matrix[one.item][:, items].toarray()
+        return self.fading.weights(one)[:, None] * said
+
     def with_fading(self, fading: Fading) -> "ItemKernel":
         return replace(self, fading=fading)
 
@@ -98,7 +102,7 @@ def cosine(events: Events, k: int, fading: Fading, shrink: float, threads: int) 
     shrink: users that are added to each item's count, so that two rare items bought by one user are no certainty.
     Source: Sarwar et al. (2001), Item-based collaborative filtering recommendation algorithms.
     """
-    rows = weighted(events.histories, np.ones(len(events.histories.item)))
+    rows = weighted(events.histories, events.histories.strength)
     active = np.sqrt(np.maximum(np.diff(rows.indptr), 1.0))
     rows = sp.diags((1.0 / active).astype(np.float32)) @ rows
     mass = np.asarray(rows.multiply(rows).sum(0)).ravel()
@@ -113,7 +117,7 @@ def bm25(events: Events, k: int, fading: Fading, threads: int) -> ItemKernel:
 
     Source: Robertson and Zaragoza (2009), The probabilistic relevance framework, with users as terms.
     """
-    rows = weighted(events.histories, events.histories.count)
+    rows = weighted(events.histories, events.histories.count * events.histories.strength)
     users = rows.shape[0]
     idf = np.log(users) - np.log1p(np.bincount(rows.indices, minlength=rows.shape[1]))
     length = np.asarray(rows.sum(1)).ravel()
@@ -129,7 +133,7 @@ def walks(events: Events, k: int, fading: Fading, beta: float, threads: int) -> 
 
     Source: Paudel et al. (2016), Updatable, accurate, diverse and scalable recommendations (RP3beta).
     """
-    rows = weighted(events.histories, np.ones(len(events.histories.item)))
+    rows = weighted(events.histories, events.histories.strength)
     size = np.maximum(np.diff(rows.indptr), 1.0)
     degree = np.maximum(np.bincount(rows.indices, minlength=rows.shape[1]), 1.0)
     core = sp.diags(1.0 / np.sqrt(size)) @ rows @ sp.diags(degree**-beta)
@@ -140,7 +144,7 @@ def walks(events: Events, k: int, fading: Fading, beta: float, threads: int) -> 
 
 
 def followers(events: Events, reach: float) -> sp.csr_matrix:
-    """How often an item followed another within `STEPS` events of one user, later followers counting less, (n, n).
+    """How often an item followed another within `STEPS` events of one user, later and weaker followers counting less, (n, n).
 
     reach: events after which a follower counts half.
     """
@@ -150,6 +154,8 @@ def followers(events: Events, reach: float) -> sp.csr_matrix:
         before, after = events.item[:-step], events.item[step:]
         same = (events.user[:-step] == events.user[step:]) & (before != after)
         share = np.full(int(same.sum()), 2.0 ** (-(step - 1) / reach), dtype=np.float32)
+        if events.weight is not None:
+            share *= events.weight[step:][same]
         total = total + sp.csr_matrix((share, (before[same], after[same])), shape=(n, n))
     return total
 
@@ -182,7 +188,7 @@ class Ease(Fades):
         n = len(events.items)
         buyers = np.bincount(events.histories.item, minlength=n)
         active = np.sort(np.argsort(-buyers, kind="stable")[: min(most, int((buyers > 0).sum()))])
-        rows = weighted(events.histories, np.ones(len(events.histories.item)))[:, active]
+        rows = weighted(events.histories, events.histories.strength)[:, active]
         weights = _inverted_gram(rows, penalty)
         scale = -np.diag(weights).copy()
         weights /= scale[None, :]
@@ -194,6 +200,13 @@ class Ease(Fades):
         found = np.zeros((len(histories), histories.items), dtype=np.float32)
         found[:, self.active] = mine[:, self.active] @ self.weights
         return found
+
+    def falls(self, one: Histories, items: np.ndarray) -> np.ndarray:
+        place = np.full(len(self.items), -1)
+        place[self.active] = np.arange(len(self.active))
+        row, column = place[one.item][:, None], place[items][None, :]
+        said = np.where((row >= 0) & (column >= 0), self.weights[row, column], 0.0)
+        return self.fading.weights(one)[:, None] * said
 
     def with_fading(self, fading: Fading) -> "Ease":
         return replace(self, fading=fading)
@@ -291,3 +304,20 @@ class ImplicitFactors(Recommender):
 
     def scores(self, histories: Histories) -> np.ndarray:
         return self.user_vectors(histories) @ self.vectors.T
+
+    def vector_falls(self, one: Histories) -> np.ndarray:
+        """By how much one user's vector falls without each entry, (entries, d).
+
+        Source: Sherman and Morrison (1950), Adjustment of an inverse matrix: an entry is a matrix of rank one.
+        """
+        weight = self.alpha * self.fading.weights(one)
+        mine, extra = self.vectors[one.item], weight - 1.0
+        left = self._usual + (mine * extra[:, None]).T @ mine
+        whole = np.linalg.solve(left, weight @ mine)
+        turned = np.linalg.solve(left, mine.T).T
+        size = (mine * turned).sum(1)
+        rest = (mine @ whole - weight * size) / (1.0 - extra * size)
+        return (weight - extra * rest)[:, None] * turned
+
+    def falls(self, one: Histories, items: np.ndarray) -> np.ndarray:
+        return self.vector_falls(one) @ self.vectors[items].T

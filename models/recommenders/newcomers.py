@@ -40,31 +40,46 @@ class Setting:
 class Newcomers:
     """See the module. base: (n,) log g. lifts: of each column, (values + 1, n), row 0 of those without a value.
 
-    values: (users, C) numbers of the features' values, 0 for none, of all users that may be asked for.
+    users: names of all that may be asked for. values: (users, C) numbers of their features' values, 0 for none.
     """
 
     setting: Setting
     base: np.ndarray
     lifts: Sequence[sp.csr_matrix]
+    users: list[str]
     values: np.ndarray
 
     @classmethod
     def fit(cls, events: Events, features: Catalogue, setting: Setting) -> "Newcomers":
         """features: of the users of `events`, in their order; of none where it has no columns."""
+        sizes = [size + 1 for size in features.sizes] if setting.weight else []
+        return cls._of(events, features.codes + 1, sizes, setting)
+
+    def observe(self, events: Events) -> "Newcomers":
+        """The same knowing these events. Users who are new have no features."""
+        users = list(dict.fromkeys([*self.users, *events.users]))
+        values = np.zeros((len(users), self.values.shape[1]), dtype=self.values.dtype)
+        values[: len(self.users)] = self.values
+        sizes = [lift.shape[0] for lift in self.lifts]
+        return self._of(events.of(users), values, sizes, self.setting)
+
+    @classmethod
+    def _of(
+        cls, events: Events, values: np.ndarray, sizes: Sequence[int], setting: Setting
+    ) -> "Newcomers":
+        """sizes: numbers of values of the columns that count."""
         n = len(events.items)
         mass = decay(events.now - events.day, setting.half_life)
         share = (np.bincount(events.item, mass, n) + 1e-9) / max(float(mass.sum()), 1e-9)
-        values = features.codes + 1
         lifts = []
-        for column in range(values.shape[1] if setting.weight else 0):
+        for column, size in enumerate(sizes):
             value = values[events.user, column]
-            size = features.sizes[column] + 1
             bought = sp.csr_matrix((mass, (value, events.item)), shape=(size, n))
             usual = float(mass.sum()) / max(size - 1, 1) * setting.shrinkage
             data = np.log1p(bought.data / (usual * share[bought.indices]))
             lift = sp.csr_matrix((data, bought.indices, bought.indptr), shape=bought.shape)
             lifts.append(sp.csr_matrix(sp.diags(np.minimum(np.arange(size), 1.0)) @ lift))
-        return cls(setting, np.log(share), lifts, values)
+        return cls(setting, np.log(share), lifts, events.users, values)
 
     def scores(self, users: np.ndarray) -> np.ndarray:
         """Scores (k, n) float32 of the users at these positions (k,)."""

@@ -7,6 +7,7 @@ approach; Burges (2010), From RankNet to LambdaRank to LambdaMART; Ke et al. (20
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -151,26 +152,30 @@ def gained(values: np.ndarray, rows: Rows) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Ranker:
-    """weights: (m',) of the linear part over the first 2 m columns of opinions. trees: LightGBM's text, "" for none.
-
-    single: the member whose order is taken as it is; -1 for the blend.
-    """
+    """weights: (2 m,) of the linear part over the first 2 m columns of opinions. trees: LightGBM's text, "" for none."""
 
     weights: np.ndarray
     trees: str
-    single: int
+
+    @cached_property
+    def grown(self) -> Any:
+        """The trees, which take milliseconds to read."""
+        import lightgbm
+
+        return lightgbm.Booster(model_str=self.trees)
+
+    def blended(self, rows: Rows) -> np.ndarray:
+        """The blend's value against the mean of the user's candidates, (R,) float64: alone it tells nothing."""
+        found = linear(rows) @ self.weights
+        lengths = np.diff(rows.indptr)
+        users = np.repeat(np.arange(len(rows)), lengths)
+        mean = np.bincount(users, found, len(rows)) / np.maximum(lengths, 1)
+        return found - mean[users]
 
     def values(self, rows: Rows) -> np.ndarray:
         """(R,) float64, higher is better."""
-        if self.single >= 0:
-            return rows.opinions[:, self.single].astype(np.float64)
-        found = linear(rows) @ self.weights
-        if self.trees and len(found):
-            import lightgbm
-
-            trees = lightgbm.Booster(model_str=self.trees)
-            found = _grown(trees, rows, found, -1)
-        return found
+        found = self.blended(rows)
+        return _grown(self.grown, rows, found, -1) if self.trees and len(found) else found
 
 
 def _grown(trees: Any, rows: Rows, start: np.ndarray, rounds: int) -> np.ndarray:
@@ -289,8 +294,9 @@ def needed(rows: Rows, single: int) -> list[int]:
 
 def chosen(
     rows: Rows, names: Sequence[str], fallback: int, seed: int, threads: int
-) -> tuple[Ranker, dict[str, np.ndarray], list[int]]:
-    """The ranker that is best on held-out users, fitted on all; the NDCG of each way by user; and the members it needs.
+) -> tuple[Ranker | None, str, dict[str, np.ndarray], list[int]]:
+    """The ranker that is best on held-out users, fitted on all, or None for a member's own order; its name among the ways; the NDCG of each way by user; and
+    the members it needs.
 
     fallback: the member that is taken where there are no rows. A richer way (blend, then trees) is taken only
     where it beats the simpler one by more than `SURE` standard errors of the difference. The ranker is of the needed
@@ -299,7 +305,7 @@ def chosen(
     import lightgbm
 
     if not len(rows):
-        return Ranker(np.zeros(0), "", 0), {}, [fallback]
+        return None, names[fallback], {}, [fallback]
     members = len(names)
     quality: dict[str, np.ndarray] = {
         name: gained(rows.opinions[:, at], rows) for at, name in enumerate(names)
@@ -309,7 +315,9 @@ def chosen(
     rows = rows.of_members(kept)
     rng = np.random.default_rng(seed)
     fold = rng.permutation(len(rows)) % FOLDS
-    ways = ["blend", *(f"trees {rounds}" for rounds in ROUNDS)]
+    enough = len(rows) * (FOLDS - 1) // FOLDS >= ENOUGH
+    grown_of = {f"trees {rounds}": rounds for rounds in ROUNDS if enough}
+    ways = ["blend", *grown_of]
     quality |= {way: np.zeros(len(rows)) for way in ways}
     for held in range(FOLDS):
         fit, test = np.flatnonzero(fold != held), np.flatnonzero(fold == held)
@@ -317,22 +325,22 @@ def chosen(
         weights = fit_blend(mine)
         start = linear(theirs) @ weights
         quality["blend"][test] = gained(start, theirs)
-        if len(mine) < ENOUGH:
+        if not enough:
             continue
         trees = lightgbm.Booster(
             model_str=fit_trees(mine, linear(mine) @ weights, ROUNDS[-1], seed, threads)
         )
-        for rounds in ROUNDS:
-            quality[f"trees {rounds}"][test] = gained(_grown(trees, theirs, start, rounds), theirs)
+        for way, rounds in grown_of.items():
+            quality[way][test] = gained(_grown(trees, theirs, start, rounds), theirs)
     way = names[single]
-    for richer in ("blend", max(ways[1:], key=lambda one: quality[one].mean())):
+    for richer in ("blend", max(ways, key=lambda one: quality[one].mean())):
         gain = quality[richer] - quality[way]
         if gain.mean() > SURE * gain.std() / np.sqrt(len(gain)):
             way = richer
     if way == names[single]:
-        return Ranker(np.zeros(0), "", 0), quality, [single]
+        return None, way, quality, [single]
     weights, grown = fit_blend(rows), ""
     if way != "blend":
         start = linear(rows) @ weights
-        grown = fit_trees(rows, start, int(way.split()[1]), seed, threads)
-    return Ranker(weights, grown, -1), quality, kept
+        grown = fit_trees(rows, start, grown_of[way], seed, threads)
+    return Ranker(weights, grown), way, quality, kept

@@ -101,6 +101,10 @@ class Sequential(Recommender):
     def scores(self, histories: Histories) -> np.ndarray:
         return self.user_vectors(histories) @ self.vectors.T + self.bias
 
+    def falls(self, one: Histories, items: np.ndarray) -> np.ndarray:
+        rest = self.user_vectors(one.without_each(np.arange(len(one.item))))
+        return (self.user_vectors(one) - rest) @ self.vectors[items].T
+
 
 def sequences(histories: Histories, length: int) -> tuple[np.ndarray, np.ndarray]:
     """The last `length` items of each user, oldest first, (users, length) padded with 0 behind; and how many they are."""

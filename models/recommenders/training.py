@@ -88,7 +88,7 @@ def windows(events: Events, count: int, days: float) -> list[Window]:
     for at in range(count):
         # The newest event belongs to the newest window.
         end = events.now + 1e-6 - at * days
-        past, after = events.before(end - days), events.between(end - days, end)
+        past, after = events.before(end - days), events.between(end - days, end).strongest
         popular = popularity_features(past)
         before, then = past.histories, after.histories
         keys = [pairs.owner * np.int64(pairs.items) + pairs.item for pairs in (before, then)]

@@ -21,7 +21,6 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
-from models.bundle import Bundle
 from models.recommenders import base
 from models.recommenders.base import Recommender
 from models.recommenders.events import HALF_LIVES, Events, Histories
@@ -108,6 +107,10 @@ class TwoTower(Recommender):
         popular = self.popular @ self.weights["popular"] + self.weights["bias"][0]
         return np.column_stack([self.vectors_out, popular]).astype(np.float32)
 
+    @property
+    def kinds(self) -> Mapping[str, float] | None:
+        return self.known.kinds
+
     def scores(self, histories: Histories) -> np.ndarray:
         ones = np.ones((len(histories), 1), dtype=np.float32)
         scores = np.concatenate([self.user_vectors(histories), ones], axis=1) @ self._columns.T
@@ -137,32 +140,3 @@ class TwoTower(Recommender):
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         """See `base.predict`: user_id, or user_id, item_id, timestamp; lists of `k` as user_id, item_id, rank, score."""
         return base.predict(self, self.known, frame, self.k)
-
-    def to_bundle(self) -> Bundle:
-        config, tensors, users = base.events_bundle(self.known)
-        tensors |= {f"weight_{name}": value for name, value in self.weights.items()}
-        tensors |= {
-            "vectors_in": self.vectors_in,
-            "vectors_out": self.vectors_out,
-            "popular": self.popular,
-        }
-        vocabulary = {"items": self.items, "users": users}
-        return Bundle(self.kind, {**config, "k": self.k}, tensors, vocabulary)
-
-    @classmethod
-    def from_bundle(cls, bundle: Bundle) -> "TwoTower":
-        known = base.events_from_bundle(bundle)
-        tensors = bundle.tensors
-        return cls(
-            items=known.items,
-            vectors_in=tensors["vectors_in"],
-            vectors_out=tensors["vectors_out"],
-            weights={
-                name.removeprefix("weight_"): value
-                for name, value in tensors.items()
-                if name.startswith("weight_")
-            },
-            popular=tensors["popular"],
-            known=known,
-            k=int(bundle.config["k"]),
-        )

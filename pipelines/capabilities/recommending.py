@@ -11,7 +11,7 @@ measure each user's own decayed purchases too: a stronger one where people buy a
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,7 @@ METRIC = "NDCG@20"
 KEY: str | None = None
 TIME: str | None = Interactions.TIME
 K = 20
-COLUMNS = [Interactions.USER, Interactions.ITEM, Interactions.TIME]
+COLUMNS = [Interactions.USER, Interactions.ITEM, Interactions.TIME, Interactions.EVENT]
 BEFORE = {"valid": ("train",), "test": ("train", "valid")}
 START = {"valid": "valid_from", "test": "test_from"}
 BATCH_ROWS = 65_536
@@ -52,10 +52,10 @@ def freeze(split: Path, part: str, rows: Path) -> None:
         [pq.read_table(split / f"{name}.parquet", columns=COLUMNS) for name in BEFORE[part]]
     )
     pq.write_table(history, rows / "history.parquet", compression="zstd")
-    truth = pq.read_table(split / f"{part}.parquet", columns=[*COLUMNS, Interactions.EVENT])
+    truth = pq.read_table(split / f"{part}.parquet", columns=COLUMNS)
     bought = pc.equal(truth[Interactions.EVENT], PURCHASE)
     # A shop that knows no purchases (ratings, views) is judged on what it knows.
-    truth = (truth.filter(bought) if pc.any(bought).as_py() else truth).select(COLUMNS)
+    truth = truth.filter(bought) if pc.any(bought).as_py() else truth
     asked = hash_order(pc.unique(truth[Interactions.USER]).to_pylist())[:MOST_USERS]
     truth = truth.filter(pc.is_in(truth[Interactions.USER], pa.array(asked, pa.string())))
     pq.write_table(truth, rows / "truth.parquet", compression="zstd")
@@ -76,23 +76,29 @@ def catalogue(rows: Path) -> list[str]:
     )
 
 
-def read_events(paths: Sequence[Path], items: list[str], now: float) -> Events:
+def read_events(
+    paths: Sequence[Path], items: list[str], now: float, kinds: Mapping[str, float] | None = None
+) -> Events:
     """The events of Parquet files, of which `COLUMNS` matter, read in batches."""
     batches = (
         batch
         for path in paths
         for batch in pq.ParquetFile(path).iter_batches(BATCH_ROWS, columns=COLUMNS)
     )
-    return Events.from_batches(batches, items, now)
+    return Events.from_batches(batches, items, now, kinds)
 
 
-def asked(rows: Path, items: list[str]) -> tuple[Events, list[str], Histories]:
+def asked(
+    rows: Path, items: list[str], kinds: Mapping[str, float] | None = None
+) -> tuple[Events, list[str], Histories]:
     """The frozen events as of the window's start, who bought in it, and what (with their order of users).
+
+    kinds: how much an event of each kind says.
 
     Items that a model doesn't know stay in the truth: not to know them costs it.
     """
     now = moment(json.loads((rows / "window.json").read_text("utf-8"))["from"])
-    history = read_events([rows / "history.parquet"], items, now)
+    history = read_events([rows / "history.parquet"], items, now, kinds)
     truth = pq.read_table(rows / "truth.parquet").to_pandas()
     unknown = sorted(set(truth[Interactions.ITEM]) - set(items))
     bought = Events.from_frame(truth, [*items, *unknown])
@@ -117,7 +123,7 @@ def discovered(
 
 
 def score(model: Recommender, rows: Path) -> pd.DataFrame:
-    history, users, truth = asked(rows, model.items)
+    history, users, truth = asked(rows, model.items, model.kinds)
     mine = history.of(users)
     lists, _ = recommend(model.observe(history), mine.histories, K, again=history.bought_again)
     events = np.bincount(mine.user, minlength=len(users))
@@ -164,7 +170,7 @@ def against_own(model: Recommender, rows: Path, seed: int) -> dict[str, float]:
 
     It is what a shop where people buy again has for nothing, and a stronger peer there than the baselines.
     """
-    history, users, truth = asked(rows, model.items)
+    history, users, truth = asked(rows, model.items, model.kinds)
     own = listed(tuned(PersonalPopularity.fit, history), history, users, truth)
     gain = paired_interval(listed(model.observe(history), history, users, truth), own, seed)
     return {

@@ -1,5 +1,6 @@
 """A shop as plain files: events, what is known of items, who is listed and what may be."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,12 +12,12 @@ import pyarrow.parquet as pq
 
 from models.recommenders.catalogue import Catalogue
 from models.recommenders.cuts import Protocol
-from models.recommenders.events import SECONDS_A_DAY, Events, hash_order
+from models.recommenders.events import SECONDS_A_DAY, Events, by_kind, hash_order
 from pipelines.door import files
 from pipelines.door.verb import Asked
 from pipelines.harness import BadData
 
-USER, ITEM, TIME, PLACE = "user", "item", "ts", "pos"
+USER, ITEM, TIME, PLACE, EVENT = "user", "item", "ts", "pos", "event"
 TEXT = {USER: pa.string(), ITEM: pa.string()}
 UNITS = ((1e16, 1e9), (1e13, 1e6), (1e10, 1e3))
 """A number above the first is in parts of a second, so many a second."""
@@ -29,12 +30,13 @@ ONE_EACH = 0.95
 @dataclass(frozen=True)
 class Log:
     """Events of one file. user, item: ids as texts. day: days, or the order of each user's events. tie: orders what day
-    ties, NaN where nothing does."""
+    ties, NaN where nothing does. event: the kind, "" where it is not told."""
 
     user: np.ndarray
     item: np.ndarray
     day: np.ndarray
     tie: np.ndarray
+    event: np.ndarray
     clock: bool
 
     def __len__(self) -> int:
@@ -60,8 +62,8 @@ class ShopFiles:
     item_type: pa.DataType
 
 
-def read_shop(asked: Asked) -> ShopFiles:
-    """What the files of `recommend` give. Raises `BadData` naming file, column and row."""
+def read_shop(asked: Asked, kinds: Mapping[str, float]) -> ShopFiles:
+    """What the files of `recommend` give. kinds: how much an event of each kind says. Raises `BadData` naming file, column and row."""
     logs = {
         flag: read_log(asked.files[flag])
         for flag in ("train", "valid", "fold-in")
@@ -80,8 +82,8 @@ def read_shop(asked: Asked) -> ShopFiles:
     known += [table[ITEM].to_numpy(zero_copy_only=False) for table in given.values()]
     items = hash_order(pd.unique(np.concatenate(known)).tolist())
     learnt = [logs[flag] for flag in ("train", "valid") if flag in logs]
-    events = _events(learnt, items)
-    listed = _events(list(logs.values()), items) if "fold-in" in logs else events
+    events = _events(learnt, items, kinds)
+    listed = _events(list(logs.values()), items, kinds) if "fold-in" in logs else events
     listed = replace(listed, now=events.now) if events.clock else listed
     features = Catalogue.none(len(listed.users))
     asked_for = [logs[flag].user for flag in ("fold-in", "train", "valid") if flag in logs]
@@ -89,7 +91,7 @@ def read_shop(asked: Asked) -> ShopFiles:
         table = files.read(asked.files["users"], {USER: pa.string()})
         asked_for.insert(0, table[USER].to_numpy(zero_copy_only=False).astype(object))
         listed = listed.of(_numbered(np.concatenate(asked_for))[0].tolist())
-        features = _catalogue(table, USER, listed.users)
+        features = Catalogue.from_table(table, USER, listed.users)
     allowed = None
     if "candidates" in given:
         allowed = pd.Index(items).isin(given["candidates"][ITEM].to_pylist())
@@ -101,7 +103,7 @@ def read_shop(asked: Asked) -> ShopFiles:
     return ShopFiles(
         events=events,
         listed=listed,
-        catalogue=_catalogue(given["items"], ITEM, items)
+        catalogue=Catalogue.from_table(given["items"], ITEM, items)
         if "items" in given
         else Catalogue.none(len(items)),
         features=features,
@@ -115,18 +117,21 @@ def read_shop(asked: Asked) -> ShopFiles:
 
 def read_log(path: Path) -> Log:
     """The events of one file."""
-    table = files.read(path, TEXT)
+    table = files.read(path, TEXT, {EVENT: pa.string()})
     user, item = (
         table[name].to_numpy(zero_copy_only=False).astype(object) for name in (USER, ITEM)
     )
     place = np.full(len(table), np.nan)
+    event = np.full(len(table), "", dtype=object)
+    if EVENT in table.column_names:
+        event = table[EVENT].fill_null("").to_numpy(zero_copy_only=False).astype(object)
     if PLACE in table.column_names:
         place = _numbers(path, PLACE, table[PLACE])
     if TIME in table.column_names:
-        return Log(user, item, _days(path, table[TIME]), place, True)
+        return Log(user, item, _days(path, table[TIME]), place, event, True)
     if PLACE not in table.column_names:
         raise BadData(f"{path}: column {TIME!r} (time) or {PLACE!r} (order) is needed")
-    return Log(user, item, place, np.full(len(table), np.nan), False)
+    return Log(user, item, place, np.full(len(table), np.nan), event, False)
 
 
 def _numbers(path: Path, name: str, column: pa.ChunkedArray) -> np.ndarray:
@@ -167,7 +172,7 @@ def _days(path: Path, column: pa.ChunkedArray) -> np.ndarray:
     return days
 
 
-def _events(logs: list[Log], items: list[str]) -> Events:
+def _events(logs: list[Log], items: list[str], kinds: Mapping[str, float]) -> Events:
     """All logs as one; users in the order of their ids, the logs in the order of time where only orders are known."""
     user = np.concatenate([log.user for log in logs])
     item = np.concatenate([log.item for log in logs])
@@ -203,7 +208,8 @@ def _events(logs: list[Log], items: list[str]) -> Events:
             np.where(fresh, np.arange(len(order)), 0)
         )
         day[order] = days + within * 0.01 / SECONDS_A_DAY
-    found = Events.from_arrays(users.tolist(), items, owner, place, day, clock=True)
+    weight = by_kind(np.concatenate([log.event for log in logs]), kinds)
+    found = Events.from_arrays(users.tolist(), items, owner, place, day, clock=True, weight=weight)
     return found if clock else found.without_clock()
 
 
@@ -231,13 +237,6 @@ def _protocol(logs: dict[str, Log]) -> Protocol:
             return Protocol(last=False, days=days + 1e-6)
     end, start = float(train.day.max()), float(np.quantile(train.day, 1 - HELD_BACK))
     return Protocol(last=False, days=max(end - start, 1.0 / 24))
-
-
-def _catalogue(table: pa.Table, key: str, ids: list[str]) -> Catalogue:
-    frame = table.to_pandas().drop_duplicates(key).set_index(key).reindex(ids)
-    return Catalogue.from_columns(
-        {str(name): frame[name].tolist() for name in frame.columns}, len(ids)
-    )
 
 
 def _kind(path: Path, name: str) -> pa.DataType:

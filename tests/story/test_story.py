@@ -22,13 +22,12 @@ from pipelines.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry
 from tests.pipeline.shop import Shop, make_shop
 
 NAME = "recommender"
-NETWORKS = ("collaborative", "content", "hybrid")
 OLD_WEEKS = datetime.datetime(2024, 3, 25, tzinfo=datetime.UTC)
 """Twelve weeks after the made shop opened."""
 LATER = datetime.timedelta(days=8)
 """A week and a day: lists are held against the seven days that came after them."""
-HURRIED = {"epochs": 1, "rate": 0.003}
-SPOILT = {"epochs": 1, "rate": 1e-6}
+HURRIED = ["personal-popularity"]
+SPOILT = ["attribute-popularity"]
 SHOWN = 3
 """Places of a list that are told."""
 
@@ -70,12 +69,10 @@ class Story:
         """What the profile came with."""
         return self.usual["profiles"][self.usual["profile"]][section]
 
-    def train_with(self, values: dict[str, float]) -> None:
-        """Settings of the three networks that the recommender is blended of; none: the profile's own."""
-        for network in NETWORKS:
-            self.lay(network, {"towers": {**self.came(network)["towers"], **values}})
-        told = ", ".join(f"{name} {value:g}" for name, value in values.items())
-        self.say(f"params.yaml: towers of {', '.join(NETWORKS)}: {told or 'as they come'}")
+    def train_with(self, members: list[str]) -> None:
+        """The members that the recommender may be made of; none: all that there are."""
+        self.lay(NAME, {"members": members})
+        self.say(f"params.yaml: {NAME}.members: {', '.join(members) or 'all that there are'}")
 
     def look_until(self, moment: datetime.datetime) -> None:
         """Let the shop's clock stand at `moment`."""
@@ -179,7 +176,7 @@ def test_the_life_of_a_model(tmp_path: Path, warm_python: Path) -> None:
         story.say(f"alarm: {alarm}")
     assert look["train"] and any("days unseen by the models" in one for one in look["alarms"])
 
-    story.chapter("It is trained anew, with a slip in the settings: the worse model is refused")
+    story.chapter("It is trained anew, with a slip in the members: the worse model is refused")
     story.train_with(SPOILT)
     story.run("dvc repro deliver")
     refused = story.decided(REFUSED)
@@ -190,7 +187,7 @@ def test_the_life_of_a_model(tmp_path: Path, warm_python: Path) -> None:
     assert fresh.facts.moment > old.facts.moment, "the lists were to know the new week"
 
     story.chapter("It is trained with care: the better model is asked for, and waits")
-    story.train_with({})
+    story.train_with([])
     set_choice(shop.root, "promotion", "ask")
     story.say("params.yaml: promotion: ask")
     story.run("dvc repro deliver")

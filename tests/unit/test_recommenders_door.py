@@ -9,14 +9,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.recommenders import auto, base
-from models.recommenders.auto import Auto, fit_auto
-from models.recommenders.base import Recommender
-from models.recommenders.catalogue import Catalogue
-from models.recommenders.cuts import Protocol
-from models.recommenders.events import Events, hash_order
-from models.recommenders.registry import Choice, Given, fitted
-from models.recommenders.settings import RegistrySettings, SequenceSettings
 from pipelines import benchmark
 from pipelines.harness import BadConfig, BadData
 from tests.conftest import REPOSITORY
@@ -239,57 +231,19 @@ def test_a_user_without_events_gets_what_users_with_the_same_features_bought(
     assert len(lists[lists.user == "u83"]) == 6
 
 
-def small_auto() -> tuple[Events, Auto]:
-    rng = np.random.default_rng(9)
-    names = hash_order([f"i{at}" for at in range(30)])
-    user = np.repeat(np.arange(60), 8)
-    item = (user % 5 * 6 + rng.integers(0, 6, len(user))) % 30
-    day = rng.uniform(0, 60, len(user))
-    events = Events.from_arrays([f"u{at}" for at in range(60)], names, user, item, day)
-    model = fit_auto(
-        events,
-        Catalogue.none(30),
-        Protocol(last=False, days=10.0),
-        RegistrySettings(
-            8, 3, 20, 5.0, 5, SequenceSettings(8, 1, 1, 5, 0.0, 0.1, 0.0, 8, 8, 8, epochs=0)
-        ),
-        again=False,
-        allowed=None,
-        names=["next-item", "item-cosine", "popularity"],
-        seed=1,
-        threads=1,
-        say=lambda text: None,
-    )
-    return events, model
-
-
-def test_no_earlier_cut_goes_on_from_a_model_that_saw_what_it_asks_for(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    starts = []
-
-    def seen(name: str, choice: Choice, given: Given) -> Recommender:
-        starts.append((given.events.now, given.start is not None))
-        return fitted(name, choice, given)
-
-    monkeypatch.setattr(auto, "fitted", seen)
-    events, _ = small_auto()
-    assert {begun for now, begun in starts if now < events.now} == {False}
-    assert {begun for now, begun in starts if now == events.now} == {True}
-
-
-def test_a_reason_of_auto_is_the_item_without_which_the_score_falls_most() -> None:
-    events, model = small_auto()
-    some = events.histories.take(np.arange(4))
-    lists, _ = base.recommend(model, some, 3, again=False)
-    reasons = model.explain(some, lists)
-    assert (reasons >= 0).any()
-    for user, place in zip(*np.nonzero(reasons >= 0), strict=True):
-        one = some.take(np.array([user]))
-        listed = lists[user, place]
-        whole = model.scores(one)[0, listed]
-        rest = {
-            one.item[entry]: model.scores(one.without(entry))[0, listed]
-            for entry in range(len(one.item))
-        }
-        assert rest[reasons[user, place]] == min(rest.values()) < whole
+@pytest.mark.parametrize(
+    ("kinds", "first"), [(("view", "purchase"), "w"), (("purchase", "view"), "z")]
+)
+def test_one_purchase_says_more_than_one_view(tmp_path: Path, kinds: tuple, first: str) -> None:
+    """z follows x, w follows y; who touched x and y at one moment is listed what follows the one that was bought."""
+    rows = [
+        (f"{pair} {at}", item, at % 7 * 10 + day, "purchase")
+        for pair in ("xz", "yw")
+        for at in range(20)
+        for day, item in enumerate(pair)
+    ]
+    rows += [("you", item, 69, kind) for item, kind in zip("xy", kinds, strict=True)]
+    train = pd.DataFrame(rows, columns=["user", "item", "day", "event"])
+    train["ts"] = pd.Timestamp("2024-01-01") + pd.to_timedelta(train.pop("day"), "D")
+    lists = recommend(tmp_path, "--recommender", "next-item", "--k", "1", train=train)
+    assert lists.set_index("user").item["you"] == first

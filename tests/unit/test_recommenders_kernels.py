@@ -1,6 +1,9 @@
 """Item kernels, factors and the ranker against slow counts; what content and order tell."""
 
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from models import metrics
@@ -9,11 +12,12 @@ from models.recommenders.affinity import AttributeAffinity
 from models.recommenders.attributes import AttributeNeighbours
 from models.recommenders.catalogue import Catalogue
 from models.recommenders.cuts import Protocol, sold
-from models.recommenders.events import Events, hash_order
+from models.recommenders.events import Events, by_kind, hash_order
 from models.recommenders.kernels import Ease, Fading, ImplicitFactors
 from models.recommenders.sequential import sequences
 
 N = 12
+KINDS = {"purchase": 1.0, "view": 0.1}
 
 
 def events(seed: int = 0, users: int = 9, count: int = 90) -> Events:
@@ -168,8 +172,10 @@ def test_gains_equal_the_metric() -> None:
 
 def test_the_ranker_is_not_worse_than_the_best_member() -> None:
     rows, fresh = candidates(3, users=120), candidates(4, users=120)
-    found, quality, kept = ranker.chosen(rows, ["a", "b", "c"], 0, seed=1, threads=1)
-    ours = ranker.gained(found.values(fresh.of_members(kept)), fresh).mean()
+    found, way, quality, kept = ranker.chosen(rows, ["a", "b", "c"], 0, seed=1, threads=1)
+    theirs = fresh.of_members(kept)
+    assert (found is None) == (way in ("a", "b", "c"))
+    ours = ranker.gained(found.values(theirs) if found else theirs.opinions[:, 0], fresh).mean()
     best = ranker.gained(fresh.opinions[:, 1], fresh).mean()
     assert ours > best - 0.03
     assert 1 in kept and quality["b"].mean() > quality["a"].mean()
@@ -245,3 +251,64 @@ def test_affinity_learns_which_values_users_come_back_to() -> None:
     fresh = np.flatnonzero(~sold(cut.before))
     best = fresh[scores[:, fresh].argmax(1)]
     assert (maker[best] == cut.asked % 4).mean() > 0.95
+
+
+def clicks(seed: int = 5) -> tuple[Events, Events]:
+    """The same events twice: all of one kind, and with kinds of which a view says a tenth."""
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame(
+        {
+            "user_id": [f"user {at}" for at in rng.integers(0, 9, 120)],
+            "item_id": [f"item {at}" for at in rng.integers(0, N, 120)],
+            "timestamp": pd.Timestamp("2024-01-01", tz="UTC")
+            + pd.to_timedelta(rng.uniform(0, 50, 120), "D"),
+            "event": rng.choice(["view", "purchase"], 120),
+        }
+    )
+    items = hash_order([f"item {at}" for at in range(N)])
+    plain = Events.from_frame(frame.assign(event="view"), items, kinds=KINDS)
+    return plain, Events.from_frame(frame, items, kinds=KINDS)
+
+
+def test_events_of_one_kind_say_as_much_as_without_kinds() -> None:
+    plain, _ = clicks()
+    assert plain.weight is None
+    told = replace(plain, weight=np.ones(len(plain.user), np.float32))
+    for name in ("decayed", "strength", "count", "recency"):
+        assert np.array_equal(getattr(plain.histories, name), getattr(told.histories, name))
+    assert np.array_equal(plain.popularity(30.0), told.popularity(30.0))
+    assert (kernels.followers(plain, 2.0) != kernels.followers(told, 2.0)).nnz == 0
+
+
+def test_a_purchase_says_more_than_a_view() -> None:
+    _, told = clicks()
+    bought = told.strongest
+    assert 0 < len(bought.user) < len(told.user)
+    # Whoever viewed one item and bought another, at one moment, has the latter's neighbours first.
+    names = ["viewed", "bought"]
+    one = Events.from_arrays(
+        ["you"],
+        names,
+        np.zeros(2, int),
+        np.arange(2),
+        np.zeros(2),
+        weight=by_kind(np.array(["view", "purchase"]), KINDS),
+    )
+    weights = Fading().weights(one.histories)
+    assert weights.tolist() == pytest.approx([0.1, 1.0])
+    assert one.popularity(30.0).tolist() == pytest.approx([0.1, 1.0])
+    np.testing.assert_allclose(one.histories.decayed[0], 0.1)
+
+
+def test_what_is_asked_for_is_what_was_bought_and_views_are_no_buying_again() -> None:
+    _, told = clicks()
+    cut = Protocol(last=False, days=20.0).cut(told, 0)
+    late = told.between(told.now + 1e-6 - 20.0, told.now + 1e-6)
+    bought = late.strongest
+    assert cut.targets.count.sum() == len(bought.user) < len(late.user)
+    day = np.array([1.0, 2.0, 3.0])
+    user, item = np.zeros(3, int), np.zeros(3, int)
+    kinds = np.array(["view", "view", "purchase"])
+    viewed = Events.from_arrays(["a"], ["x"], user, item, day, weight=by_kind(kinds, KINDS))
+    assert not viewed.bought_again
+    assert Events.from_arrays(["a"], ["x"], user, item, day).bought_again

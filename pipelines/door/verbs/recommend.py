@@ -13,9 +13,8 @@ from pipelines.harness import BadConfig, Params
 if TYPE_CHECKING:
     import numpy as np
 
-    from models.recommenders.base import Recommender
+    from models.recommenders.auto import Auto
     from models.recommenders.events import Events
-    from models.recommenders.newcomers import Newcomers
 
 SECTION = "door-recommend"
 EVENTS = (
@@ -25,20 +24,18 @@ EVENTS = (
 
 
 class DoorRecommendParams(Params):
-    """sizes: of the recommenders that are tried."""
+    """event_weights: how much an event of each kind says; kinds that are not named say most. sizes: of the recommenders
+    that are tried."""
 
+    event_weights: dict[str, float]
     sizes: RegistrySettings
 
 
 @dataclass(frozen=True)
 class Lister:
-    """A fitted recommender, for whom it lists and in which order, and how ids are written.
+    """A fitted recommender, for whom it lists and in which order, and how ids are written."""
 
-    newcomers: lists users without an event.
-    """
-
-    model: "Recommender"
-    newcomers: "Newcomers | None"
+    model: "Auto"
     listed: "Events"
     order: "np.ndarray"
     allowed: Any
@@ -48,7 +45,6 @@ class Lister:
 
 def fit(asked: Asked) -> Lister:
     from models.recommenders.auto import fit_auto
-    from models.recommenders.newcomers import fit_newcomers
     from models.recommenders.registry import RECOMMENDERS
     from pipelines.door.shop import read_shop
 
@@ -57,29 +53,24 @@ def fit(asked: Asked) -> Lister:
         raise BadConfig(f"--recommender {name}: known are auto, {', '.join(RECOMMENDERS)}")
     if asked.options["k"] < 1:
         raise BadConfig(f"--k {asked.options['k']}: a list has at least one item")
-    shop = read_shop(asked)
-    model = fit_auto(
+    params = asked.params(SECTION, DoorRecommendParams)
+    shop = read_shop(asked, params.event_weights)
+    model, _ = fit_auto(
         shop.events,
         shop.catalogue,
         shop.protocol,
-        asked.params(SECTION, DoorRecommendParams).sizes,
+        params.sizes,
         again=asked.options["allow-seen"],
         allowed=shop.allowed,
         names=None if name == "auto" else [name],
         seed=asked.seed,
         threads=asked.threads,
         say=asked.say,
+        k=asked.options["k"],
+        users=(shop.listed.users, shop.features),
     )
-    newcomers = None
-    if name == "auto":
-        # Features are those of all who are listed; what is known of them is what train and valid tell.
-        known = shop.events.of(shop.listed.users)
-        cut = shop.protocol.cut(known, 0)
-        newcomers, quality = fit_newcomers(known, shop.features, cut, shop.allowed)
-        asked.say(f"users without events: NDCG@10 {max(quality.values()):.4f} {newcomers.setting}")
     return Lister(
         model,
-        newcomers,
         shop.listed,
         shop.order,
         shop.allowed,
@@ -106,8 +97,9 @@ def predict(lister: Lister, asked: Asked) -> Iterator[pa.RecordBatch]:
             lister.model, mine, k, lister.allowed, again=asked.options["allow-seen"]
         )
         new = np.flatnonzero(np.diff(mine.indptr) == 0)
-        if lister.newcomers is not None and len(new):
-            scores = lister.newcomers.scores(block[new])
+        if lister.model.newcomers is not None and len(new):
+            # By what is known of them, which their histories don't tell.
+            scores = lister.model.newcomers.scores(block[new])
             lists[new] = top_k(scores, k, lister.allowed)
             found = np.take_along_axis(scores, np.maximum(lists[new], 0), axis=1)
             values[new] = np.where(lists[new] >= 0, found, np.nan)
