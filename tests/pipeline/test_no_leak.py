@@ -43,7 +43,7 @@ def test_rows_edited_and_added_after_the_cut_change_no_fitted_artefact(
         rows = pq.read_table(path)
         edited = rows.take(list(range(rows.num_rows))[::-1])
         replace(path, pa.concat_tables([edited.slice(1), rows]))
-    run(shop, "review_trust", "text_features", *FITTED)
+    run(shop, "review_trust", "text_features", "review_features", *FITTED)
     assert differing(before, fitted(shop)) == []
     library = next((shop.root / "data" / SERVED).glob("vocabulary.json"))
     assert "written after the cut" in library.read_text("utf-8")
