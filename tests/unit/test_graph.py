@@ -99,8 +99,9 @@ def imported(path: Path) -> set[str]:
             if name.split(".")[0] not in ("pipelines", "models"):
                 continue
             base = REPOSITORY.joinpath(*name.split("."))
-            for candidate in (base.with_suffix(".py"), base / "__init__.py"):
-                if candidate.is_file():
+            packages = [parent / "__init__.py" for parent in (base, *base.parents)]
+            for candidate in (base.with_suffix(".py"), *packages):
+                if candidate.is_file() and candidate.is_relative_to(REPOSITORY):
                     found.add(candidate.relative_to(REPOSITORY).as_posix())
     return found
 
