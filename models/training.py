@@ -3,7 +3,9 @@
 import copy
 import logging
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,27 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch.utils.data import DataLoader
+
+
+@dataclass(frozen=True)
+class Course:
+    """Who hears how a long training goes, and where it is taken up again.
+
+    say: lines of text. curve: a figure's name and its values, one an epoch. kept: the file that `fit` keeps unfinished
+    training in; None: nowhere.
+    """
+
+    say: Callable[[str], None] = lambda text: None
+    curve: Callable[[str, list[float]], None] = lambda name, values: None
+    kept: Path | None = None
+
+    def curves(self, curves: Mapping[str, list[float]], of: str) -> None:
+        """Tell the figures of one of the things that are fitted."""
+        for name, values in curves.items():
+            self.curve(f"{name}/{of}", values)
+
+
+UNHEARD = Course()
 
 
 class _Watch(pl.Callback):
@@ -36,6 +59,43 @@ class _Watch(pl.Callback):
             if self.best is None or judged < self.best[0]:
                 self.best = (judged, copy.deepcopy(module.state_dict()))
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"curves": self.curves, "best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.curves, self.best = state_dict["curves"], state_dict["best"]
+
+
+class _Keep(pl.Callback):
+    """Puts unfinished training into a file after each epoch but the last, with the generators that it draws by.
+
+    order: the generator of the loader. What a module draws by itself, or averages, is for its own `on_save_checkpoint`.
+    """
+
+    def __init__(self, path: Path, order: torch.Generator) -> None:
+        self.path, self.order = path, order
+        self.drawn: torch.Tensor | None = None
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if self.drawn is not None:
+            torch.set_rng_state(self.drawn)
+            self.drawn = None
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if trainer.should_stop or trainer.current_epoch + 1 >= (trainer.max_epochs or 0):
+            return
+        partial = self.path.with_name(f"{self.path.name}.partial")
+        trainer.save_checkpoint(partial)
+        partial.replace(self.path)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"order": self.order.get_state(), "drawn": torch.get_rng_state()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.order.set_state(state_dict["order"])
+        # Lightning draws before the first epoch.
+        self.drawn = state_dict["drawn"]
+
 
 def fit(
     module: pl.LightningModule,
@@ -48,12 +108,16 @@ def fit(
     monitor: str | None = None,
     patience: int = 3,
     clip: float | None = None,
+    kept: Path | None = None,
 ) -> dict[str, list[float]]:
     """Train `module` in place and return its logged figures, one value an epoch.
 
     monitor: a logged figure to keep the best epoch of (lower is better); training stops after `patience` epochs
     without a better one, and the best weights are put back. report: called with the share done and a text.
-    Two calls with equal arguments and thread counts give equal weights.
+    kept: a file in which training is kept after each epoch, from which a call with equal arguments takes it up where one
+    before was killed, and which is removed at the end; `train` needs a generator of its own for it.
+    Two calls with equal arguments and thread counts give equal weights, taken up or not. Raises `ValueError` for `kept`
+    without such a generator.
     """
     pl.seed_everything(seed, workers=True, verbose=False)
     # Writing NaN into what is about to be overwritten, which finds errors and changes no result, takes up to a sixth of
@@ -63,6 +127,10 @@ def fit(
     callbacks: list[pl.Callback] = [watch]
     if monitor:
         callbacks.append(pl.callbacks.EarlyStopping(monitor, patience=patience))
+    if kept is not None:
+        if train.generator is None:
+            raise ValueError("training that is kept needs a loader with a generator of its own")
+        callbacks.append(_Keep(kept, train.generator))
     for name in ("pytorch_lightning", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.WARNING)
     with warnings.catch_warnings():
@@ -81,7 +149,10 @@ def fit(
             enable_model_summary=False,
             num_sanity_val_steps=0,
         )
-        trainer.fit(module, train, valid)
+        found = kept if kept is not None and kept.exists() else None
+        trainer.fit(module, train, valid, ckpt_path=found, weights_only=True)
+    if kept is not None:
+        kept.unlink(missing_ok=True)
     if watch.best:
         module.load_state_dict(watch.best[1])
     module.eval()

@@ -1,14 +1,14 @@
 """Fitting of the attributes model on plain rows: views of picture, title and both, weighed on held-out rows."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from models.encoders.image import ImageEncoder
 from models.encoders.text import TextEncoder
-from models.training import spoken
+from models.training import UNHEARD, Course
 from models.vision.attributes import (
     PICTURE,
     SITUATIONS,
@@ -32,14 +32,18 @@ PROBE = 10.0
 HELD_OUT = 8
 """One of so many parts of the rows is held out."""
 
+WEIGHED = 4_000
+"""Held-out rows that weights are chosen on, at most, evenly chosen: more tell no more."""
+
 
 @dataclass(frozen=True)
 class Settings:
-    """heads: of the classifiers over frozen features. alike: see `families`. grams: see `Reading`.
+    """beside: see `Sight`. heads: of the classifiers over frozen features. alike: see `families`. grams: see `Reading`.
 
     tuned_from: rows with pictures from which the network is tuned; 0: never.
     """
 
+    beside: Sequence[str]
     heads: HeadSettings
     alike: float
     grams: int
@@ -51,13 +55,15 @@ class Settings:
 class Rows:
     """titles (n,): empty where there is none. pictures (p, s, s, 3) uint8, of the rows `pictured` (p,), ascending.
 
-    values: field to its cells (n,), empty where not known.
+    values: field to its cells (n,), empty where not known. read: what the text encoder gives of each title (n, d), where
+    that is known; a row without a title may hold anything.
     """
 
     titles: Sequence[str]
     pictures: np.ndarray
     pictured: np.ndarray
     values: Mapping[str, Sequence[str]]
+    read: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,7 @@ def fit(
     text: TextEncoder,
     settings: Settings,
     seed: int,
-    say: Callable[[str], None] = lambda text: None,
+    course: Course = UNHEARD,
 ) -> Attributes:
     """The model of all fields. image: of several layers; None where there are no pictures."""
     count = len(rows.titles)
@@ -91,64 +97,73 @@ def fit(
     there = {TITLE: titled, PICTURE: rows.pictured}
     sight = None
     if image is not None and len(rows.pictured):
-        sight = Sight(image, ("colours",), mirrored=True)
+        sight = Sight(image, tuple(settings.beside), mirrored=True)
     reading = Reading(text, settings.grams)
     kin = [named_alike(rows.titles)]
-    vectors: dict[str, np.ndarray] = {}
+    # What is seen of each source, and which of it is each row's.
+    seen: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     if sight is not None:
-        vectors[PICTURE] = sight.see(rows.pictures)
+        vectors = sight.see(rows.pictures)
+        seen[PICTURE] = vectors, np.arange(len(vectors))
         looks = np.arange(count) + count
-        looks[rows.pictured] = families(vectors[PICTURE], settings.alike)
+        looks[rows.pictured] = families(vectors, settings.alike)
         kin.append(looks)
     if len(titled):
-        vectors[TITLE] = reading.vectors([rows.titles[at] for at in titled.tolist()])
+        seen[TITLE] = titles_read(rows, titled, reading)
     groups = joined(kin)
     folds = folds_of(groups, HELD_OUT, seed)
     # The last fold is that of the smallest families; a single one is not held out.
     out = (folds == folds.max()) & (folds > 0)
-    say(f"{count} rows in {len(np.unique(groups))} families, {int(out.sum())} held out")
-    seen = labels[~out]
-    columns = [at for at in range(len(classes)) if len(np.unique(seen[seen[:, at] >= 0, at])) > 1]
-    fields = [list(classes)[at] for at in columns]
+    course.say(f"{count} rows in {len(np.unique(groups))} families, {int(out.sum())} held out")
+    names = list(classes)
     made: list[Made] = []
 
-    def add(sources: tuple[str, ...], eye: Sight | None, at: np.ndarray, seen: np.ndarray) -> None:
+    def add(
+        sources: tuple[str, ...],
+        eye: Sight | None,
+        at: np.ndarray,
+        vectors: np.ndarray,
+        place: np.ndarray,
+    ) -> None:
         held = out[at]
-        train, valid = (
-            Examples(seen, np.flatnonzero(mine), labels[at][mine][:, columns])
-            for mine in (~held, held)
-        )
-        if not fields or not len(train.rows):
+        columns = learnable(labels[at[~held]])
+        if not columns:
             return
+        train, valid = (
+            Examples(vectors, place[mine], labels[at[mine]][:, columns]) for mine in (~held, held)
+        )
+        fields = [names[column] for column in columns]
         counts = [len(classes[name]) for name in fields]
-        heads, _ = train_heads(train, valid, counts, settings.heads, seed)
+        heads, curves = train_heads(train, valid, counts, settings.heads, seed)
         view = View(
             sources,
             dict(zip(fields, heads, strict=True)),
             eye,
             reading if TITLE in sources else None,
         )
-        logits = {name: head.logits(seen[held]) for name, head in view.heads.items()}
+        logits = {name: head.logits(vectors[place[held]]) for name, head in view.heads.items()}
         made.append(Made(view, at[held], logits))
-        say(f"the view of {' and '.join(sources)} is fitted")
+        course.curves(curves, " and ".join(sources))
+        course.say(f"the view of {' and '.join(sources)} is fitted")
 
     for source in (PICTURE, TITLE):
-        if source in vectors and len(there[source]):
-            add((source,), sight if source == PICTURE else None, there[source], vectors[source])
+        if source in seen and len(there[source]):
+            add((source,), sight if source == PICTURE else None, there[source], *seen[source])
     both = np.intersect1d(titled, rows.pictured)
     if len(both) and sight is not None:
-        parts = [vectors[one][np.searchsorted(there[one], both)] for one in (PICTURE, TITLE)]
-        add((TITLE, PICTURE), sight, both, np.concatenate(parts, axis=1))
-    if (
-        fields
-        and sight is not None
-        and settings.tuned_from
-        and len(rows.pictured) >= settings.tuned_from
-    ):
-        chosen = {name: classes[name] for name in fields}
+        parts = [
+            vectors[place[np.searchsorted(there[one], both)]]
+            for one in (PICTURE, TITLE)
+            for vectors, place in [seen[one]]
+        ]
+        add((TITLE, PICTURE), sight, both, np.concatenate(parts, axis=1), np.arange(len(both)))
+    enough = settings.tuned_from and len(rows.pictured) >= settings.tuned_from
+    shown = learnable(labels[rows.pictured][~out[rows.pictured]])
+    if sight is not None and enough and shown:
+        chosen = {names[column]: classes[names[column]] for column in shown}
         made.append(
             tuned_view(
-                rows, sight, vectors[PICTURE], labels[:, columns], chosen, out, settings, seed, say
+                rows, sight, seen[PICTURE][0], labels[:, shown], chosen, out, settings, seed, course
             )
         )
     weights = {
@@ -165,6 +180,11 @@ def fit(
     return Attributes(classes, tuple(one.view for one in made), weights, prior)
 
 
+def learnable(labels: np.ndarray) -> list[int]:
+    """The fields of labels (n, fields), -1 where not known, that have two values or more."""
+    return [at for at, of in enumerate(labels.T) if len(np.unique(of[of >= 0])) > 1]
+
+
 def tuned_view(
     rows: Rows,
     sight: Sight,
@@ -174,7 +194,7 @@ def tuned_view(
     out: np.ndarray,
     settings: Settings,
     seed: int,
-    say: Callable[[str], None],
+    course: Course,
 ) -> Made:
     """The view of a network that is tuned on the rows that are not `out`."""
     held = out[rows.pictured]
@@ -188,7 +208,7 @@ def tuned_view(
         probes.append(probe)
     chosen = np.flatnonzero(~held & (mine >= 0).any(1))
     learned, heads = tuned_encoder(
-        sight.encoder, probes, rows.pictures, chosen, mine, settings.tuning, seed, spoken(say)
+        sight.encoder, probes, rows.pictures, chosen, mine, settings.tuning, seed, course
     )
     eye = Sight(learned, (), mirrored=True)
     seen = eye.see(rows.pictures[held])
@@ -216,10 +236,21 @@ def weigh(
     rows = np.flatnonzero(out & (truth >= 0))
     for at in able:
         rows = np.intersect1d(rows, made[at].rows)
+    if len(rows) > WEIGHED:
+        rows = rows[np.linspace(0, len(rows) - 1, WEIGHED).astype(np.int64)]
     logs = [log_softmax(made[at].logits[name][np.searchsorted(made[at].rows, rows)]) for at in able]
     for at, weight in zip(able, pool_weights(logs, truth[rows]), strict=True):
         weights[at] = weight
     return weights
+
+
+def titles_read(rows: Rows, titled: np.ndarray, reading: Reading) -> tuple[np.ndarray, np.ndarray]:
+    """What is read of each different title of the rows `titled` (t,), and which of these is each row's, (t,)."""
+    titles = np.array([rows.titles[at] for at in titled.tolist()], object)
+    names, first, place = np.unique(titles, return_index=True, return_inverse=True)
+    if rows.read is None:
+        return reading.vectors(names.tolist()), place
+    return reading.complete(rows.read[titled[first]], names.tolist()), place
 
 
 def named_alike(titles: Sequence[str]) -> np.ndarray:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 WIDTH = 128
 BLOCK = 1024
@@ -37,12 +39,12 @@ def _chains(vectors: np.ndarray, alike: float) -> np.ndarray:
         draw = np.random.default_rng(0).normal(size=(seen.shape[1], WIDTH)).astype(np.float32)
         seen = seen @ draw
     seen = unit(seen.astype(np.float32))
-    sets = _Sets(count)
+    names = np.arange(count)
     for start in range(0, count, BLOCK):
-        close = seen[start : start + BLOCK] @ seen.T >= alike
-        for row, other in zip(*np.nonzero(close), strict=True):
-            sets.join(start + int(row), int(other))
-    return sets.names()
+        close = seen[start : start + BLOCK] @ seen[start:].T >= alike
+        rows, others = np.nonzero(close)
+        names = _met(names, start + rows, start + others)
+    return names
 
 
 def corners(vectors: np.ndarray, labels: np.ndarray, share: float) -> np.ndarray:
@@ -67,29 +69,20 @@ def corners(vectors: np.ndarray, labels: np.ndarray, share: float) -> np.ndarray
 
 def joined(numbers: Sequence[np.ndarray]) -> np.ndarray:
     """A number for each row (n,): rows that share one in any of `numbers`, each (n,), share it, in chains."""
-    sets = _Sets(len(numbers[0]))
+    names = np.arange(len(numbers[0]))
     for of in numbers:
-        first: dict[int, int] = {}
-        for row, name in enumerate(of.tolist()):
-            sets.join(first.setdefault(name, row), row)
-    return sets.names()
+        _, first, place = np.unique(of, return_index=True, return_inverse=True)
+        names = _met(names, np.arange(len(of)), first[place])
+    return names
 
 
-class _Sets:
-    """Disjoint sets of rows."""
+def _met(names: np.ndarray, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The names (n,) once each of `rows` (m,) has met that of `others` (m,): those who met, by others, too, share one.
 
-    def __init__(self, count: int) -> None:
-        self.parent = list(range(count))
-
-    def root(self, at: int) -> int:
-        while self.parent[at] != at:
-            self.parent[at] = self.parent[self.parent[at]]
-            at = self.parent[at]
-        return at
-
-    def join(self, one: int, two: int) -> None:
-        one, two = self.root(one), self.root(two)
-        self.parent[max(one, two)] = min(one, two)
-
-    def names(self) -> np.ndarray:
-        return np.array([self.root(at) for at in range(len(self.parent))], dtype=np.int64)
+    Each name is the place of a row that has it.
+    """
+    count = len(names)
+    ends = (np.concatenate([np.arange(count), rows]), np.concatenate([names, others]))
+    pairs = coo_array((np.ones(len(ends[0]), bool), ends), shape=(count, count))
+    _, found = connected_components(pairs, directed=False)
+    return np.unique(found, return_index=True)[1][found]

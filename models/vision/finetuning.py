@@ -6,7 +6,6 @@ Sources: Kumar et al. (2022), Fine-tuning can distort pretrained features; Howar
 model fine-tuning (discriminative rates); Polyak and Juditsky (1992) (averaging).
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from models.encoders.image import ImageEncoder, backbone, fold_norms, foldable
-from models.training import fit
+from models.training import UNHEARD, Course, fit, spoken
 from models.vision.augmenting import augment, pasted
 from models.vision.finetuning_settings import Tuning
 from models.vision.linear import Linear
@@ -108,6 +107,14 @@ class Tuned(pl.LightningModule):
             else:
                 self.averaged[name].lerp_(value, 1 - keep)
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["averaged"] = self.averaged
+        checkpoint["draw"] = self.draw.get_state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.averaged = checkpoint["averaged"]
+        self.draw.set_state(checkpoint["draw"])
+
     def on_train_end(self) -> None:
         self.load_state_dict(self.averaged, strict=False)
 
@@ -183,7 +190,7 @@ def tuned_encoder(
     labels: np.ndarray,
     tuning: Tuning,
     seed: int,
-    report: Callable[[float, str], None] = lambda done, what: None,
+    course: Course = UNHEARD,
 ) -> tuple[ImageEncoder, list[Linear]]:
     """The encoder with weights learned from pictures (n, size, size, 3) uint8 at `rows`, and its classifiers.
 
@@ -209,7 +216,16 @@ def tuned_encoder(
     batch = min(tuning.batch, len(rows))
     loader = DataLoader(data, batch, shuffle=True, generator=order, drop_last=True)
     epochs = tuning.epochs(encoder.size, len(rows))
-    fit(module, loader, epochs=epochs, seed=seed, report=report, clip=5.0)
+    curves = fit(
+        module,
+        loader,
+        epochs=epochs,
+        seed=seed,
+        report=spoken(course.say),
+        clip=5.0,
+        kept=course.kept,
+    )
+    course.curves(curves, "tuned")
     places = {name for name, one in module.network.named_modules() if one in learned}
     taught = {
         name: value.numpy()

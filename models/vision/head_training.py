@@ -126,7 +126,9 @@ def train_heads(
         return DataLoader(data, settings.batch, shuffle=shuffle, generator=order)
 
     torch.manual_seed(seed)
-    module = Fitting(tensor(train), tensor(valid), classes, settings)
+    seen = tensor(train)
+    held = seen if valid.vectors is train.vectors else tensor(valid)
+    module = Fitting(seen, held, classes, settings)
     judged = bool((valid.labels >= 0).any())
     curves = fit(
         module,

@@ -140,7 +140,7 @@ def fit_linear(
     for fold in kept:
         out = folds == fold
         told[out] = np.isin(labels[out], labels[~out])
-    if told.sum() < max(LEAST, 0.1 * len(labels)):
+    if told.sum() < max(LEAST, 0.1 * np.isin(folds, kept).sum()):
         strength = strengths[len(strengths) // 2]
         weights = logistic(seen, truth, classes, strength)
         made = Linear(mean, scale, weights[:-1], weights[-1], np.ones(1, np.float32))

@@ -48,6 +48,10 @@ class Prototypes:
         """Of vectors (n, d) and each class: (n, c)."""
         return unit(((vectors - self.mean) * self.scale).astype(np.float32)) @ self.centres.T
 
+    def strangeness(self, vectors: np.ndarray) -> np.ndarray:
+        """How far vectors (n, d) are from every class: (n,), 0 (just like one) to 2."""
+        return 1.0 - self.cosines(vectors).max(axis=1)
+
     def shares(self, vectors: np.ndarray) -> np.ndarray:
         """Probabilities (n, c) by nearness alone."""
         return softmax(self.cosines(vectors) / self.warmth)

@@ -15,6 +15,8 @@ from models.vision.prototypes import Prototypes
 from models.vision.sight import BATCH, Sight
 
 TOP = 5
+ALL_KNOWN = 2.0
+"""A limit of strangeness that no picture exceeds."""
 Classifier = Head | Linear
 
 
@@ -39,13 +41,15 @@ class Recognition:
 
     The experts' probabilities are joined by their weighted geometric mean, normalised (a logarithmic opinion pool).
     All experts look at pictures of the same size. prototypes: of what the first expert's sight gives, one a class; the
-    last classes are known by these alone where there are more than the experts know (see `with_class`).
+    last classes are known by these alone where there are more than the experts know (see `with_class`). limit: of the
+    strangeness of a picture of these classes; what is stranger is none of them.
     """
 
     classes: list[str]
     experts: tuple[Expert, ...]
     prior: np.ndarray
     prototypes: Prototypes | None = None
+    limit: float = ALL_KNOWN
     kind: ClassVar[str] = "recognition"
 
     @property
@@ -55,7 +59,21 @@ class Recognition:
 
     def of_arrays(self, pictures: np.ndarray) -> np.ndarray:
         """Probabilities (n, classes) float32 of decoded pictures (n, size, size, 3) uint8."""
-        seen = [expert.sight.see(pictures) for expert in self.experts]
+        return self._shares(self._seen(pictures))
+
+    def strangeness(self, pictures: np.ndarray) -> np.ndarray:
+        """How far decoded pictures (n, size, size, 3) uint8 are from every class: (n,), 0 (just like one) to 2.
+
+        "None of these" is what is stranger than `limit`. Raises `ValueError` without prototypes.
+        """
+        return self._prototypes().strangeness(self.experts[0].sight.see(pictures))
+
+    def _seen(self, pictures: np.ndarray) -> list[np.ndarray]:
+        """What each expert's sight gives of decoded pictures, each (n, d)."""
+        return [expert.sight.see(pictures) for expert in self.experts]
+
+    def _shares(self, seen: Sequence[np.ndarray]) -> np.ndarray:
+        """Probabilities (n, classes) float32 by what the experts' sights give."""
         logs = [
             expert.weight * log_softmax(expert.head.logits(vectors))
             for expert, vectors in zip(self.experts, seen, strict=True)
@@ -65,15 +83,6 @@ class Recognition:
             return found
         taught = self._prototypes().shares(seen[0])[:, found.shape[1] :]
         return np.concatenate([found * (1 - taught.sum(1, keepdims=True)), taught], axis=1)
-
-    def strangeness(self, pictures: np.ndarray) -> np.ndarray:
-        """How far decoded pictures (n, size, size, 3) uint8 are from every class: (n,), 0 (just like one) to 2.
-
-        "None of these" is what is stranger than nearly all pictures of known classes: the caller's choice of a limit,
-        such as the 95th percentile on pictures that were held out. Raises `ValueError` without prototypes.
-        """
-        seen = self.experts[0].sight.see(pictures)
-        return 1.0 - self._prototypes().cosines(seen).max(axis=1)
 
     def aligned(self, pictures: np.ndarray) -> "Recognition":
         """A recogniser for pictures like these (n, size, size, 3) uint8, such as photos where it learned from a catalogue.
@@ -111,14 +120,22 @@ class Recognition:
             raise ValueError("this recogniser was made without prototypes")
         return self.prototypes
 
-    def probabilities(self, pictures: Sequence[bytes]) -> np.ndarray:
-        """(n, classes) float32. Raises `Undecodable` for the first that can't be read."""
+    def told(self, pictures: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities (n, classes) float32, and whether each picture shows one of the classes (n,).
+
+        Raises `Undecodable` for the first that can't be read.
+        """
         encoder = self.experts[0].sight.encoder
-        parts = [
-            self.of_arrays(encoder.decode(pictures[start : start + BATCH], start))
-            for start in range(0, len(pictures), BATCH)
-        ]
-        return np.concatenate(parts) if parts else np.zeros((0, len(self.classes)), np.float32)
+        shares = [np.zeros((0, len(self.classes)), np.float32)]
+        known = [np.zeros(0, bool)]
+        for start in range(0, len(pictures), BATCH):
+            seen = self._seen(encoder.decode(pictures[start : start + BATCH], start))
+            shares.append(self._shares(seen))
+            if self.limit < ALL_KNOWN:
+                known.append(self._prototypes().strangeness(seen[0]) <= self.limit)
+            else:
+                known.append(np.ones(len(seen[0]), bool))
+        return np.concatenate(shares), np.concatenate(known)
 
     def ranked(self, found: np.ndarray, count: int) -> list[list[tuple[str, float]]]:
         """For probabilities (n, classes) the `count` likeliest labels with theirs, best first."""
@@ -130,12 +147,17 @@ class Recognition:
         ]
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """`bytes` to label, confidence and top (JSON: the five likeliest labels with their probability)."""
-        top = self.ranked(self.probabilities(frame["bytes"].tolist()), TOP)
+        """`bytes` to label, confidence, known and top (JSON: the five likeliest labels with their probability).
+
+        known: whether the picture shows one of the classes at all; label and confidence are told either way.
+        """
+        shares, known = self.told(frame["bytes"].tolist())
+        top = self.ranked(shares, TOP)
         return pd.DataFrame(
             {
                 "label": np.asarray([row[0][0] for row in top], dtype=object),
                 "confidence": np.asarray([row[0][1] for row in top], dtype=float),
+                "known": known,
                 "top": [json.dumps([[name, round(p, 4)] for name, p in row]) for row in top],
             }
         )
@@ -147,7 +169,7 @@ class Recognition:
         if self.prototypes is not None:
             tensors |= self.prototypes.tensors("prototypes/")
         members = {f"sight-{at}": one.sight.to_bundle() for at, one in enumerate(self.experts)}
-        config = {"weights": [expert.weight for expert in self.experts]}
+        config = {"weights": [expert.weight for expert in self.experts], "limit": self.limit}
         return Bundle(self.kind, config, tensors, {"classes": self.classes}, members)
 
     @classmethod
@@ -162,5 +184,10 @@ class Recognition:
         ]
         prototypes = Prototypes.from_tensors(bundle.tensors, "prototypes/")
         return cls(
-            bundle.vocabulary["classes"], tuple(experts), bundle.tensors["prior"], prototypes
+            bundle.vocabulary["classes"],
+            tuple(experts),
+            bundle.tensors["prior"],
+            prototypes,
+            # Bundles made before there was a limit have none.
+            bundle.config.get("limit", ALL_KNOWN),
         )

@@ -1,12 +1,12 @@
 """Fitting of a recogniser: classifiers on frozen features and, where there are enough pictures, a tuned network."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from models.encoders.image import ImageEncoder
-from models.training import spoken
+from models.training import UNHEARD, Course
 from models.vision.attributes import pool_weights
 from models.vision.augmenting import augmented
 from models.vision.families import corners, families
@@ -15,28 +15,33 @@ from models.vision.finetuning_settings import Tuning
 from models.vision.head import log_softmax
 from models.vision.head_training import Examples, train_heads
 from models.vision.head_training import Settings as HeadSettings
-from models.vision.linear import Linear, fit_linear, folds_of
+from models.vision.linear import LEAST, Linear, fit_linear, folds_of
 from models.vision.prototypes import Prototypes
-from models.vision.recognition import Expert, Recognition
+from models.vision.recognition import ALL_KNOWN, Expert, Recognition
 from models.vision.sight import Sight
 
 HELD_OUT = 20
 """One of so many parts of the rows is held out where a network is tuned, and as many rows that stand apart."""
 FEW = 2
 """With fewer pictures a class, in the mean, none can be held out: each stands for its class as it is."""
+LEARNED = -1
+"""The fold of rows that are never held out."""
+KNOWN = 0.95
+"""Share of pictures of known classes that are to be held for such."""
 PROBED = 3_000_000_000
 """Numbers of the vectors times classes up to which a probe is fitted."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """strengths: of the linear probe, ascending. alike: see `families`. folds: parts of which one is held out.
+    """beside: see `Sight`. strengths: of the linear probe, ascending. alike: see `families`. folds: parts of which one is held out.
 
     copies: changed copies of each picture, at most, beside which the probe learns from few pictures; enough: pictures
     of which no more are made. heads: of the classifier beside the probe. tuned_from: pictures a class, in the mean,
     from which there is that classifier and the network is tuned; 0: never.
     """
 
+    beside: Sequence[str]
     strengths: Sequence[float]
     alike: float
     folds: int
@@ -53,7 +58,7 @@ def fit(
     encoder: ImageEncoder,
     settings: Settings,
     seed: int,
-    say: Callable[[str], None] = lambda text: None,
+    course: Course = UNHEARD,
 ) -> Recognition:
     """The recogniser of pictures (n, size, size, 3) uint8 with their labels (n,).
 
@@ -64,12 +69,14 @@ def fit(
     place = {name: at for at, name in enumerate(classes)}
     truth = np.array([place[label] for label in labels], np.int64)
     shares = np.bincount(truth, minlength=len(classes)) / len(truth)
-    sight = Sight(encoder, ("colours",), mirrored=True)
+    sight = Sight(encoder, tuple(settings.beside), mirrored=True)
     vectors = sight.see(pictures)
     groups = families(vectors, settings.alike)
     many = settings.tuned_from and len(labels) >= settings.tuned_from * len(classes)
     folds = folds_of(groups, HELD_OUT if many else settings.folds, seed)
-    say(f"{len(labels)} pictures of {len(classes)} classes in {len(np.unique(groups))} families")
+    course.say(
+        f"{len(labels)} pictures of {len(classes)} classes in {len(np.unique(groups))} families"
+    )
     if not many or folds.max() == 0 or len(classes) < 2:
         experts = [_from_few(sight, pictures, vectors, truth, len(classes), folds, settings, seed)]
     else:
@@ -77,13 +84,37 @@ def fit(
         # these are, so that rows that stand apart have their say, too.
         out = (folds == folds.max()) | corners(vectors, truth, 1 / HELD_OUT)
         experts = _from_many(
-            sight, pictures, vectors, truth, len(classes), out, settings, seed, say
+            sight, pictures, vectors, truth, len(classes), out, settings, seed, course
         )
+        folds = np.where(out, 0, LEARNED)
     first = experts[0].sight
-    # The tuned network, where it alone is left, sees other things than the frozen one.
-    told = vectors if first is sight else first.see(pictures)
+    if first is sight:
+        told = vectors
+        # Prototypes cost next to nothing: all rows are held out, not just those of the dear classifiers.
+        folds = folds_of(groups, settings.folds, seed)
+    else:
+        # The tuned network, where it alone is left, sees other things than the frozen one.
+        told = first.see(pictures)
     prototypes = Prototypes.of(told, truth, len(classes))
-    return Recognition(classes, tuple(experts), shares.astype(np.float32), prototypes)
+    limit = strangest(told, truth, len(classes), folds)
+    return Recognition(classes, tuple(experts), shares.astype(np.float32), prototypes, limit)
+
+
+def strangest(vectors: np.ndarray, truth: np.ndarray, classes: int, folds: np.ndarray) -> float:
+    """The strangeness that `KNOWN` of the held-out rows do not exceed; with too few, that of no picture.
+
+    vectors (n, d), truth (n,). folds (n,): each but `LEARNED` is held out once, and judged by prototypes of the others.
+    A row whose class the others lack is left out.
+    """
+    found = []
+    for fold in np.unique(folds[folds != LEARNED]):
+        out = folds == fold
+        rows = np.flatnonzero(out & np.isin(truth, truth[~out]))
+        if len(rows):
+            others = Prototypes.of(vectors[~out], truth[~out], classes)
+            found.append(others.strangeness(vectors[rows]))
+    strange = np.concatenate(found) if found else np.zeros(0)
+    return float(np.quantile(strange, KNOWN)) if len(strange) >= LEAST else ALL_KNOWN
 
 
 def _from_few(
@@ -116,23 +147,24 @@ def _from_many(
     out: np.ndarray,
     settings: Settings,
     seed: int,
-    say: Callable[[str], None],
+    course: Course,
 ) -> list[Expert]:
     """A linear probe, a classifier with a hidden layer and a tuned network, weighed on the rows that are `out` (n,)."""
     found: list[tuple[str, Expert, np.ndarray]] = []
     if vectors.size * classes <= PROBED:
         probe, held = fit_linear(
-            vectors, truth, classes, np.where(out, 0, -1), settings.strengths, skipped=-1
+            vectors, truth, classes, np.where(out, 0, LEARNED), settings.strengths, skipped=LEARNED
         )
         found.append(("the probe", Expert(sight, probe), held[out] / probe.temperature))
     train, valid = (
         Examples(vectors, np.flatnonzero(rows), truth[rows][:, None]) for rows in (~out, out)
     )
-    heads, _ = train_heads(train, valid, [classes], settings.heads, seed)
+    heads, curves = train_heads(train, valid, [classes], settings.heads, seed)
+    course.curves(curves, "classifier")
     found.append(("the classifier", Expert(sight, heads[0]), heads[0].logits(vectors[out])))
     if sight.encoder.learned and settings.tuning.budget:
         learned, head = tune(
-            pictures, vectors, truth, classes, out, sight.encoder, settings, seed, say
+            pictures, vectors, truth, classes, out, sight.encoder, settings, seed, course
         )
         eye = Sight(learned, (), mirrored=True)
         seen = eye.see(pictures[out])
@@ -141,7 +173,9 @@ def _from_many(
     weights = pool_weights([log_softmax(logits) for _, _, logits in found], truth[out])
     for (name, _, logits), weight in zip(found, weights, strict=True):
         right = float((logits.argmax(1) == truth[out]).mean())
-        say(f"{name}: {right:.3f} of {int(out.sum())} held-out pictures, weight {weight:.2f}")
+        course.say(
+            f"{name}: {right:.3f} of {int(out.sum())} held-out pictures, weight {weight:.2f}"
+        )
     return [
         replace(expert, weight=weight)
         for (_, expert, _), weight in zip(found, weights, strict=True)
@@ -158,7 +192,7 @@ def tune(
     encoder: ImageEncoder,
     settings: Settings,
     seed: int,
-    say: Callable[[str], None],
+    course: Course,
 ) -> tuple[ImageEncoder, Linear]:
     """The network tuned on the rows that are not `out` (n,), and its classifier."""
     rows = np.flatnonzero(~out)
@@ -174,6 +208,6 @@ def tune(
         truth[:, None],
         settings.tuning,
         seed,
-        spoken(say),
+        course,
     )
     return learned, heads[0]

@@ -1,16 +1,24 @@
 """Pictures that a file lists by id and path: read and decoded block by block, in bounded memory."""
 
+import contextlib
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from models.encoders.decoding import Undecodable, decode, dimensions
+from models.encoders.decoding import Undecodable, decode
+from pipelines import pictures
 from pipelines.door import files
+
+if TYPE_CHECKING:
+    from models.encoders.image import ImageEncoder
+    from pipelines.door.verb import Asked
+    from pipelines.seeing import SightParams
 
 MAX_BYTES = 64 * 1024 * 1024
 """A larger file is not read."""
@@ -149,18 +157,20 @@ def pairs(rows: Sequence[Sequence[tuple[str, float]]], names: tuple[str, str]) -
     )
 
 
-def fitting_size(listing: Listing, sizes: Sequence[int], enlarged: float) -> int:
-    """The first of `sizes`, which ascend, that is not smaller than `enlarged` times the usual picture; else the last."""
-    side = enlarged * usual_side(listing)
-    return next((size for size in sizes if size >= side), sizes[-1])
+def usual_side(listing: Listing) -> int:
+    """As `pictures.usual_side`, of evenly chosen pictures of a file."""
+
+    def readable() -> Iterator[bytes]:
+        for path in listing.sample(pictures.SAMPLE).paths:
+            with contextlib.suppress(Undecodable):
+                yield content(path)
+
+    return pictures.usual_side(readable())
 
 
-def usual_side(listing: Listing, sample: int = 64) -> int:
-    """The median of the longer sides of evenly chosen pictures, in pixels; 0 where none can be opened."""
-    sides = []
-    for path in listing.sample(sample).paths:
-        try:
-            sides.append(max(dimensions(content(path))))
-        except Undecodable:
-            continue
-    return int(np.median(sides)) if sides else 0
+def image_encoder(params: "SightParams", listing: Listing, asked: "Asked") -> "ImageEncoder":
+    """The encoder that suits the pictures of a file."""
+    from pipelines import unpacked
+
+    files = unpacked.folder("image", asked) if params.encoder == "package" else None
+    return params.image_encoder(usual_side(listing), files)

@@ -53,6 +53,8 @@ METRICS = "metrics.json"
 DIGITS = 6
 PLAIN_LINE_SECONDS = 10.0
 PR_SET_PDEATHSIG = 1
+UNLOCKED = "unlocked"
+"""In the place of a hash of inputs: `dvc.lock` does not know them."""
 CALLER_VARIABLE = "VITRINE_CALLER"
 """Names the process that stands behind `dvc`, where one does: `pipelines.run`."""
 
@@ -418,7 +420,7 @@ def inputs_hash(root: Path, node: Node) -> str:
 
     lock = root / "dvc.lock"
     if not lock.exists():
-        return "unlocked"
+        return UNLOCKED
     loader = yaml.CSafeLoader(lock.read_text(encoding="utf-8"))
     try:
         document = loader.get_single_data()
@@ -435,7 +437,7 @@ def inputs_hash(root: Path, node: Node) -> str:
         inside = [path for path in known if path == dep or path.startswith(f"{dep}/")]
         around = [path for path in known if dep.startswith(f"{path}/")]
         if not inside and not around:
-            return "unlocked"
+            return UNLOCKED
         for path in sorted(inside + around):
             digest.update(f"{path} {known[path]}\n".encode())
     return digest.hexdigest()[:16]

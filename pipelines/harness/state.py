@@ -58,6 +58,11 @@ class State:
         return self.home / "records"
 
     @property
+    def unfinished(self) -> Path:
+        """Training that was killed, a folder a stage, until a run of equal inputs takes it up."""
+        return self.home / "unfinished"
+
+    @property
     def tracking_uri(self) -> str:
         """MLflow's address: `MLFLOW_TRACKING_URI` where set, else a database in this folder."""
         return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.mlflow / 'mlflow.db'}"

@@ -49,7 +49,7 @@ def pictures(count: int) -> list[bytes]:
 
 
 def made_attributes() -> Attributes:
-    reading, sight = Reading(TextEncoder.hashing(16), 64), Sight.plain(ImageEncoder.pixels())
+    reading, sight = Reading(TextEncoder.hashing(16), 64), Sight(ImageEncoder.pixels())
     wide = sight.vectors(pictures(1)).shape[1]
     views = (
         View(("title",), {"colour": made_head(16 + 64, 2, 1)}, reading=reading),
@@ -72,7 +72,7 @@ def test_recognition_predicts_the_same_after_a_round_trip(tmp_path):
     model = Recognition(CLASSES, (expert,), np.full(3, 1 / 3, np.float32))
     frame = pd.DataFrame({"bytes": given})
     found = model.predict(frame)
-    assert list(found.columns) == ["label", "confidence", "top"]
+    assert list(found.columns) == ["label", "confidence", "known", "top"]
     top = json.loads(found["top"][0])
     assert top[0][0] == found["label"][0]
     assert top[0][1] == pytest.approx(found["confidence"][0], abs=1e-4)

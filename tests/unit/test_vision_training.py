@@ -1,15 +1,24 @@
 """What recognition, attributes and look-alikes are made of: colours, families, classifiers, whitening, tuning."""
 
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import mlflow.pyfunc
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mlflow.models import infer_signature
+from mlflow.pyfunc import PyFuncModel
+from PIL import Image
 
 from models.bundle import load, save
 from models.encoders.image import ImageEncoder, backbone
 from models.encoders.text import TextEncoder
+from models.training import UNHEARD, Course
 from models.vision.attributes import Attributes
 from models.vision.colours import HISTOGRAM, colour_features
 from models.vision.families import corners, families, joined
@@ -94,6 +103,15 @@ def test_a_linear_classifier_learns_and_is_calibrated_on_held_out_rows():
     right = shares.argmax(1) == truth[400:]
     assert right.mean() > 0.75
     assert abs(shares.max(1).mean() - right.mean()) < 0.08
+
+
+def test_a_small_part_that_is_held_out_is_not_learned_from():
+    draw = np.random.default_rng(5)
+    vectors = draw.normal(size=(400, 300)).astype(np.float32)
+    truth = draw.integers(0, 2, 400)
+    folds = np.where(np.arange(400) < 30, 0, -1)
+    _, held = fit_linear(vectors, truth, 2, folds, [1000.0], skipped=-1)
+    assert (held[:30].argmax(1) == truth[:30]).mean() < 0.8
 
 
 def test_whitening_evens_out_the_directions():
@@ -198,6 +216,43 @@ def test_tuning_learns_and_repeats():
     assert heads[0].logits(first.encode_arrays(pictures)).shape == (24, 2)
 
 
+class Killed(Exception):
+    pass
+
+
+def test_tuning_that_was_killed_goes_on_to_equal_weights(tmp_path):
+    from models.vision.finetuning import tuned_encoder
+
+    pictures, truth = shaded(24)
+    encoder = small_encoder()
+    vectors = encoder.encode_arrays(pictures)[:, encoder.parts[-1]]
+    probe, _ = fit_linear(vectors, truth, 2, np.zeros(24, np.int64), [1.0])
+    tuning = replace(small_tuning(1.0), rounds=6, dropout=0.2)
+
+    def tuned(course: Course) -> tuple[str, np.ndarray]:
+        found, (head,) = tuned_encoder(
+            encoder, [probe], pictures, np.arange(24), truth[:, None], tuning, 5, course
+        )
+        return found.identity, head.weights
+
+    kept = tmp_path / "kept"
+
+    def until_the_fourth(text: str) -> None:
+        if text.startswith("epoch 4"):
+            raise Killed
+
+    whole = tuned(UNHEARD)
+    with pytest.raises(Killed):
+        tuned(Course(until_the_fourth, kept=kept))
+    assert kept.exists()
+    told: list[str] = []
+    again = tuned(Course(told.append, kept=kept))
+    assert told[0].startswith("epoch 4")
+    assert again[0] == whole[0]
+    np.testing.assert_array_equal(again[1], whole[1])
+    assert not list(tmp_path.iterdir())
+
+
 HEADS = HeadSettings(16, 6, 8, 0.01, 0.0, 0.0, 0.0)
 
 
@@ -211,7 +266,7 @@ def test_attributes_of_a_tuned_network_answer_the_same_from_their_bundle(tmp_pat
         "maker": ["Acme"] * 30,
     }
     titles = [f"{'mug' if at % 2 else 'cup'} {chr(97 + at)}" if at < 20 else "" for at in range(30)]
-    settings = Settings(HEADS, 0.999, 32, 1, small_tuning(0.06))
+    settings = Settings(["colours"], HEADS, 0.999, 32, 1, small_tuning(0.06))
     rows = Rows(titles, pictures[4:], np.arange(4, 30), values)
     model = fit(rows, small_encoder(), TextEncoder.hashing(16), settings, 0)
     assert [view.sources for view in model.views] == [
@@ -236,10 +291,10 @@ def test_recognition_of_many_pictures_weighs_what_it_tried():
     from models.vision.recognition_training import Settings, fit
 
     pictures, truth = shaded(40)
-    settings = Settings([1.0, 10.0], 0.999, 4, 2, 60, 8.0, HEADS, small_tuning(0.06))
+    settings = Settings(["colours"], [1.0, 10.0], 0.999, 4, 2, 60, 8.0, HEADS, small_tuning(0.06))
     told: list[str] = []
     names = [f"class {one}" for one in truth]
-    model = fit(pictures, names, small_encoder(), settings, 0, told.append)
+    model = fit(pictures, names, small_encoder(), settings, 0, Course(told.append))
     found = model.of_arrays(pictures)
     assert (found.argmax(1) == truth).mean() > 0.9
     assert any("the tuned network: " in line for line in told)
@@ -285,3 +340,108 @@ def test_a_class_is_taught_from_three_pictures_and_a_stranger_is_told(tmp_path):
 def test_few_rows_still_have_a_whitening(count):
     vectors = np.random.default_rng(0).normal(size=(count, 5)).astype(np.float32)
     assert Whitening.of(vectors, 3, 1.0, 0)(vectors).shape[0] == count
+
+
+def striped(count: int) -> np.ndarray:
+    """Noisy pictures with stripes."""
+    draw = np.random.default_rng(3)
+    cells = np.zeros((count, 32, 32, 3))
+    cells[:, ::4] = 200
+    return (cells + draw.integers(0, 50, cells.shape)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("tuned_from", [0, 8])
+def test_a_class_that_was_held_out_is_none_of_the_known(tuned_from):
+    from models.vision.recognition_training import Settings, fit
+
+    pictures, truth = shaded(120)
+    settings = Settings(
+        ["colours"], [1.0, 10.0], 0.999, 4, 0, 0, tuned_from, HEADS, small_tuning(0.0)
+    )
+    names = ["bright" if one else "dark" for one in truth]
+    model = fit(pictures[:100], names[:100], ImageEncoder.pixels(), settings, 0)
+    asked = [*bytes_of(pictures[100:]), *bytes_of(striped(10))]
+    found = model.predict(pd.DataFrame({"bytes": asked}))
+    assert found["known"][:20].mean() >= 0.8
+    assert not found["known"][20:].any()
+    assert found["confidence"].between(0, 1).all()
+    few = fit(pictures[:2], names[:2], ImageEncoder.pixels(), settings, 0)
+    assert few.predict(pd.DataFrame({"bytes": asked[-1:]}))["known"].all()
+
+
+def bytes_of(pictures: np.ndarray) -> list[bytes]:
+    """Decoded pictures as files."""
+    found = []
+    for cells in pictures:
+        out = io.BytesIO()
+        Image.fromarray(cells).save(out, "PNG")
+        found.append(out.getvalue())
+    return found
+
+
+def served(model: Recognition | Attributes, asked: pd.DataFrame, folder: Path) -> PyFuncModel:
+    """The model as MLflow loads it, with the signature of what is asked."""
+    save(model.to_bundle(), folder / "bundle")
+    mlflow.pyfunc.save_model(
+        folder / "model",
+        loader_module="models.pyfunc",
+        data_path=str(folder / "bundle"),
+        signature=infer_signature(asked, model.predict(asked)),
+        pip_requirements=[],
+    )
+    return mlflow.pyfunc.load_model(str(folder / "model"))
+
+
+def test_a_recogniser_with_a_tuned_network_is_served_from_bytes(tmp_path):
+    from models.vision.recognition_training import Settings, fit
+
+    pictures, truth = shaded(40)
+    settings = Settings(["colours"], [1.0, 10.0], 0.999, 4, 2, 60, 8.0, HEADS, small_tuning(0.06))
+    names = ["bright" if one else "dark" for one in truth]
+    model = fit(pictures, names, small_encoder(), settings, 0)
+    asked = pd.DataFrame({"bytes": bytes_of(pictures)})
+    server = served(model, asked, tmp_path)
+    batch = server.predict(asked)
+    assert (batch["label"] == names).mean() > 0.9
+    single = server.predict(asked.iloc[[3]])
+    assert single["label"].tolist() == [batch["label"][3]]
+    assert single["confidence"][0] == pytest.approx(batch["confidence"][3], abs=1e-3)
+
+
+def test_attributes_with_a_tuned_network_are_served_from_bytes_and_titles(tmp_path):
+    from models.vision.attributes_training import Rows, Settings, fit
+
+    pictures, truth = shaded(40)
+    values = {"shade": ["bright" if one else "dark" for one in truth]}
+    titles = [f"{shade} cup" if at % 2 else "" for at, shade in enumerate(values["shade"])]
+    settings = Settings(["colours"], HEADS, 0.999, 32, 1, small_tuning(0.06))
+    rows = Rows(titles, pictures, np.arange(40), values)
+    model = fit(rows, small_encoder(), TextEncoder.hashing(16), settings, 0)
+    asked = pd.DataFrame({"title": titles, "bytes": bytes_of(pictures)})
+    server = served(model, asked, tmp_path)
+    batch = server.predict(asked)
+    assert (batch["shade"] == values["shade"]).mean() > 0.9
+    single = server.predict(asked.iloc[[3]])
+    assert single["shade"].tolist() == [batch["shade"][3]]
+    assert single["shade_confidence"][0] == pytest.approx(batch["shade_confidence"][3], abs=1e-3)
+
+
+def test_a_field_that_no_picture_shows_is_not_read_from_pictures():
+    from models.vision.attributes_training import Rows, Settings, fit
+
+    pictures, truth = shaded(24)
+    values = {
+        "shade": ["bright" if one else "dark" for one in truth] + [""] * 16,
+        "kind": [""] * 24 + ["mug", "cup"] * 8,
+    }
+    titles = [""] * 24 + [f"{kind} {chr(97 + at)}" for at, kind in enumerate(values["kind"][24:])]
+    read = TextEncoder.hashing(16).encode(titles)
+    rows = Rows(titles, pictures, np.arange(24), values, read)
+    settings = Settings(["colours"], HEADS, 0.999, 32, 1, small_tuning(0.06))
+    model = fit(rows, small_encoder(), TextEncoder.hashing(16), settings, 0)
+    assert {view.sources: sorted(view.heads) for view in model.views} == {
+        ("picture",): ["shade"],
+        ("title",): ["kind"],
+    }
+    found = model.predict(pd.DataFrame({"bytes": bytes_of(pictures[:3])}))
+    assert found["kind"].isna().all() and found["shade"].notna().all()

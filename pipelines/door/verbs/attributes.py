@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from pipelines.door.seeing import LearningParams
 from pipelines.door.verb import Asked, File, Option, Verb
 from pipelines.harness import BadConfig, BadData
+from pipelines.seeing import AttributesParams
 
 if TYPE_CHECKING:
     from models.vision.attributes import Attributes
@@ -18,19 +18,15 @@ if TYPE_CHECKING:
 SECTION = "door-attributes"
 
 
-class DoorAttributesParams(LearningParams):
-    """text: see `pipelines.encoders`. Others: see `models.vision.attributes_training.Settings`."""
-
-    text: str
-    alike: float
-    grams: int
-    tuned_from: int
+class DoorAttributesParams(AttributesParams):
+    """The same settings as the stage's."""
 
 
 def fit(asked: Asked) -> "Attributes":
     import numpy as np
 
-    from models.vision.attributes_training import Rows, Settings
+    from models.training import Course
+    from models.vision.attributes_training import Rows
     from models.vision.attributes_training import fit as fit_attributes
     from pipelines import unpacked
     from pipelines.door import pictures
@@ -41,13 +37,9 @@ def fit(asked: Asked) -> "Attributes":
     values = {name: listing.column(name) for name in fields_of(asked, listing)}
     if not any(cell for cells in values.values() for cell in cells):
         raise BadData(f"{listing.source}: no cell of {', '.join(values)} is filled")
-    size = pictures.fitting_size(listing, params.sizes, params.enlarged)
-    image = params.image_encoder(size, asked)
+    image = pictures.image_encoder(params, listing, asked)
     text = text_encoder(
         params.text, unpacked.folder("text", asked) if params.text == "package" else None
-    )
-    settings = Settings(
-        params.heads(), params.alike, params.grams, params.tuned_from, params.tuning()
     )
     with tempfile.TemporaryDirectory() as scratch:
         seen, good = pictures.gathered(listing, image.size, asked.say, Path(scratch))
@@ -59,7 +51,7 @@ def fit(asked: Asked) -> "Attributes":
         )
         if not len(rows.pictured) and not any(rows.titles):
             raise BadData(f"{listing.source}: no row has a picture that can be read, or a title")
-        return fit_attributes(rows, image, text, settings, asked.seed, asked.say)
+        return fit_attributes(rows, image, text, params.settings(), asked.seed, Course(asked.say))
 
 
 def fields_of(asked: Asked, listing: "Listing") -> list[str]:

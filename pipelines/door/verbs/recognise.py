@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from pipelines.door.seeing import LearningParams
 from pipelines.door.verb import Asked, File, Option, Verb
 from pipelines.harness import BadData
+from pipelines.seeing import RecognitionParams
 
 if TYPE_CHECKING:
     from models.vision.recognition import Recognition
@@ -21,16 +21,10 @@ LEAST_ASKED, MOST_ASKED = 32, 512
 """Asked pictures that tell how cameras differ."""
 
 
-class DoorRecogniseParams(LearningParams):
-    """top: labels that are listed. Others: see `models.vision.recognition_training.Settings`."""
+class DoorRecogniseParams(RecognitionParams):
+    """top: labels that are listed."""
 
     top: int
-    strengths: list[float]
-    alike: float
-    folds: int
-    copies: int
-    enough: int
-    tuned_from: float
 
 
 @dataclass(frozen=True)
@@ -44,15 +38,14 @@ class Taught:
 def fit(asked: Asked) -> Taught:
     import numpy as np
 
-    from models.vision.recognition_training import Settings
+    from models.training import Course
     from models.vision.recognition_training import fit as fit_recognition
     from pipelines.door import pictures
 
     params = asked.params(SECTION, DoorRecogniseParams)
     field = asked.options["field"]
     listing = pictures.listed(asked.files["train"], {field: pa.string()})
-    size = pictures.fitting_size(listing, params.sizes, params.enlarged)
-    encoder = params.image_encoder(size, asked)
+    encoder = pictures.image_encoder(params, listing, asked)
     with tempfile.TemporaryDirectory() as scratch:
         seen, good = pictures.gathered(listing, encoder.size, asked.say, Path(scratch))
         labels = np.asarray(listing.column(field), dtype=object)
@@ -62,23 +55,13 @@ def fit(asked: Asked) -> Taught:
                 f"{listing.source}: no row has both a picture that can be read and a value in {field!r}"
             )
         asked.say(f"looking at pictures of {encoder.size} pixels a side")
-        settings = Settings(
-            params.strengths,
-            params.alike,
-            params.folds,
-            params.copies,
-            params.enough,
-            params.tuned_from,
-            params.heads(),
-            params.tuning(),
-        )
         model = fit_recognition(
             seen if len(kept) == len(seen) else seen[kept],
             labels[kept].tolist(),
             encoder,
-            settings,
+            params.settings(),
             asked.seed,
-            asked.say,
+            Course(asked.say),
         )
     return Taught(model, len(kept))
 

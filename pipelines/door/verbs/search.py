@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from pipelines.door.seeing import SightParams
 from pipelines.door.verb import Asked, File, Option, Verb
+from pipelines.seeing import SightParams
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,8 +49,7 @@ def fit(asked: Asked) -> Gallery:
 
     params = asked.params(SECTION, DoorSearchParams)
     listing = pictures.listed(asked.files["gallery"])
-    size = pictures.fitting_size(listing, params.sizes, params.enlarged)
-    sight = Sight(params.image_encoder(size, asked), ("colours",), mirrored=True)
+    sight = Sight(pictures.image_encoder(params, listing, asked), ("colours",), mirrored=True)
     vectors, good = seen(listing, sight, asked)
     asked.say(f"{int(good.sum())} pictures can be found")
     chosen = params.model_dump(include=set(Settings.__dataclass_fields__))

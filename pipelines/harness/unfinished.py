@@ -1,0 +1,31 @@
+"""Where a stage keeps training that is not finished, for a run that takes it up after this one was killed."""
+
+import hashlib
+from pathlib import Path
+
+from pipelines.harness.params import Params
+from pipelines.harness.stage import UNLOCKED, Run, inputs_hash
+
+
+def unfinished(run: Run, params: Params) -> Path | None:
+    """A file for the training of a run of just these inputs, code and parameters; what others left is removed.
+
+    None where `dvc.lock` does not know the inputs: then nothing is kept.
+    """
+    inputs = inputs_hash(run.root, run.node)
+    if inputs == UNLOCKED:
+        return None
+    about = f"{inputs} {params.model_dump_json()} {run.seed} {run.threads}"
+    digest = hashlib.sha256(about.encode())
+    for dep in sorted(run.node.deps):
+        place = run.root / dep
+        if not dep.startswith("data/"):
+            for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+                digest.update(path.read_bytes())
+    folder = run.state.unfinished / run.name
+    folder.mkdir(parents=True, exist_ok=True)
+    mine = folder / digest.hexdigest()[:16]
+    for other in folder.iterdir():
+        if other != mine:
+            other.unlink()
+    return mine
