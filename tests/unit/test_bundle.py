@@ -94,4 +94,4 @@ def test_an_unknown_kind_names_the_known(tmp_path: Path) -> None:
         load_model(tmp_path / "one")
     with pytest.raises(KeyError, match="oracle"):
         model_class("oracle")
-    assert len(KINDS) == 8
+    assert len(KINDS) == 9
