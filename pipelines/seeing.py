@@ -7,7 +7,6 @@ from pipelines.harness import Params
 
 if TYPE_CHECKING:
     from models.encoders.image import ImageEncoder
-    from models.vision.attributes_training import Settings as AttributesSettings
     from models.vision.finetuning_settings import Tuning
     from models.vision.head_training import Settings as HeadSettings
     from models.vision.recognition_training import Settings as RecognitionSettings
@@ -109,21 +108,4 @@ class RecognitionParams(LearningParams):
             self.tuned_from,
             self.heads(),
             self.tuning(),
-        )
-
-
-class AttributesParams(LearningParams):
-    """text: see `pipelines.encoders`. alike, grams, tuned_from: see `models.vision.attributes_training.Settings`."""
-
-    text: str
-    alike: float
-    grams: int
-    tuned_from: int
-
-    def settings(self) -> "AttributesSettings":
-        """Of the fitting of a model of attributes."""
-        from models.vision.attributes_training import Settings
-
-        return Settings(
-            self.beside, self.heads(), self.alike, self.grams, self.tuned_from, self.tuning()
         )

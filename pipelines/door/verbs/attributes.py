@@ -9,17 +9,31 @@ import pyarrow as pa
 
 from pipelines.door.verb import Asked, File, Option, Verb
 from pipelines.harness import BadConfig, BadData
-from pipelines.seeing import AttributesParams
+from pipelines.seeing import LearningParams
 
 if TYPE_CHECKING:
     from models.vision.attributes import Attributes
+    from models.vision.attributes_training import Settings as AttributesSettings
     from pipelines.door.pictures import Listing
 
 SECTION = "door-attributes"
 
 
-class DoorAttributesParams(AttributesParams):
-    """The same settings as the stage's."""
+class DoorAttributesParams(LearningParams):
+    """text: see `pipelines.encoders`. alike, grams, tuned_from: see `models.vision.attributes_training.Settings`."""
+
+    text: str
+    alike: float
+    grams: int
+    tuned_from: int
+
+    def settings(self) -> "AttributesSettings":
+        """Of the fitting of a model of attributes."""
+        from models.vision.attributes_training import Settings
+
+        return Settings(
+            self.beside, self.heads(), self.alike, self.grams, self.tuned_from, self.tuning()
+        )
 
 
 def fit(asked: Asked) -> "Attributes":
