@@ -160,13 +160,17 @@ def check(params: SplitParams) -> None:
 
 
 def find_cut(tables: dict[str, ibis.Table], params: SplitParams) -> Cut:
-    """The cut in time for all tables: given by `test_from`, else at the midnight that leaves `test_days` days or more."""
-    ends = [
-        table[Interactions.TIME].max().to_pyarrow().as_py()
-        for table in tables.values()
+    """The cut in time for all tables: given by `test_from`, else at the midnight that leaves `test_days` days or more.
+
+    The end is that of the events, where there are any: reviews may go on after these were last looked at.
+    """
+    ends = {
+        name: table[Interactions.TIME].max().to_pyarrow().as_py()
+        for name, table in tables.items()
         if Interactions.TIME in table.columns
-    ]
-    end = max((end for end in ends if end is not None), default=None)
+    }
+    latest = max((end for end in ends.values() if end is not None), default=None)
+    end = ends.get("interactions") or latest
     test_from = read_moment(params.test_from, "split.test_from")
     if test_from is None:
         if end is None:
