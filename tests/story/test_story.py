@@ -26,7 +26,7 @@ OLD_WEEKS = datetime.datetime(2024, 3, 25, tzinfo=datetime.UTC)
 """Twelve weeks after the made shop opened."""
 LATER = datetime.timedelta(days=8)
 """A week and a day: lists are held against the seven days that came after them."""
-HURRIED = ["personal-popularity"]
+HURRIED = ["item-cosine"]
 SPOILT = ["attribute-popularity"]
 SHOWN = 3
 """Places of a list that are told."""
