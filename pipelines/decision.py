@@ -12,6 +12,7 @@ import pandas as pd
 
 from models.metrics import Interval, paired_interval
 from pipelines.frozen import ROW, SCORE, SIDE, SLICE, Learned
+from pipelines.journal import LATENCY
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def size_guard(case: Case, rules: Rules) -> Guard:
 def latency_guard(case: Case, rules: Rules) -> Guard:
     """A small request to the loaded model is answered in time."""
     held = case.seconds <= rules.max_seconds
-    return Guard("latency", held, f"{case.seconds:.3f} s of {rules.max_seconds:g} s allowed")
+    return Guard(LATENCY, held, f"{case.seconds:.3f} s of {rules.max_seconds:g} s allowed")
 
 
 def unusable(case: Case) -> str | None:

@@ -24,6 +24,8 @@ PROMOTED, REFUSED, WAITS, FAILED = "promoted", "refused", "waits", "failed"
 """Outcomes of a run's decision."""
 APPROVED, REJECTED, ROLLED_BACK = "approved", "rejected", "rolled back"
 """Outcomes of a person's decision."""
+LATENCY = "latency"
+"""The guard of which the finding is a time: no two runs find the same."""
 
 
 @dataclass(frozen=True)

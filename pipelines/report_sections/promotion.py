@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.journal import APPROVED, PROMOTED
+from pipelines.journal import APPROVED, LATENCY, PROMOTED
 from pipelines.report_sections.capabilities import NAMES, named
 from pipelines.report_sections.charts import gains
 from pipelines.report_sections.figures import BUNDLE
@@ -37,7 +37,7 @@ def view(inputs: Inputs, choice: Choice) -> dict[str, Any]:
 
 def _decision(line: Mapping[str, Any]) -> dict[str, Any]:
     """gain: mean, low and high, or None where it could not be computed. guards: those that failed first."""
-    guards = sorted(line.get("guards", []), key=lambda guard: bool(guard["held"]))
+    guards = sorted(map(_guard, line.get("guards", [])), key=lambda guard: bool(guard["held"]))
     return {
         "outcome": line["outcome"],
         "won": line["outcome"] in (PROMOTED, APPROVED),
@@ -50,3 +50,10 @@ def _decision(line: Mapping[str, Any]) -> dict[str, Any]:
         "guards": guards,
         "failed": sum(not guard["held"] for guard in guards),
     }
+
+
+def _guard(guard: Mapping[str, Any]) -> Mapping[str, Any]:
+    """As the journal has it, without the time that was measured: equal inputs must make an equal report."""
+    if guard["name"] == LATENCY and guard["held"]:
+        return {**guard, "found": "the journal has the time"}
+    return guard

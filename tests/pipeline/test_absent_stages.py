@@ -110,7 +110,10 @@ def test_labels_that_nobody_gave_switch_off_what_would_learn_them(shop: Shop) ->
     shop.validated("products", made["products"].select(["item_id", "title"]))
     lack(shop, "interactions", "users", "questions")
     found = figures(shop, split)
-    assert found["status"] == "off"
+    tasks = {"recommending", "recognition", "attributes", "sentiment", "answers"}
+    assert set(found["absent"]) == tasks and found["rows_out"] == 0
+    # What is said of products needs no label, but the moments of the cut.
+    assert absence(shop.root / "data/split/cut.json") is None
     assert absence(shop.root / "data/split/recognition") == "no picture has a label"
     assert "has a label" in (absence(shop.root / "data/split/sentiment") or "")
     assert "split.attributes" in (absence(shop.root / "data/split/attributes") or "")

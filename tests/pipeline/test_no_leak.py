@@ -141,7 +141,8 @@ def date_reviews(shop: Shop, cut: dict[str, str]) -> None:
     start = pd.Timestamp(cut["valid_from"]) - 4 * (end - pd.Timestamp(cut["valid_from"]))
     times = start + (end - start) * pd.Series(codes / codes.max())
     moments = pa.array(times.dt.floor("us"), pa.timestamp("us", "UTC"))
-    replace(path, rows.append_column("timestamp", moments))
+    at = rows.column_names.index("timestamp")
+    replace(path, rows.set_column(at, rows.schema.field(at).with_type(moments.type), moments))
 
 
 def other_events(shop: Shop, late: pd.Timestamp) -> None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from pipelines.harness import BadConfig, BadData
 from pipelines.harness.state import State
-from pipelines.journal import Journal
+from pipelines.journal import LATENCY, Journal
 from pipelines.report import (
     MAX_BYTES,
     TEMPLATES,
@@ -97,6 +97,15 @@ def test_reviews_that_nothing_reads_are_counted(page: str) -> None:
 def test_equal_inputs_give_equal_bytes(data: Path, tmp_path: Path, page: str) -> None:
     write_inputs(tmp_path / "again")
     assert make(tmp_path / "again", DECISIONS) == page
+
+
+def test_the_time_that_a_guard_took_is_not_in_the_page(data: Path) -> None:
+    def timed(seconds: float) -> Decisions:
+        guard = {"name": LATENCY, "held": True, "found": f"{seconds:.3f} s of 2 s allowed"}
+        return {key: {**line, "guards": [guard]} for key, line in DECISIONS.items()}
+
+    page = make(data, timed(0.123))
+    assert LATENCY in page and page == make(data, timed(0.456))
 
 
 def test_hostile_texts_are_shown_as_text(page: str) -> None:
