@@ -1,4 +1,4 @@
-"""The tables that tell what buyers say: their columns, the votes on each product, the quotes."""
+"""The tables that tell what buyers say: the votes on each product, the quotes."""
 
 import numpy as np
 import pandas as pd
@@ -8,59 +8,13 @@ import pyarrow.parquet as pq
 from models.language.aspects import wilson
 from models.language.opinions import NEGATIVE, POSITIVE, SIDES
 from pipelines.harness import Run
+from pipelines.opinion_columns import PRODUCTS
 from pipelines.tables import Reviews
 
 GROUP = 8192
 KEYS = ["item_id", "language", "category"]
 HALVES = ("before", "after")
 """Of a product's reviews, by their time."""
-ASPECTS = pa.schema(
-    [
-        ("review_id", pa.string()),
-        ("item_id", pa.string()),
-        ("language", pa.string()),
-        ("timestamp", pa.timestamp("us", "UTC")),
-        ("start", pa.int64()),
-        ("end", pa.int64()),
-        ("term", pa.string()),
-        ("category", pa.string()),
-        ("polarity", pa.string()),
-        ("confidence", pa.float64()),
-        ("said", pa.string()),
-        ("said_start", pa.int64()),
-        ("said_end", pa.int64()),
-        ("quote_start", pa.int64()),
-        ("quote_end", pa.int64()),
-    ]
-)
-QUOTES = pa.list_(
-    pa.struct(
-        [
-            ("review_id", pa.string()),
-            ("start", pa.int64()),
-            ("end", pa.int64()),
-            ("text", pa.string()),
-        ]
-    )
-)
-PRODUCTS = pa.schema(
-    [
-        ("item_id", pa.string()),
-        ("language", pa.string()),
-        ("category", pa.string()),
-        ("terms", pa.list_(pa.string())),
-        ("reviews", pa.int64()),
-        ("positive", pa.int64()),
-        ("negative", pa.int64()),
-        ("share", pa.float64()),
-        ("low", pa.float64()),
-        ("high", pa.float64()),
-        ("share_before", pa.float64()),
-        ("share_after", pa.float64()),
-        ("quotes_for", QUOTES),
-        ("quotes_against", QUOTES),
-    ]
-)
 
 
 def write(frame: pd.DataFrame, schema: pa.Schema, run: Run, name: str) -> None:

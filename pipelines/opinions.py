@@ -17,7 +17,8 @@ from models.language.settings import OpinionSettings
 from pipelines import lexicons
 from pipelines.encoders import text_encoder
 from pipelines.harness import Params, Run, stage
-from pipelines.opinion_tables import ASPECTS, PRODUCTS, products, write
+from pipelines.opinion_columns import ASPECTS, PRODUCTS
+from pipelines.opinion_tables import products, write
 from pipelines.review_trust import whole_reviews, with_sentences
 from pipelines.tables import Reviews
 

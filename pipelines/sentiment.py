@@ -71,22 +71,11 @@ def sentiment(run: Run, params: SentimentParams) -> None:
         run.advance(0.1 + 0.6 * at / len(languages), f"reviews in {language}")
         rows = train[train[Reviews.LANGUAGE] == language]
         labels = [label for label in LABELS if label in set(rows[Reviews.LABEL])]
-        grams = params.grams.of(spaced=language != CHINESE)
         encoding = None
         if rows[Reviews.REVIEW].isin(place.keys()).sum() >= FEWEST:
             encoding = Encoding(encoder, every, vectors_of(rows, place, vectors))
-        models[language] = fit(
-            passages(rows[Reviews.TEXT].tolist()),
-            rows[Reviews.LABEL].map(labels.index).to_numpy(np.int64),
-            labels,
-            None,
-            Reading(grams, grams, aspects=False),
-            Lexicon(lexicons.english()),
-            encoding,
-            params.polarity,
-            run.seed,
-            say=run.say,
-        )
+        truth = rows[Reviews.LABEL].map(labels.index).to_numpy(np.int64)
+        models[language] = fitted(rows, truth, labels, None, encoding, params, run)
     model = Sentiment(models, starred(train, params, run))
     save(model.to_bundle(), run.output("bundle"))
     run.advance(0.7, "reading all reviews")
@@ -112,20 +101,37 @@ def starred(train: pd.DataFrame, params: SentimentParams, run: Run) -> dict[str,
         levels, truth = np.unique(rows[Reviews.RATING].to_numpy(np.float64), return_inverse=True)
         if len(rows) < RATED or not 3 <= len(levels) <= STEPS:
             continue
-        grams = params.grams.of(spaced=language != CHINESE)
-        found[str(language)] = fit(
-            passages(rows[Reviews.TEXT].tolist()),
-            truth,
-            [f"{level:g}" for level in levels],
-            levels,
-            Reading(grams, grams, aspects=False),
-            Lexicon(lexicons.english()),
-            None,
-            params.polarity,
-            run.seed,
-            say=run.say,
-        )
+        names = [f"{level:g}" for level in levels]
+        found[str(language)] = fitted(rows, truth, names, levels, None, params, run)
     return found
+
+
+def fitted(
+    rows: pd.DataFrame,
+    truth: np.ndarray,
+    labels: list[str],
+    levels: np.ndarray | None,
+    encoding: Encoding | None,
+    params: SentimentParams,
+    run: Run,
+) -> Polarity:
+    """What tells the label of a text, fitted on `rows` (n) of one language; truth (n,): places in `labels`.
+
+    levels: numbers of the labels where they are steps; encoding: of the rows by an encoder, where it is to be asked.
+    """
+    grams = params.grams.of(spaced=rows[Reviews.LANGUAGE].iloc[0] != CHINESE)
+    return fit(
+        passages(rows[Reviews.TEXT].tolist()),
+        truth,
+        labels,
+        levels,
+        Reading(grams, grams, aspects=False),
+        Lexicon(lexicons.english()),
+        encoding,
+        params.polarity,
+        run.seed,
+        say=run.say,
+    )
 
 
 def read_all(run: Run, model: Sentiment, place: dict[str, int], vectors: np.ndarray) -> pa.Table:

@@ -235,7 +235,11 @@ def language(data: Path, rng: np.random.Generator) -> None:
     questions |= {"start": [float(start) if one else None for one in span]}
     questions |= {"end": [float(end) if one else None for one in span]}
     write_table(data / "split/answers/test.parquet", pd.DataFrame(questions))
-    write_table(data / "split/answers/reviews.parquet", reviews[["review_id", "text"]])
+    dated = reviews[["review_id", "text"]].assign(rating=4.0)
+    dated["timestamp"] = pd.Timestamp("2024-03-01", tz="UTC")
+    write_table(data / "split/answers/reviews.parquet", dated)
+    divided = {"question_id": asked, "says_yes": [["r00", "r01"]] * 6, "says_no": [["r02"]] * 6}
+    write_table(data / "answers/answers.parquet", pd.DataFrame(divided))
     found = [True, True, False, False, True, True]
     right = [one == two for one, two in zip(span, found, strict=True)]
     frame = {"row_id": asked, "score": np.asarray(right, float), "confidence": 0.8}

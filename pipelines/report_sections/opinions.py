@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 
+from pipelines.opinion_columns import PRODUCTS
 from pipelines.report_sections.inputs import Absent, Choice, Inputs
 from pipelines.report_sections.sentiment import LANGUAGES
 
@@ -11,27 +12,11 @@ KEY = "opinions"
 TITLE = "What buyers say"
 TABLE = "opinions/products.parquet"
 FLAGS = "review-trust/flags.parquet"
-NEED = (
-    "item_id",
-    "language",
-    "category",
-    "terms",
-    "reviews",
-    "positive",
-    "negative",
-    "share",
-    "low",
-    "high",
-    "share_before",
-    "share_after",
-    "quotes_for",
-    "quotes_against",
-)
 
 
 def view(inputs: Inputs, choice: Choice) -> dict[str, Any]:
     """products: of each language the one most spoken of and one picked by hash; flags: by reason, with examples."""
-    table = inputs.table(TABLE, need=NEED)
+    table = inputs.table(TABLE, need=tuple(PRODUCTS.names))
     flags = inputs.table(FLAGS, need=("review_id", "item_id", "reason", "because", "text"))
     if not len(table) and not len(flags):
         raise Absent(f"data/{TABLE} holds no product of which something is said.")

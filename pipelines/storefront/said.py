@@ -7,21 +7,9 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from pipelines.harness.absent import lacking
+from pipelines.opinion_columns import PRODUCTS
 
 ASPECTS, QUOTES = 12, 3
-COLUMNS = (
-    "language",
-    "category",
-    "terms",
-    "reviews",
-    "positive",
-    "negative",
-    "share",
-    "low",
-    "high",
-    "quotes_for",
-    "quotes_against",
-)
 
 
 class Said:
@@ -57,7 +45,7 @@ class Said:
         if item not in self.spoken:
             return None
         where = [("item_id", "==", item)]
-        table = pq.read_table(self._path, columns=list(COLUMNS), filters=where).to_pandas()
+        table = pq.read_table(self._path, columns=PRODUCTS.names, filters=where).to_pandas()
         top = table.sort_values(["reviews", "category"], ascending=[False, True]).head(ASPECTS)
         return [
             {

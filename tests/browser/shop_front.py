@@ -22,7 +22,7 @@ from models.recommenders.events import Histories, hash_order
 from pipelines.harness import MissingResource
 from pipelines.list_archive import Facts, filing, write_facts
 from pipelines.list_rules import Rules
-from pipelines.opinion_tables import PRODUCTS
+from pipelines.opinion_columns import PRODUCTS
 from pipelines.services.processes import LOOPBACK, free_port
 from pipelines.storefront.app import Front, make_app
 from pipelines.storefront.champions import Champion, Follower, Loaded

@@ -250,6 +250,15 @@ def test_an_empty_table_hides_its_section(data: Path, tmp_path: Path) -> None:
         answers.view(Inputs(find), CHOICE)
 
 
+def test_answers_tell_day_stars_and_how_reviews_divide(data: Path) -> None:
+    rows = answers.view(Inputs(lambda name: data / name), CHOICE)["questions"]
+    quotes = [row["said"] for row in rows if row["said"]]
+    assert quotes and all((one["day"], one["stars"]) == ("2024-03-01", "4") for one in quotes)
+    assert {(row["yes"], row["no"]) for row in rows} == {(2, 1)}
+    assert "review r00, 2024-03-01, 4 stars" in (page := make(data))
+    assert "2 say yes, 1 no" in page
+
+
 def test_no_wanted_value_is_no_row(data: Path) -> None:
     inputs = Inputs(lambda name: data / name)
     table = inputs.table("split/answers/reviews.parquet", among=("review_id", []))
@@ -322,7 +331,7 @@ def test_picks_do_not_depend_on_order(keys: list[str], count: int, seed: int) ->
 @given(st.text(max_size=300), st.integers(0, 300), st.integers(0, 300), st.integers(10, 200))
 def test_a_quote_is_exactly_the_slice(text: str, start: int, end: int, length: int) -> None:
     end = min(end, len(text))
-    found = quote({"r": text}, "r", start, end, length)
+    found = quote({"r": {"text": text}}, "r", start, end, length)
     if end <= start:
         assert found is None
     else:
