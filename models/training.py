@@ -109,6 +109,8 @@ def fit(
     patience: int = 3,
     clip: float | None = None,
     kept: Path | None = None,
+    accelerator: str = "cpu",
+    devices: int = 1,
 ) -> dict[str, list[float]]:
     """Train `module` in place and return its logged figures, one value an epoch.
 
@@ -116,6 +118,8 @@ def fit(
     without a better one, and the best weights are put back. report: called with the share done and a text.
     kept: a file in which training is kept after each epoch, from which a call with equal arguments takes it up where one
     before was killed, and which is removed at the end; `train` needs a generator of its own for it.
+    accelerator, devices: what is trained on, as Lightning names it. A processor of another kind is never taken unasked:
+    its sums are others, so that the same inputs would give other models there.
     Two calls with equal arguments and thread counts give equal weights, taken up or not. Raises `ValueError` for `kept`
     without such a generator.
     """
@@ -136,9 +140,12 @@ def fit(
     with warnings.catch_warnings():
         # The loaders here are arrays in memory: worker processes would only cost time.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message="Your `IterableDataset` has `__len__` defined.*")
         warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
         warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
         trainer = pl.Trainer(
+            accelerator=accelerator,
+            devices=devices,
             max_epochs=epochs,
             callbacks=callbacks,
             deterministic="warn",
