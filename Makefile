@@ -9,6 +9,7 @@ PROFILE ?=
 PORT ?= 5001
 NAME ?=
 BECAUSE ?=
+SHOPS ?=
 STAMP := .venv/installed.lock
 RUN := .venv/bin/python -m
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -20,7 +21,7 @@ export DO_NOT_TRACK := true
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo "  PROFILE=tiny|smoke|default|full   for demo, stage and bench-orchestration; NAME=... for stage, promote, rollback, serve"
+	@echo "  PROFILE=tiny|smoke|default|full   for demo, stage, test-shops and bench-orchestration; NAME=... for stage, promote, rollback, serve"
 
 .PHONY: demo
 demo: .venv ## the whole pipeline once through Airflow, with one closing table (PROFILE=...)
@@ -83,13 +84,13 @@ retention: .venv ## name what no rule keeps, and remove it with REMOVE=yes
 	@$(RUN) pipelines.retention $(if $(filter yes,$(REMOVE)),,--dry-run)
 
 # The workers share the cores: threads within them would only get in each other's way.
-test test-unit story: export OMP_NUM_THREADS := 1
+test test-unit story test-shops: export OMP_NUM_THREADS := 1
 
 .PHONY: test
-test: .venv ## all tests but the smoke run and the story
+test: .venv ## all tests but the smoke run, the story and the shops
 	@$(RUN) ruff check .
 	@$(RUN) ruff format --check .
-	@$(RUN) pytest tests --ignore tests/story -n logical --maxprocesses 4 --dist loadgroup
+	@$(RUN) pytest tests --ignore tests/story --ignore tests/shops -n logical --maxprocesses 4 --dist loadgroup
 
 .PHONY: test-unit
 test-unit: .venv ## the unit tests alone
@@ -102,6 +103,10 @@ test-smoke: .venv ## the smoke profile through the real Airflow, checked
 .PHONY: story
 story: .venv ## a model's life, told and checked: train, a week passes, refuse, ask, approve, roll back
 	@$(RUN) pytest tests/story -s
+
+.PHONY: test-shops
+test-shops: .venv ## shops in your own folder, from files to models, lists and a report: make test-shops SHOPS=folder
+	@VITRINE_SHOPS="$(SHOPS)" VITRINE_TEST_PROFILE="$(or $(PROFILE),tiny)" $(RUN) pytest tests/shops -s
 
 .PHONY: types
 types: .venv ## check the types of models/ and pipelines/ (mypy, strict)

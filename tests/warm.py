@@ -1,8 +1,9 @@
 """A `python` that begins with the slow packages loaded, for tests that run many stages.
 
-A stage imports packages for five to ten seconds before it works for one. A server imports them once; the script
-`python` of a `WarmPython` has each `python -m …` forked from it: a process of its own, with the project's own code
-imported afresh. What must be killed, or is to be shown cold, is run by the real interpreter.
+A stage imports packages for five to ten seconds before it works for one, and so does the stranger that loads what is
+to be promoted. A server imports them once; the script `python` of a `WarmPython` has each `python -m …` and each
+isolated `python -I -B …` forked from it: a process of its own, with the project's own code imported afresh. What must
+be killed, or is to be shown cold, is run by the real interpreter.
 """
 
 import contextlib
@@ -41,11 +42,13 @@ PACKAGES = (
 CLIENT = """\
 import json, os, socket, sys
 words = sys.argv[1:]
-if words[:1] != ["-m"]:
+if words[:1] != ["-m"] and words[:2] != ["-I", "-B"]:
     os.execv({real!r}, [{real!r}, *words])
 with socket.socket(socket.AF_UNIX) as line:
     line.connect({address!r})
-    call = json.dumps({{"words": words[1:], "cwd": os.getcwd(), "env": dict(os.environ)}}).encode()
+    call = json.dumps(
+        {{"words": words, "cwd": os.getcwd(), "env": dict(os.environ), "python": sys.argv[0]}}
+    ).encode()
     socket.send_fds(line, [len(call).to_bytes(8, "big")], [0, 1, 2])
     line.sendall(call)
     status = line.recv(4)
@@ -113,6 +116,7 @@ def answer(line: socket.socket) -> None:
         for number, descriptor in enumerate(descriptors):
             os.dup2(descriptor, number)
             os.close(descriptor)
+        sys.executable = call["python"]  # for the processes that this one starts
         os._exit(run(call["words"], call["cwd"], call["env"]))
     for descriptor in descriptors:
         os.close(descriptor)
@@ -123,21 +127,26 @@ def answer(line: socket.socket) -> None:
 
 
 def run(words: list[str], cwd: str, env: dict[str, str]) -> int:
-    """What `python -m words…` does in the folder `cwd`; the exit status."""
+    """What `python words…` does in the folder `cwd`; the exit status."""
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(env)
+    alone = words[0] == "-I"
     more = [entry for entry in env.get("PYTHONPATH", "").split(os.pathsep) if entry]
-    sys.path[:] = [cwd, *more, *sys.path[1:]]  # the first was the folder of this file
-    sys.dont_write_bytecode = "PYTHONDONTWRITEBYTECODE" in env
-    sys.argv = list(words)
+    # The first was the folder of this file.
+    sys.path[:] = [*([] if alone else [cwd, *more]), *sys.path[1:]]
+    sys.dont_write_bytecode = alone or "PYTHONDONTWRITEBYTECODE" in env
+    sys.argv = words[2 if alone else 1 :]
     sys.stdin, sys.stdout, sys.stderr = (
         open(number, mode, buffering=1, closefd=False)  # noqa: SIM115 - for the life of the process
         for number, mode in ((0, "r"), (1, "w"), (2, "w"))
     )
     code = 0
     try:
-        runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+        if alone:
+            runpy.run_path(sys.argv[0], run_name="__main__")
+        else:
+            runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
     except SystemExit as end:
         if isinstance(end.code, str):
             print(end.code, file=sys.stderr)

@@ -77,7 +77,7 @@ class Events:
         found = cls.from_arrays(
             names.tolist(), items, user[known], place[known], day[known], now, weight=weight
         )
-        return replace(found, kinds=kinds)
+        return replace(found, kinds=ordered(kinds))
 
     @classmethod
     def from_batches(
@@ -117,7 +117,7 @@ class Events:
         rank[[numbers[name] for name in users]] = np.arange(len(users))
         weight = said_by(event, list(names_of), kinds) if names_of and kinds else None
         made = cls.from_arrays(users, items, rank[user], item, day, now, weight=weight)
-        return replace(made, kinds=kinds)
+        return replace(made, kinds=ordered(kinds))
 
     @classmethod
     def from_arrays(
@@ -220,6 +220,11 @@ class Events:
     def histories(self) -> "Histories":
         """What each user did, item by item."""
         return Histories.from_events(self)
+
+
+def ordered(kinds: Mapping[str, float] | None) -> dict[str, float] | None:
+    """By name: the order in which weights were written down says nothing, and equal events are equal bytes."""
+    return None if kinds is None else dict(sorted(kinds.items()))
 
 
 def by_kind(kinds: np.ndarray, weights: Mapping[str, float]) -> np.ndarray | None:

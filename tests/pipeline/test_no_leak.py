@@ -3,6 +3,8 @@
 import datetime
 import json
 import shutil
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from models.bundle import save
+from models.kinds import load_model
 from tests.pipeline.shop import Shop, differing
 
 # In one worker: they look at the same shop, and some change it.
@@ -21,8 +25,18 @@ FITTED = (
     *("collaborative", "content", "hybrid", "recommender"),
     *("recognition", "attributes", "sentiment", "answers"),
 )
-SERVED = "answers/bundle/library/"
-"""What answers are quoted from holds the newest reviews; what was fitted lies beside it."""
+READ_REVIEWS = (
+    *("review_trust", "text_features", "review_features", "content", "hybrid", "recommender"),
+    *("sentiment", "answers"),
+)
+LIBRARY = "answers/bundle/library/"
+SERVED = (
+    *(LIBRARY, "answers/bundle/manifest.json"),
+    *("sentiment/reviews.parquet", "sentiment/metrics.json"),
+    "recommender/bundle/",
+)
+"""What follows the newest rows by right, and no fit reads: the library that answers are quoted from, what the fitted
+model tells of every review and of how many, and the users whose features a recommender holds (see `learned`)."""
 
 
 def test_rows_edited_and_added_after_the_cut_change_no_fitted_artefact(
@@ -33,7 +47,7 @@ def test_rows_edited_and_added_after_the_cut_change_no_fitted_artefact(
     cut = json.loads((shop.root / "data/split/recommending/cut.json").read_text("utf-8"))
     fix_the_cut(shop, cut["test_from"])
     date_reviews(shop, cut)
-    run(shop, "split", "review_trust", "sentiment", "answers")
+    run(shop, "split", *READ_REVIEWS)
     before = fitted(shop)
     late = pd.Timestamp(cut["test_from"])
     for change in (other_events, other_reviews):
@@ -42,10 +56,10 @@ def test_rows_edited_and_added_after_the_cut_change_no_fitted_artefact(
     for path in sorted((shop.root / "data" / "split").glob("*/test.parquet")):
         rows = pq.read_table(path)
         edited = rows.take(list(range(rows.num_rows))[::-1])
-        replace(path, pa.concat_tables([edited.slice(1), rows]))
+        overwrite(path, pa.concat_tables([edited.slice(1), rows]))
     run(shop, "review_trust", "text_features", "review_features", *FITTED)
     assert differing(before, fitted(shop)) == []
-    library = next((shop.root / "data" / SERVED).glob("vocabulary.json"))
+    library = next((shop.root / "data" / LIBRARY).glob("vocabulary.json"))
     assert "written after the cut" in library.read_text("utf-8")
 
 
@@ -70,7 +84,7 @@ def test_a_planted_bomb_is_neither_learned_nor_quoted(tiny_shop: Shop, tmp_path:
         "opinions/products.parquet",
     ):
         assert "bomb" not in str(pq.read_table(shop.root / "data" / path).to_pylist())
-    library = (shop.root / "data" / SERVED / "vocabulary.json").read_text("utf-8")
+    library = (shop.root / "data" / LIBRARY / "vocabulary.json").read_text("utf-8")
     assert "bomb" not in library
 
 
@@ -98,18 +112,25 @@ def plant(shop: Shop, moment: pd.Timestamp) -> None:
     )
     table["user_id"] = None
     whole = pd.concat([table, bombs], ignore_index=True)
-    replace(path, pa.Table.from_pandas(whole, preserve_index=False))
+    overwrite(path, pa.Table.from_pandas(whole, preserve_index=False))
 
 
 def fitted(shop: Shop) -> dict[str, str]:
     """Path to SHA-256 of all that was fitted."""
-    return {
+    found = {
         name: value
         for name, value in shop.outputs().items()
-        if name.startswith(FITTED)
-        and not name.startswith(SERVED)
-        and name != "answers/bundle/manifest.json"
+        if name.startswith(FITTED) and not name.startswith(SERVED)
     }
+    return {**found, "recommender/bundle/": learned(shop.root / "data/recommender/bundle")}
+
+
+def learned(folder: Path) -> str:
+    """Hash of a recommender without the users that it can be asked for: who is new has features and no part in the fit."""
+    model = load_model(folder)
+    nobody = replace(model.newcomers, users=[], values=model.newcomers.values[:0])
+    with tempfile.TemporaryDirectory() as scratch:
+        return save(replace(model, newcomers=nobody).to_bundle(), Path(scratch) / "bundle")
 
 
 def run(shop: Shop, *stages: str) -> None:
@@ -118,7 +139,7 @@ def run(shop: Shop, *stages: str) -> None:
         assert done.returncode == 0, done.stdout[-3000:]
 
 
-def replace(path: Path, table: pa.Table) -> None:
+def overwrite(path: Path, table: pa.Table) -> None:
     """Write anew: the file that is there is DVC's."""
     path.unlink()
     pq.write_table(table, path)
@@ -142,7 +163,7 @@ def date_reviews(shop: Shop, cut: dict[str, str]) -> None:
     times = start + (end - start) * pd.Series(codes / codes.max())
     moments = pa.array(times.dt.floor("us"), pa.timestamp("us", "UTC"))
     at = rows.column_names.index("timestamp")
-    replace(path, rows.set_column(at, rows.schema.field(at).with_type(moments.type), moments))
+    overwrite(path, rows.set_column(at, rows.schema.field(at).with_type(moments.type), moments))
 
 
 def other_events(shop: Shop, late: pd.Timestamp) -> None:
@@ -155,11 +176,11 @@ def other_events(shop: Shop, late: pd.Timestamp) -> None:
     table.loc[after[::3], "item_id"] = table["item_id"][0]
     fresh = table.iloc[after[:40]].assign(user_id="user-new", timestamp=late)
     table = pd.concat([table.drop(index=after[1::3]), fresh], ignore_index=True)
-    replace(path, pa.Table.from_pandas(table, rows.schema, preserve_index=False))
+    overwrite(path, pa.Table.from_pandas(table, rows.schema, preserve_index=False))
     path = folder / "validate-users/table.parquet"
     rows = pq.read_table(path)
     table = pd.concat([rows.to_pandas(), pd.DataFrame({"user_id": ["user-new"]})])
-    replace(path, pa.Table.from_pandas(table, rows.schema, preserve_index=False))
+    overwrite(path, pa.Table.from_pandas(table, rows.schema, preserve_index=False))
 
 
 def other_reviews(shop: Shop, late: pd.Timestamp) -> None:
@@ -178,4 +199,4 @@ def other_reviews(shop: Shop, late: pd.Timestamp) -> None:
     more["text"] = "New: " + more["text"]
     more["timestamp"] += datetime.timedelta(hours=1)
     table = pd.concat([table, more], ignore_index=True)
-    replace(path, pa.Table.from_pandas(table, rows.schema, preserve_index=False))
+    overwrite(path, pa.Table.from_pandas(table, rows.schema, preserve_index=False))

@@ -154,7 +154,8 @@ def test_the_life_of_a_model(tmp_path: Path, warm_python: Path) -> None:
     table = pd.read_parquet(old.lists)
     assert (table.groupby("user_id").size() == table["rank"].max()).all(), "a list is short"
     for row in table[table["user_id"] == "user-0007"].head(SHOWN).itertuples():
-        story.say(f"user-0007, place {row.rank}: {row.item_id}, {row.reason}")
+        told = [row.reason, row.reason_item_id] if row.reason_item_id else [row.reason]
+        story.say(f"user-0007, place {row.rank}: {row.item_id}, {' '.join(told)}")
 
     story.chapter("A week passes: the monitor sees how the lists did, and asks for training")
     story.look_until(OLD_WEEKS + LATER)

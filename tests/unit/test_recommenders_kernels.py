@@ -280,6 +280,14 @@ def test_events_of_one_kind_say_as_much_as_without_kinds() -> None:
     assert (kernels.followers(plain, 2.0) != kernels.followers(told, 2.0)).nnz == 0
 
 
+def test_the_order_in_which_kinds_are_named_says_nothing() -> None:
+    frame = pd.DataFrame({"user_id": "you", "item_id": ["a"], "event": ["view"]})
+    frame["timestamp"] = pd.Timestamp("2024-01-01", tz="UTC")
+    ways = [KINDS, dict(reversed(KINDS.items()))]
+    one, other = (Events.from_frame(frame, ["a"], kinds=kinds).kinds for kinds in ways)
+    assert list(one.items()) == list(other.items()) and list(ways[0]) != list(ways[1])
+
+
 def test_a_purchase_says_more_than_a_view() -> None:
     _, told = clicks()
     bought = told.strongest
