@@ -19,9 +19,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
-import yaml
-
 from pipelines.harness import BadConfig, MissingResource, Params
+from pipelines.harness.documents import parse
 from pipelines.harness.state import State
 
 MAX_MEMBER_BYTES = 512 * 1024 * 1024
@@ -50,7 +49,7 @@ class Package(Params):
 
 def listed(path: Path) -> dict[str, Package]:
     """The packages of a `packages.yaml` by their short names."""
-    document = yaml.safe_load(path.read_text("utf-8"))
+    document = parse(path.read_text("utf-8"))
     return {name: Package.model_validate(entry) for name, entry in document.items()}
 
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from pipelines.harness.documents import parse
 from pipelines.harness.errors import BadConfig
 
 REFERENCE = re.compile(r"\$\{([^}]+)\}")
@@ -69,15 +68,6 @@ class Graph:
         return seen
 
 
-def _parse(text: str) -> Any:
-    """YAML by the C loader, eight times as fast as `yaml.safe_load` and as safe."""
-    loader = yaml.CSafeLoader(text)
-    try:
-        return loader.get_single_data()
-    finally:
-        loader.dispose()
-
-
 def _covers(outer: str, inner: str) -> bool:
     return inner == outer or inner.startswith(f"{outer}/")
 
@@ -124,8 +114,8 @@ def _expand(name: str, entry: dict[str, Any], scope: dict[str, Any]) -> Iterator
 def read_graph(root: Path) -> Graph:
     """Read `dvc.yaml` under `root`. Raises `BadConfig` where it can't be understood."""
     try:
-        document = _parse((root / "dvc.yaml").read_text(encoding="utf-8"))
-        scope = _parse((root / "params.yaml").read_text(encoding="utf-8"))
+        document = parse((root / "dvc.yaml").read_text(encoding="utf-8"))
+        scope = parse((root / "params.yaml").read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise BadConfig(
             f"{error.filename} is missing: run from the folder of the project"

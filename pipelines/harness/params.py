@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from pipelines.harness.documents import parse
 from pipelines.harness.errors import BadConfig
 
 PROMOTIONS = ("automatic", "ask", "never")
@@ -34,7 +35,7 @@ def read_params(root: Path) -> dict[str, Any]:
     """
     path = root / "params.yaml"
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BadConfig(f"{path} is missing: run from the folder of the project") from None
     except yaml.YAMLError as error:

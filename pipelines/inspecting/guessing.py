@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import yaml
 
 from pipelines.harness import BadConfig
+from pipelines.harness.documents import parse
 from pipelines.inspecting import times, words
 from pipelines.inspecting.looking import Look, Unusable, commonest, overlap
 from pipelines.inspecting.proposal import Proposal
@@ -34,7 +34,7 @@ EVENTS = ("view", "cart", "purchase")
 def layouts() -> dict[str, dict[str, Any]]:
     """The known layouts by name."""
     text = Path(__file__).with_name("layouts.yaml").read_text(encoding="utf-8")
-    found: dict[str, dict[str, Any]] = yaml.safe_load(text)
+    found: dict[str, dict[str, Any]] = parse(text)
     return found
 
 

@@ -6,9 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pipelines.harness import BadConfig, Bug
+from pipelines.harness.documents import parse
 from pipelines.inspecting.proposal import Proposal
 from pipelines.sources import files
 from pipelines.sources.shop import STAGES, ShopParams
@@ -35,7 +34,7 @@ def write(root: Path, proposal: Proposal) -> None:
         text = with_value(text, "split", "attributes", proposal.attributes)
         text = with_value(text, "split", "picture_attribute", proposal.picture_attribute)
     deps = with_deps(graph.read_text(encoding="utf-8"), shop)
-    if yaml.safe_load(text)["shop"] != as_data(shop):
+    if parse(text)["shop"] != as_data(shop):
         raise Bug(
             "what was written into params.yaml does not read as it was meant; nothing changed"
         )

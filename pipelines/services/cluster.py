@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from pipelines.harness.documents import parse
 from pipelines.harness.errors import BadConfig
 from pipelines.services.cluster_secrets import NAMES as SECRETS
 
@@ -78,7 +78,7 @@ def read_services(root: Path, kind: str) -> dict[str, Described]:
     Raises `BadConfig` naming file, service and word for what can't be understood or names what isn't there.
     """
     path = root / DESCRIPTION
-    document = yaml.safe_load(path.read_text("utf-8"))
+    document = parse(path.read_text("utf-8"))
     environments: dict[str, dict[str, str]] = document["environments"]
     found: dict[str, Described] = {}
     for name, entry in document["services"].items():

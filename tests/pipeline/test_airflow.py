@@ -4,6 +4,7 @@
 tiny, the outputs are held against those of `dvc repro` in another folder.
 """
 
+import json
 import os
 import re
 import shutil
@@ -11,9 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from pipelines.harness.graph import Graph, read_graph
+from pipelines.list_archive import kept
 from pipelines.services import airflow, processes, stack
 from pipelines.services.airflow import Api
 from tests.pipeline.shop import Shop, differing, make_shop
@@ -188,6 +191,29 @@ def test_the_report_opens_without_an_error(finished: Finished) -> None:
         chromium.close()
     assert faults == []
     assert [url for url in asked if url.startswith("http")] == []
+
+
+def test_lists_of_past_days_are_made_by_airflows_own_backfill(finished: Finished) -> None:
+    api, state = finished.api, finished.shop.state
+    cut = json.loads((finished.shop.root / "data/split/recommending/cut.json").read_text("utf-8"))
+    days = pd.date_range(end=pd.Timestamp(cut["test_from"]), periods=2) + pd.Timedelta(hours=4)
+    api.request("PATCH", "/dags/lists", {"is_paused": False})
+    first, last = (day.isoformat() for day in days)
+    api.request("POST", "/backfills", {"dag_id": "lists", "from_date": first, "to_date": last})
+
+    def runs() -> list[dict[str, Any]]:
+        return [run for run in api.runs("lists") if run["run_type"] == "backfill"]
+
+    poll(
+        lambda: [run["state"] for run in runs()].count("success") == len(days),
+        lambda: f"two days of lists: {[(run['run_id'], run['state']) for run in runs()]}",
+        FOLLOW_SECONDS,
+        POLL_SECONDS,
+    )
+    made = {pd.Timestamp(one.facts.before): one for one in kept(state)}
+    for day in days:
+        assert made[day].moment < day, "the lists know what came later"
+        assert len(pd.read_parquet(made[day].lists)) == made[day].facts.rows > 0
 
 
 @pytest.mark.skipif(
