@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from models.language.passages import sentences
+from models.language.tongue import language_of
 from models.metrics import honesty
 from pipelines.harness import BadData
 from pipelines.tables import Questions, Reviews
@@ -104,6 +105,7 @@ def score(model: Any, rows: Path) -> pd.DataFrame:
             "row_id": table[Questions.QUESTION],
             "score": gained,
             "side_confidence": honesty(found["confidence"], gained),
+            "slice_language": table[Questions.TEXT].map(language_of),
             "slice_marked": np.where(table[ANSWER] == "", "no answer", "answer"),
             "answer": found["answer"],
             "review_id": found["review_id"],

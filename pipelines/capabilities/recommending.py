@@ -42,6 +42,8 @@ TUNING_DAYS = 28.0
 """The baselines' half-life is the best on so many last days of the history."""
 MOST_USERS = 10_000
 """More tell little more, and each is scored against all items many times over."""
+MOST_CATEGORIES = 8
+"""Favourite categories that are judged apart."""
 TUNING_USERS = 2_000
 """For whom the half-life is compared."""
 
@@ -138,7 +140,9 @@ def score(model: Recommender, rows: Path) -> pd.DataFrame:
     if Products.CATEGORY in products.column_names:
         kinds = products.select([Products.ITEM, Products.CATEGORY]).to_pandas()
         kinds = kinds.set_index(Products.ITEM)[Products.CATEGORY].reindex(model.items)
-        table["side_variety"] = variety(lists, pd.factorize(kinds)[0])
+        codes, names = pd.factorize(kinds)
+        table["side_variety"] = variety(lists, codes)
+        table["slice_category"] = favourites(mine, codes, names.tolist())
     return pd.DataFrame(table)
 
 
@@ -148,6 +152,29 @@ def groups(events: np.ndarray) -> np.ndarray:
     third, two = np.quantile(known, [1 / 3, 2 / 3]) if len(known) else (0.0, 0.0)
     choices = [events < NEW, events <= third, events <= two]
     return np.select(choices, ["new", "light", "regular"], "heavy")
+
+
+def favourites(mine: Events, codes: np.ndarray, names: list[str]) -> np.ndarray:
+    """Name of the category that each user had most events in, (users,); "none" for those without one.
+
+    Beyond the `MOST_CATEGORIES` that are the favourites of most it is "other": slices are to be read, and to hold users
+    enough to judge. codes: (items,) positions in `names`, -1 for an item of no category. Of equals the first in `names`
+    counts.
+    """
+    code = codes[mine.item]
+    known = code >= 0
+    width = len(names) + 1
+    cells, counts = np.unique(mine.user[known] * width + code[known] + 1, return_counts=True)
+    user, column = np.divmod(cells, width)
+    found = np.zeros(len(mine.users), dtype=int)
+    # The last to be written stays: the most, of equals the first.
+    order = np.lexsort((-column, counts))
+    found[user[order]] = column[order]
+    likers = np.bincount(found[found > 0], minlength=width)
+    rest = np.argsort(-likers, kind="stable")[MOST_CATEGORIES:]
+    told = np.array(["none", *names], dtype=object)
+    told[rest[rest > 0]] = "other"
+    return told[found]
 
 
 def example(rows: Path, count: int) -> pd.DataFrame:

@@ -228,6 +228,7 @@ def test_questions_are_judged_by_what_is_marked(tmp_path) -> None:
     table = judge.score(model(), tmp_path / "rows")
     assert table["row_id"].tolist() == ["a", "b"]
     assert table["slice_marked"].tolist() == ["no answer", "answer"]
+    assert table["slice_language"].tolist() == ["en", "en"]
     assert table["score"][1] == 1 and table["answer"][1] == "The battery lasts two days."
     found = judge.baselines(split, tmp_path / "rows", seed=1)
     assert found["never answering"].tolist() == [1, 0]

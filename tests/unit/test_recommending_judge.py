@@ -119,6 +119,31 @@ def test_scores_and_baselines_have_one_row_a_user(split: Path) -> None:
     assert judge.against_own(model, rows, 1)["gain over own purchases, high"] >= 0
 
 
+def test_users_are_grouped_by_the_category_that_they_have_most_of() -> None:
+    items = [f"item {at}" for at in range(judge.MOST_CATEGORIES + 3)]
+    names = [f"kind {at}" for at in range(judge.MOST_CATEGORIES + 2)]
+    codes = np.array([-1, *range(len(names))])
+    # Each of the first likes one kind; "two" is torn between two, "none" has an item of no kind, and one more likes kind 0.
+    user, item = [], []
+    for at in range(len(names)):
+        user += [at] * 2
+        item += [at + 1] * 2
+    user += [len(names), len(names), len(names) + 1, len(names) + 2]
+    item += [3, 2, 0, 1]
+    users = [*map(str, range(len(names))), "two", "none", "more"]
+    day = np.zeros(len(user))
+    events = Events.from_arrays(users, items, np.array(user), np.array(item), day)
+    told = dict(zip(users, judge.favourites(events, codes, names), strict=True))
+    assert (told["0"], told["two"], told["none"], told["more"]) == (
+        "kind 0",
+        "kind 1",
+        "none",
+        "kind 0",
+    )
+    assert [told[name] for name in users[-5:-3]] == ["other", "other"]
+    assert len(set(told.values()) - {"other", "none"}) == judge.MOST_CATEGORIES
+
+
 def test_groups_are_thirds_of_those_who_are_not_new() -> None:
     events = np.array([0, 4, *range(5, 305)])
     names, sizes = np.unique(judge.groups(events), return_counts=True)
