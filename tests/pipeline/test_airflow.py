@@ -10,12 +10,14 @@ import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
 from pipelines.harness.graph import Graph, read_graph
+from pipelines.harness.state import State
 from pipelines.list_archive import kept
 from pipelines.services import airflow, processes, stack
 from pipelines.services.airflow import Api
@@ -70,7 +72,22 @@ class Finished:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
+def stages_python(warm_python: Path) -> Iterator[None]:
+    """With the profile tiny, which is of many short stages, these are run warm; Airflow itself never is."""
+    usual = airflow.settings
+
+    def settings(state: State, port: int) -> dict[str, str]:
+        found = usual(state, port)
+        return {**found, "PATH": f"{warm_python}{os.pathsep}{found['PATH']}"}
+
+    with pytest.MonkeyPatch.context() as patch:
+        if PROFILE == "tiny":
+            patch.setattr(airflow, "settings", settings)
+        yield
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, stages_python: None) -> Iterator[Finished]:
     """Both DAGs after one trigger of the first. Everything that was started is stopped."""
     shop = make_shop(tmp_path_factory.mktemp("airflow") / "shop", PROFILE)
     graph = read_graph(shop.root)

@@ -39,6 +39,12 @@ SERVED = (
 model tells of every review and of how many, and the users whose features a recommender holds (see `learned`)."""
 
 
+LATE = [
+    "It still hums along in my kitchen; this was written after the cut.",
+    "Bought for my uncle. The lid is loose, and that was written after the cut, too.",
+]
+
+
 def test_rows_edited_and_added_after_the_cut_change_no_fitted_artefact(
     tiny_shop: Shop, tmp_path: Path
 ) -> None:
@@ -184,7 +190,10 @@ def other_events(shop: Shop, late: pd.Timestamp) -> None:
 
 
 def other_reviews(shop: Shop, late: pd.Timestamp) -> None:
-    """Reviews after the cut: all say something else, some have another label, and there are twice as many."""
+    """Reviews after the cut: all say something else, some have another label, and there are twice as many.
+
+    `LATE` are of products that are asked about.
+    """
     path = shop.root / "data/validate-reviews/table.parquet"
     rows = pq.read_table(path)
     table = rows.to_pandas()
@@ -193,10 +202,12 @@ def other_reviews(shop: Shop, late: pd.Timestamp) -> None:
     texts = table["text"] + " It was written after the cut: the battery is dreadful."
     table["text"] = table["text"].mask(after, texts)
     table["label"] = table["label"].mask(after & table["label"].notna(), "negative")
-    more = table[after].copy()
+    more = table[after].assign(text="New: " + table["text"])
+    told = table[table["item_id"].notna() & ~after].drop_duplicates("item_id").head(len(LATE))
+    told = told.assign(timestamp=late, text=LATE[: len(told)])
+    more = pd.concat([more, told])
     for name in ("review_id", "group_id"):
         more[name] = "new-" + more[name]
-    more["text"] = "New: " + more["text"]
     more["timestamp"] += datetime.timedelta(hours=1)
     table = pd.concat([table, more], ignore_index=True)
     overwrite(path, pa.Table.from_pandas(table, rows.schema, preserve_index=False))
