@@ -54,7 +54,7 @@ def main() -> None:
     users = sorted(set(frame["user_id"]))
     with tempfile.TemporaryDirectory() as scratch:
         started, worked = time.perf_counter(), time.process_time()
-        shop = open_shop(model.items, products, frame, params.half_life_days)
+        shop = open_shop(model.items, products, frame, params)
         with parts(State(Path(scratch)), ["benchmark"], []) as done:
             blocks = make_lists(model, shop, frame, users, params, done)
             summary = write_lists(blocks, Path(scratch) / "lists.parquet", params.k)

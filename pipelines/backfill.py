@@ -78,7 +78,7 @@ def backfill(root: Path, moment: pd.Timestamp) -> Kept:
         else:
             items = tables.products[Products.ITEM].tolist()
             model = what_sells(tables.events, items, params.half_life_days)
-        shop = open_shop(model.items, tables.products, tables.events, params.half_life_days)
+        shop = open_shop(model.items, tables.products, tables.events, params)
         users = everyone(tables.events, tables.users)
         words = [facts.name, facts.champion, facts.before, params.model_dump_json()]
         with (

@@ -1,8 +1,10 @@
-"""The rules of a list: what may be on it, how many of one category, and what fills it when the model is silent."""
+"""The rules of a list: what may be on it, how many of one category or brand, and what fills it when the model is silent."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 WIDTHS = (8, 64)
 """How many times k candidates are looked at before all are."""
@@ -12,22 +14,52 @@ ROWS_AT_ONCE = 32
 
 @dataclass(frozen=True)
 class Rules:
-    """k: length of a list. max_per_category: of one list; 0 is no limit."""
+    """k: length of a list. max_per_category, max_per_brand: of one list; 0 is no limit.
+
+    min_price, max_price: of what is listed, in the shop's own unit; 0 is no bound.
+    """
 
     k: int
     max_per_category: int
+    max_per_brand: int
+    min_price: float = 0.0
+    max_price: float = 0.0
+
+    def affordable(self, price: np.ndarray) -> np.ndarray:
+        """Which prices (n,) are within the bounds, (n,) booleans; where there is a bound, an unknown price (NaN) is not."""
+        found = np.ones(len(price), dtype=bool)
+        if self.min_price:
+            found &= price >= self.min_price
+        if self.max_price:
+            found &= price <= self.max_price
+        return found
 
 
 @dataclass(frozen=True)
 class Shelf:
     """What holds for every user. n items; items are numbers from 0.
 
-    popular: (n,) all items, the most popular first. category: (n,) number of each item's category, -1 for none
-    (which no limit counts).
+    popular: (n,) all items, the most popular first. category, brand: (n,) number of each item's, -1 for none (which no
+    limit counts).
     """
 
     popular: np.ndarray
     category: np.ndarray
+    brand: np.ndarray
+
+    def limits(self, rules: Rules) -> Iterator[tuple[np.ndarray, int]]:
+        """The numbers (n,) that a limit counts, and how many of one there may be."""
+        for numbers, most in (
+            (self.category, rules.max_per_category),
+            (self.brand, rules.max_per_brand),
+        ):
+            if most:
+                yield numbers, most
+
+
+def numbered(names: pd.Series) -> np.ndarray:
+    """A number for each name (n,), -1 where there is none."""
+    return pd.factorize(names.replace("", None), sort=True)[0]
 
 
 def choose(
@@ -38,8 +70,8 @@ def choose(
     scores: (users, n), -inf or NaN where the model says nothing. allowed: (users, n) booleans. Returns items
     (users, k), -1 where fewer than k are allowed, and whether each is the model's choice (users, k).
 
-    The ladder: the model's items within the limit of a category; popular items within it; the model's beyond the
-    limit; popular ones beyond it. So a list is short only where fewer than k items are allowed.
+    The ladder: the model's items within the limits; popular items within them; the model's beyond a limit; popular ones
+    beyond one. So a list is short only where fewer than k items are allowed.
     """
     users, n = scores.shape
     items = np.full((users, rules.k), -1, dtype=np.int64)
@@ -92,7 +124,7 @@ def _look(
         fresh = np.take_along_axis(allowed & ~taken, popular, axis=1)
         best = np.concatenate([best, popular], axis=1)
         valid = np.concatenate([valid, fresh], axis=1)
-    within = valid & (_turn(shelf.category[best], valid) < (rules.max_per_category or n + 1))
+    within = _within(best, valid, shelf, rules)
     level = np.where(within, 0, np.where(valid, 1, 2))
     first = np.argsort(level, axis=1, kind="stable")[:, : rules.k]
     found = np.take_along_axis(best, first, axis=1)
@@ -107,16 +139,33 @@ def _look(
     return np.where(good, found, -1), good & (first < model_width), final
 
 
-def _turn(category: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """How many valid entries of the same row and category stand before each entry; 0 for category -1. (users, m)."""
-    users, m = category.shape
-    key = np.where(valid & (category >= 0), category, -1)
-    order = np.argsort(key, axis=1, kind="stable")
-    in_order = np.take_along_axis(key, order, axis=1)
+def _within(best: np.ndarray, valid: np.ndarray, shelf: Shelf, rules: Rules) -> np.ndarray:
+    """Which valid entries are within every limit, where what is beyond one counts for none, (users, m).
+
+    best: (users, m) items in the order in which they are taken. An entry depends on those before it alone, so that each
+    turn settles at least one more, and mostly all.
+    """
+    limits = [(numbers[best], most) for numbers, most in shelf.limits(rules)]
+    found = valid
+    while True:
+        then = valid
+        for numbers, most in limits:
+            then = then & (_turn(numbers, found) < most)
+        if len(limits) < 2 or np.array_equal(then, found):
+            return then
+        found = then
+
+
+def _turn(numbers: np.ndarray, counted: np.ndarray) -> np.ndarray:
+    """How many counted entries of the same row and number stand before each entry; 0 for number -1. (users, m)."""
+    users, m = numbers.shape
+    order = np.argsort(numbers, axis=1, kind="stable")
+    in_order = np.take_along_axis(numbers, order, axis=1)
     starts = np.ones((users, m), dtype=bool)
     starts[:, 1:] = in_order[:, 1:] != in_order[:, :-1]
-    place = np.broadcast_to(np.arange(m), (users, m))
-    count = place - np.maximum.accumulate(np.where(starts, place, 0), axis=1)
+    one = np.take_along_axis(counted, order, axis=1).astype(np.int64)
+    before = np.cumsum(one, axis=1) - one
     turn = np.empty((users, m), dtype=np.int64)
+    count = before - np.maximum.accumulate(np.where(starts, before, 0), axis=1)
     np.put_along_axis(turn, order, count, axis=1)
-    return np.where(key >= 0, turn, 0)
+    return np.where(numbers >= 0, turn, 0)

@@ -20,7 +20,7 @@ from models.recommenders.baselines import Popularity
 from models.recommenders.events import Events, hash_order
 from pipelines.harness import BadConfig, Params, Run, stage
 from pipelines.list_parts import Parts, parts
-from pipelines.list_rules import Rules, Shelf, choose
+from pipelines.list_rules import Rules, Shelf, choose, numbered
 from pipelines.registry import NoChampion, champion_bundle
 from pipelines.tables import Interactions, Products, Users
 
@@ -48,7 +48,7 @@ reason: `again` (the user's own purchases of the item raised it most), `because`
 
 
 class RecommendParams(Params):
-    """k: length of a list. max_per_category: 0 is no limit.
+    """k: length of a list. max_per_category, max_per_brand, min_price, max_price: see `Rules`; 0 is no limit.
 
     exclude_bought: leave out what the user bought or rated; `auto`: where goods are hardly ever bought again.
     block_users: users at a time. half_life_days: of the popularity that fills lists which the champion can't.
@@ -57,26 +57,43 @@ class RecommendParams(Params):
     k: int
     exclude_bought: Literal["auto", "always", "never"]
     max_per_category: int
+    max_per_brand: int
+    min_price: float
+    max_price: float
     block_users: int
     half_life_days: float
+
+    @property
+    def rules(self) -> Rules:
+        """Raises `BadConfig` for limits that no list can keep."""
+        if min(self.max_per_category, self.max_per_brand, self.min_price, self.max_price) < 0:
+            raise BadConfig("recommend: a limit is below 0: give 0 for no limit")
+        if 0 < self.max_price < self.min_price:
+            raise BadConfig(
+                f"recommend.max_price {self.max_price:g} is below min_price {self.min_price:g}: nothing could be listed"
+            )
+        return Rules(
+            self.k, self.max_per_category, self.max_per_brand, self.min_price, self.max_price
+        )
 
 
 @dataclass(frozen=True)
 class Shop:
     """What can be listed: n items, those of the model first, then those that are newer than it.
 
-    items: (n,) ids. available: (n,) booleans, false for what is no product any more. category: (n,) codes, -1 for
-    none. weight: (n,) popularity.
+    items: (n,) ids. available: (n,) booleans, false for what is no product any more and for prices beyond the bounds.
+    category, brand: (n,) numbers, -1 for none. weight: (n,) popularity.
     """
 
     items: np.ndarray
     available: np.ndarray
     category: np.ndarray
+    brand: np.ndarray
     weight: np.ndarray
 
     @property
     def shelf(self) -> Shelf:
-        return Shelf(np.argsort(-self.weight, kind="stable"), self.category)
+        return Shelf(np.argsort(-self.weight, kind="stable"), self.category, self.brand)
 
 
 @stage
@@ -87,7 +104,7 @@ def recommend(run: Run, params: RecommendParams) -> None:
     run.rows_in = len(frame)
     products = pq.read_table(run.input(f"{SPLIT}/products.parquet")).to_pandas()
     model = serving(run, frame, products[Products.ITEM].tolist(), params.half_life_days)
-    shop = open_shop(model.items, products, frame, params.half_life_days)
+    shop = open_shop(model.items, products, frame, params)
     users = everyone(frame, run.input(f"{SPLIT}/users.parquet"))
     total = -(-len(users) // params.block_users)
     receipt = run.input("promote/recommender/receipt.json")
@@ -134,20 +151,35 @@ def everyone(frame: pd.DataFrame, users: Path) -> list[str]:
 
 
 def open_shop(
-    known: list[str], products: pd.DataFrame, frame: pd.DataFrame, half_life: float
+    known: list[str], products: pd.DataFrame, frame: pd.DataFrame, params: RecommendParams
 ) -> Shop:
-    """The items that `known` (the model's) and `products` name, with what the rules need of them."""
+    """The items that `known` (the model's) and `products` name, with what the rules need of them.
+
+    Raises `BadConfig` for bounds of prices that products have none of, or that none keeps.
+    """
     newer = sorted(set(products[Products.ITEM]) - set(known))
     items = [*known, *newer]
     rows = products.set_index(Products.ITEM).reindex(items)
     available = np.array(rows.index.isin(products[Products.ITEM]))
     if Products.AVAILABLE in rows:
         available &= ~rows[Products.AVAILABLE].eq(False).to_numpy(dtype=bool)
-    category = np.full(len(items), -1)
-    if Products.CATEGORY in rows:
-        category = pd.factorize(rows[Products.CATEGORY].replace("", None), sort=True)[0]
-    weight = Events.from_frame(frame, items).popularity(half_life)
-    return Shop(np.asarray(items, dtype=object), available, category, weight)
+    if params.min_price or params.max_price:
+        if Products.PRICE not in rows:
+            raise BadConfig(
+                "recommend.min_price and max_price: the shop's products have no price; give 0 for no bound"
+            )
+        available &= params.rules.affordable(rows[Products.PRICE].to_numpy(float, na_value=np.nan))
+        if not available.any():
+            raise BadConfig(
+                f"recommend.min_price {params.min_price:g}, max_price {params.max_price:g}: no product that is available "
+                "has such a price"
+            )
+    category, brand = (
+        numbered(rows[name]) if name in rows else np.full(len(items), -1)
+        for name in (Products.CATEGORY, Products.BRAND)
+    )
+    weight = Events.from_frame(frame, items).popularity(params.half_life_days)
+    return Shop(np.asarray(items, dtype=object), available, category, brand, weight)
 
 
 def make_lists(
@@ -171,7 +203,7 @@ def make_lists(
     ):
         purchases = frame[frame[Interactions.EVENT].isin(OWNED)]
         bought = Events.from_frame(purchases, list(shop.items)).of(users).histories
-    rules, shelf = Rules(params.k, params.max_per_category), shop.shelf
+    rules, shelf = params.rules, shop.shelf
     for at in range(0, len(users), params.block_users):
         if done and at in done:
             yield done.read(at)

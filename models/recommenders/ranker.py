@@ -24,7 +24,7 @@ SMALL = 0.3
 ENOUGH = 100
 """Users from which trees are tried."""
 SURE = 0.5
-"""Standard errors by which a richer way must be better than a simpler one."""
+"""Standard errors by which trees must be better than what is simpler."""
 LITTLE = 0.02
 """A member whose weight in the blend is less than this share of the greatest is left out."""
 BELOW = 1e3
@@ -298,8 +298,9 @@ def chosen(
     """The ranker that is best on held-out users, fitted on all, or None for a member's own order; its name among the ways; the NDCG of each way by user; and
     the members it needs.
 
-    fallback: the member that is taken where there are no rows. A richer way (blend, then trees) is taken only
-    where it beats the simpler one by more than `SURE` standard errors of the difference. The ranker is of the needed
+    fallback: the member that is taken where there are no rows. The blend is taken where it beats, on users whom it was not
+    learnt from, the member that is best on the others: the best of many on the very users that chose it is flattered. Trees
+    must beat what was taken by more than `SURE` standard errors of the difference. The ranker is of the needed
     members alone: those without a weight in the blend are left out.
     """
     import lightgbm
@@ -319,8 +320,10 @@ def chosen(
     grown_of = {f"trees {rounds}": rounds for rounds in ROUNDS if enough}
     ways = ["blend", *grown_of]
     quality |= {way: np.zeros(len(rows)) for way in ways}
+    taken = np.zeros(len(rows))
     for held in range(FOLDS):
         fit, test = np.flatnonzero(fold != held), np.flatnonzero(fold == held)
+        taken[test] = max((quality[name] for name in names), key=lambda one: one[fit].sum())[test]
         mine, theirs = rows.take(fit), rows.take(test)
         weights = fit_blend(mine)
         start = linear(theirs) @ weights
@@ -333,10 +336,12 @@ def chosen(
         for way, rounds in grown_of.items():
             quality[way][test] = gained(_grown(trees, theirs, start, rounds), theirs)
     way = names[single]
-    for richer in ("blend", max(ways, key=lambda one: quality[one].mean())):
-        gain = quality[richer] - quality[way]
-        if gain.mean() > SURE * gain.std() / np.sqrt(len(gain)):
-            way = richer
+    if quality["blend"].mean() > taken.mean():
+        way, taken = "blend", quality["blend"]
+    best = max(ways, key=lambda one: quality[one].mean())
+    gain = quality[best] - taken
+    if gain.mean() > SURE * gain.std() / np.sqrt(len(gain)):
+        way = best
     if way == names[single]:
         return None, way, quality, [single]
     weights, grown = fit_blend(rows), ""

@@ -27,6 +27,8 @@ NEAR = 200
 """Neighbours that an item keeps."""
 REACH = 2.0
 """Events after which a follower counts half."""
+EASILY_INVERTED, EASILY_FACTORED = 4000, 300_000
+"""Up to so many items EASE is tried with several penalties, up to so many events factors with several fadings: seconds each."""
 
 
 @dataclass(frozen=True)
@@ -112,19 +114,24 @@ def users(given: Given) -> Bases:
 
 def ease(given: Given) -> Bases:
     settings = given.settings
-    yield (
-        "",
-        partial(
-            Ease.fit, given.events, settings.ease_penalty, settings.ease_items, fadings(given)[0]
-        ),
-    )
+    size = min(len(np.unique(given.events.item)), settings.ease_items)
+    for times in (1.0, 0.2, 5.0) if size <= EASILY_INVERTED else (1.0,):
+        penalty = settings.ease_penalty * times
+        yield (
+            f"{times:g}",
+            partial(Ease.fit, given.events, penalty, settings.ease_items, fadings(given)[0]),
+        )
 
 
 def factors(given: Given) -> Bases:
-    yield "", partial(_factors, given)
+    first = fadings(given)[0]
+    yield "", partial(_factors, given, first)
+    # Where tastes last, a history that fades forgets them.
+    if first != Fading() and len(given.events.item) <= EASILY_FACTORED:
+        yield "whole", partial(_factors, given, Fading())
 
 
-def _factors(given: Given) -> ImplicitFactors:
+def _factors(given: Given, fading: Fading) -> ImplicitFactors:
     settings = given.settings
     return ImplicitFactors.fit(
         given.events,
@@ -132,7 +139,7 @@ def _factors(given: Given) -> ImplicitFactors:
         0.01,
         10.0,
         settings.rounds,
-        fadings(given)[0],
+        fading,
         given.seed,
         given.threads,
     )
@@ -154,7 +161,9 @@ def attributes(given: Given) -> Bases:
 def attribute_factors(given: Given) -> Bases:
     yield (
         "",
-        lambda: AttributeFactors.fit(given.catalogue, _factors(given), given.events, given.seed),
+        lambda: AttributeFactors.fit(
+            given.catalogue, _factors(given, fadings(given)[0]), given.events, given.seed
+        ),
     )
 
 

@@ -62,7 +62,8 @@ class Told:
 class Newcomers:
     """What lists for new people need of a champion and the products, made once for both.
 
-    names: (n,) ids of the model's items, known: id to position; allowed: (1, n) booleans; shelf: what fills a list.
+    names: (n,) ids of the model's items, known: id to position; allowed: (1, n) booleans; price: (n,), NaN where unknown;
+    shelf: what fills a list.
     """
 
     loaded: Loaded
@@ -70,6 +71,7 @@ class Newcomers:
     names: list[str]
     known: dict[str, int]
     allowed: np.ndarray
+    price: np.ndarray
     shelf: Shelf
 
     @classmethod
@@ -87,9 +89,11 @@ class Newcomers:
             names=names,
             known=known,
             allowed=((places >= 0) & goods.available[there])[None, :],
+            price=np.where(places >= 0, goods.price[there], np.nan),
             shelf=Shelf(
                 np.concatenate([np.array(liked, dtype=int), rest]),
                 np.where(places >= 0, goods.category[there], -1),
+                np.where(places >= 0, goods.brand[there], -1),
             ),
         )
 
@@ -102,7 +106,7 @@ class Newcomers:
         mine = np.array(sorted(touched), dtype=np.int32)
         user = np.zeros(len(mine), np.int32)
         events = Events(["you"], self.names, user, mine, np.zeros(len(mine)), now=0.0)
-        allowed = self.allowed.copy()
+        allowed = self.allowed & rules.affordable(self.price)
         allowed[0, mine] = False
         model = self.loaded.model
         scores = np.asarray(model.scores(events.histories), dtype=np.float32)

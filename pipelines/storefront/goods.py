@@ -18,6 +18,7 @@ from pipelines import list_archive
 from pipelines.harness import MissingResource
 from pipelines.harness.absent import lacking
 from pipelines.harness.state import State
+from pipelines.list_rules import numbered
 from pipelines.tables import Images, Products
 from pipelines.thumbnails import thumbnail
 from pipelines.vectors import read_vectors
@@ -31,7 +32,7 @@ MOST_KINDS = 200
 class Goods:
     """Products by position. items, titles, categories, pictures: (n,), "" where a product has none.
 
-    available: (n,) booleans. category: (n,) codes, -1 none.
+    available: (n,) booleans. category, brand: (n,) numbers, -1 none. price: (n,), NaN where unknown.
     """
 
     items: np.ndarray
@@ -40,6 +41,8 @@ class Goods:
     pictures: np.ndarray
     available: np.ndarray
     category: np.ndarray
+    brand: np.ndarray
+    price: np.ndarray
     place: dict[str, int]
 
     @classmethod
@@ -51,6 +54,8 @@ class Goods:
             Products.ITEM,
             Products.TITLE,
             Products.CATEGORY,
+            Products.BRAND,
+            Products.PRICE,
             Products.AVAILABLE,
             Products.IMAGE,
         )
@@ -59,6 +64,8 @@ class Goods:
         n = len(frame)
         category = frame.get(Products.CATEGORY, pd.Series([""] * n)).fillna("")
         pictures = frame.get(Products.IMAGE, pd.Series([""] * n)).fillna("")
+        brand = frame.get(Products.BRAND, pd.Series([""] * n)).fillna("")
+        price = frame.get(Products.PRICE, pd.Series([np.nan] * n))
         available = frame.get(Products.AVAILABLE, pd.Series([True] * n))
         items = frame[Products.ITEM].to_numpy(dtype=object)
         return cls(
@@ -67,7 +74,9 @@ class Goods:
             categories=category.to_numpy(dtype=object),
             pictures=pictures.to_numpy(dtype=object),
             available=~available.eq(False).to_numpy(dtype=bool),
-            category=pd.factorize(category.replace("", None), sort=True)[0],
+            category=numbered(category),
+            brand=numbered(brand),
+            price=price.to_numpy(float, na_value=np.nan),
             place={name: at for at, name in enumerate(items)},
         )
 

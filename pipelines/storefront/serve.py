@@ -6,7 +6,6 @@ from pathlib import Path
 from pipelines.harness.params import read_params, section
 from pipelines.harness.stage import settle
 from pipelines.harness.state import State
-from pipelines.list_rules import Rules
 from pipelines.recommend import RecommendParams
 from pipelines.registry import Registry
 from pipelines.services.processes import LOOPBACK
@@ -28,9 +27,8 @@ def open_front(root: Path) -> Front:
         goods,
     )
     said = Said(data / "opinions" / "products.parquet")
-    rules = Rules(params.k, params.max_per_category)
     follower = Follower(root, goods, lambda: Registry(State(root)))
-    return Front(goods, pictures, said, follower, rules)
+    return Front(goods, pictures, said, follower, params.rules)
 
 
 def main(root: Path, port: int) -> None:

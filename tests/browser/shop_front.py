@@ -32,7 +32,7 @@ from pipelines.vectors import write_vectors
 
 ITEMS = [f"p{at:02d}" for at in range(40)]
 HOSTILE = "<img src=x onerror=alert(1)>"
-RULES = Rules(k=6, max_per_category=0)
+RULES = Rules(k=6, max_per_category=0, max_per_brand=0)
 
 
 class Neighbours(Recommender):

@@ -13,6 +13,7 @@ import pytest
 
 from models.recommenders.baselines import PersonalPopularity
 from models.recommenders.events import Events, hash_order
+from pipelines.harness import BadConfig
 from pipelines.harness.state import State
 from pipelines.list_parts import parts
 from pipelines.recommend import (
@@ -26,7 +27,14 @@ from pipelines.recommend import (
 
 ITEMS = [f"i{at:02d}" for at in range(24)]
 PARAMS = RecommendParams(
-    k=6, exclude_bought="never", max_per_category=0, block_users=4, half_life_days=14.0
+    k=6,
+    exclude_bought="never",
+    max_per_category=0,
+    max_per_brand=0,
+    min_price=0.0,
+    max_price=0.0,
+    block_users=4,
+    half_life_days=14.0,
 )
 
 
@@ -66,7 +74,7 @@ def lists(
     more: tuple[str, ...] = ("z-new",),
 ) -> pd.DataFrame:
     users = sorted({*events["user_id"], *more})
-    shop = open_shop(model.items, products, events, params.half_life_days)
+    shop = open_shop(model.items, products, events, params)
     return pa.concat_tables(make_lists(model, shop, events, users, params)).to_pandas()
 
 
@@ -121,6 +129,38 @@ def test_a_category_is_limited(model, products, events) -> None:
     assert table.groupby(["user_id", "category"]).size().max() <= 2
 
 
+def test_a_brand_is_limited(model, products, events) -> None:
+    branded = products.assign(brand=[f"b{at % 5}" for at in range(23)])
+    table = lists(model, branded, events, changed(max_per_brand=2, max_per_category=3))
+    found = table.merge(branded).groupby(["user_id", "brand"]).size()
+    assert found.max() <= 2 and table.groupby("user_id").size().eq(6).all()
+
+
+def test_prices_beyond_the_bounds_and_unknown_ones_are_left_out(model, products, events) -> None:
+    priced = products.assign(price=[np.nan, *np.arange(22.0)])
+    table = lists(model, priced, events, changed(min_price=4.0, max_price=12.0)).merge(priced)
+    assert table["price"].between(4.0, 12.0).all()
+    assert table.groupby("user_id").size().eq(6).all()
+
+
+@pytest.mark.parametrize(
+    ("bounds", "told"),
+    [
+        ({"min_price": 5.0, "max_price": 1.0}, "is below min_price 5"),
+        ({"min_price": 500.0}, "no product that is available has such a price"),
+        ({"max_per_brand": -1}, "below 0"),
+    ],
+)
+def test_limits_that_no_list_can_keep_are_refused(model, products, events, bounds, told) -> None:
+    with pytest.raises(BadConfig, match=told):
+        lists(model, products.assign(price=2.0), events, changed(**bounds))
+
+
+def test_a_bound_on_prices_that_nobody_knows_is_refused(model, products, events) -> None:
+    with pytest.raises(BadConfig, match="have no price"):
+        lists(model, products, events, changed(max_price=1.0))
+
+
 def test_the_limit_gives_way_before_a_list_is_short(model, products, events) -> None:
     table = lists(model, products, events, changed(max_per_category=1))
     assert table.groupby("user_id").size().eq(6).all()
@@ -156,7 +196,7 @@ def test_reasons_are_true(model, products, events) -> None:
 
 
 def test_equal_inputs_give_equal_bytes_and_true_counts(model, products, events, tmp_path) -> None:
-    shop = open_shop(model.items, products, events, 14.0)
+    shop = open_shop(model.items, products, events, PARAMS)
     users = sorted(set(events["user_id"]))
     counts = []
     for name in ("one", "two"):
@@ -176,7 +216,7 @@ class Cut(Exception):
 def test_what_was_cut_off_goes_on_where_it_stopped_and_ends_in_equal_bytes(
     model, products, events, tmp_path, monkeypatch
 ) -> None:
-    shop = open_shop(model.items, products, events, 14.0)
+    shop = open_shop(model.items, products, events, PARAMS)
     users = sorted(set(events["user_id"]))
     state, source = State(tmp_path), tmp_path / "events"
     source.write_text("some")

@@ -1,5 +1,7 @@
 """The rules of a list hold for whatever scores, limits and exclusions."""
 
+from collections import Counter
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,15 +13,16 @@ def slow(scores: np.ndarray, allowed: np.ndarray, shelf: Shelf, rules: Rules) ->
     """The ladder for one user, as one would say it."""
     known = [i for i in np.argsort(-scores, kind="stable") if np.isfinite(scores[i]) and allowed[i]]
     rest = [i for i in shelf.popular if allowed[i] and i not in known]
-    taken: dict[int, int] = {}
+    taken: Counter[tuple[str, int]] = Counter()
     first, second = [], []
+    limits = {"category": rules.max_per_category, "brand": rules.max_per_brand}
     for item in [*known, *rest]:
-        category = shelf.category[item]
-        limited = category >= 0 and rules.max_per_category > 0
-        if limited and taken.get(category, 0) >= rules.max_per_category:
+        mine = {name: int(getattr(shelf, name)[item]) for name, most in limits.items() if most}
+        marks = [(name, number) for name, number in mine.items() if number >= 0]
+        if any(taken[mark] >= limits[mark[0]] for mark in marks):
             second.append(int(item))
         else:
-            taken[category] = taken.get(category, 0) + 1
+            taken.update(marks)
             first.append(int(item))
     return (first + second)[: rules.k]
 
@@ -33,8 +36,14 @@ def cases(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, Shelf, Rules]:
     if draw(st.booleans()):
         scores[0] = np.nan
     allowed = rng.random((users, n)) < draw(st.sampled_from([0.05, 0.6, 1.0]))
-    shelf = Shelf(rng.permutation(n), rng.integers(-1, draw(st.integers(1, 6)), n))
-    return scores, allowed, shelf, Rules(draw(st.integers(1, 7)), draw(st.integers(0, 3)))
+    numbers = [rng.integers(-1, draw(st.integers(1, 6)), n) for _ in range(2)]
+    limits = [draw(st.integers(0, 3)) for _ in range(2)]
+    return (
+        scores,
+        allowed,
+        Shelf(rng.permutation(n), *numbers),
+        Rules(draw(st.integers(1, 7)), *limits),
+    )
 
 
 @settings(max_examples=150, deadline=None)
@@ -53,13 +62,21 @@ def test_lists_follow_the_ladder(case: tuple) -> None:
 
 def test_a_limit_moves_the_third_of_a_category_down() -> None:
     scores = np.array([[5.0, 4.0, 3.0, 2.0]], dtype=np.float32)
-    shelf = Shelf(np.arange(4), np.array([0, 0, 0, 1]))
-    items, _ = choose(scores, np.ones((1, 4), bool), shelf, Rules(3, 2))
+    shelf = Shelf(np.arange(4), np.array([0, 0, 0, 1]), np.full(4, -1))
+    items, _ = choose(scores, np.ones((1, 4), bool), shelf, Rules(3, 2, 0))
     assert items.tolist() == [[0, 1, 3]]
+
+
+def test_what_one_limit_leaves_out_counts_for_no_other() -> None:
+    scores = np.array([[5.0, 4.0, 3.0, 2.0]], dtype=np.float32)
+    # The second is one brand too many, so that the third is the first of its category.
+    shelf = Shelf(np.arange(4), np.array([0, 1, 1, 2]), np.array([7, 7, 8, 8]))
+    items, _ = choose(scores, np.ones((1, 4), bool), shelf, Rules(2, 1, 1))
+    assert items.tolist() == [[0, 2]]
 
 
 def test_a_user_of_whom_the_model_says_nothing_gets_what_is_popular() -> None:
     scores = np.full((1, 4), -np.inf, dtype=np.float32)
-    shelf = Shelf(np.array([2, 0, 3, 1]), np.full(4, -1))
-    items, ours = choose(scores, np.array([[True, True, False, True]]), shelf, Rules(2, 0))
+    shelf = Shelf(np.array([2, 0, 3, 1]), np.full(4, -1), np.full(4, -1))
+    items, ours = choose(scores, np.array([[True, True, False, True]]), shelf, Rules(2, 0, 0))
     assert items.tolist() == [[0, 3]] and not ours.any()

@@ -238,9 +238,16 @@ def test_the_shop_lists_with_auto_and_gives_its_reasons(model: Auto) -> None:
     )
     products = pd.DataFrame({"item_id": [*NAMES, "newer than the model"]})
     params = RecommendParams(
-        k=6, exclude_bought="never", max_per_category=0, block_users=25, half_life_days=14.0
+        k=6,
+        exclude_bought="never",
+        max_per_category=0,
+        max_per_brand=0,
+        min_price=0.0,
+        max_price=0.0,
+        block_users=25,
+        half_life_days=14.0,
     )
-    shop = open_shop(model.items, products, frame, params.half_life_days)
+    shop = open_shop(model.items, products, frame, params)
     users = [*known.users, "nobody yet"]
     table = pa.concat_tables(make_lists(model, shop, frame, users, params)).to_pandas()
     assert (table.groupby("user_id").size() == params.k).all() and len(table) == 6 * len(users)

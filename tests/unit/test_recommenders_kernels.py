@@ -181,6 +181,23 @@ def test_the_ranker_is_not_worse_than_the_best_member() -> None:
     assert 1 in kept and quality["b"].mean() > quality["a"].mean()
 
 
+def test_members_that_each_know_a_part_are_blended() -> None:
+    rng = np.random.default_rng(5)
+    users, each = 90, 30
+    truth = rng.standard_normal((users * each, 1))
+    scores = (truth + 2.0 * rng.standard_normal((users * each, 5))).astype(np.float32)
+    indptr = np.arange(users + 1) * each
+    label = np.zeros(users * each, dtype=bool)
+    label[truth.reshape(users, each).argmax(1) + indptr[:-1]] = True
+    nothing = np.zeros((users * each, 1), np.float32)
+    items = np.tile(np.arange(each), users)
+    opinions = ranker.opinions(scores, indptr)
+    rows = ranker.Rows(indptr, items, opinions, nothing, label, np.ones(users))
+    found, way, quality, kept = ranker.chosen(rows, list("abcde"), 0, seed=1, threads=1)
+    assert found is not None and way == "blend" and len(kept) == 5
+    assert quality["blend"].mean() > max(quality[name].mean() for name in "abcde")
+
+
 def test_opinions_share_ranks_among_equals() -> None:
     scores = np.array([[2.0], [1.0], [1.0], [0.0]], dtype=np.float32)
     found = ranker.opinions(scores, np.array([0, 4]))
