@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.list_speed import made
+from pipelines.exclusions import Exclusions
 from pipelines.harness.params import read_params, section
 from pipelines.harness.stage import peak_memory_mb, settle
 from pipelines.harness.state import State
@@ -54,7 +55,7 @@ def main() -> None:
     users = sorted(set(frame["user_id"]))
     with tempfile.TemporaryDirectory() as scratch:
         started, worked = time.perf_counter(), time.process_time()
-        shop = open_shop(model.items, products, frame, params)
+        shop = open_shop(model.items, products, frame, params, Exclusions())
         with parts(State(Path(scratch)), ["benchmark"], []) as done:
             blocks = make_lists(model, shop, frame, users, params, done)
             summary = write_lists(blocks, Path(scratch) / "lists.parquet", params.k)

@@ -16,7 +16,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from models.kinds import load_model
-from pipelines import list_archive
+from pipelines import exclusions, list_archive
+from pipelines.exclusions import Exclusions
 from pipelines.harness import BadConfig, MissingResource, VitrineError
 from pipelines.harness.absent import lacking
 from pipelines.harness.params import read_params, section
@@ -47,6 +48,7 @@ class Tables:
     events: pd.DataFrame
     products: pd.DataFrame
     users: Path
+    kept_off: Exclusions
     files: list[Path]
 
 
@@ -78,7 +80,7 @@ def backfill(root: Path, moment: pd.Timestamp) -> Kept:
         else:
             items = tables.products[Products.ITEM].tolist()
             model = what_sells(tables.events, items, params.half_life_days)
-        shop = open_shop(model.items, tables.products, tables.events, params)
+        shop = open_shop(model.items, tables.products, tables.events, params, tables.kept_off)
         users = everyone(tables.events, tables.users)
         words = [facts.name, facts.champion, facts.before, params.model_dump_json()]
         with (
@@ -109,7 +111,9 @@ def read_tables(root: Path, moment: pd.Timestamp) -> Tables:
     if events.empty:
         raise MissingResource(f"{paths['interactions']} holds no event before {moment.isoformat()}")
     products = pq.read_table(paths["products"]).to_pandas()
-    return Tables(events, products, paths["users"], list(paths.values()))
+    own = root / exclusions.FILE
+    files = [*paths.values(), *([own] if own.exists() else [])]
+    return Tables(events, products, paths["users"], exclusions.read(own), files)
 
 
 def fitted_before(root: Path) -> str:

@@ -24,6 +24,7 @@ import pyarrow as pa
 
 from pipelines import engine
 from pipelines.harness import BadData, Run
+from pipelines.own_tables import read_rows
 from pipelines.tables import Products
 
 FILE = "corrections.csv"
@@ -46,21 +47,9 @@ class Correction:
 
 def read(path: Path) -> list[Correction]:
     """What the file holds; nothing where there is none. Raises `BadData` with the row and what to do."""
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.reader(file))
-    if not rows or tuple(rows[0]) != COLUMNS:
-        found = ", ".join(rows[0]) if rows else "none"
-        raise BadData(f"{path}: the columns must be {', '.join(COLUMNS)}; found: {found}")
     seen: dict[tuple[str, str], int] = {}
     corrections = []
-    for row, cells in enumerate(rows[1:], start=1):
-        if len(cells) != len(COLUMNS):
-            raise BadData(f"{path}, row {row}: {len(cells)} cells: write {len(COLUMNS)}")
-        for name, cell in zip(COLUMNS[:3], cells, strict=False):
-            if not cell:
-                raise BadData(f"{path}, row {row}, column {name}: empty: fill it or drop the row")
+    for row, cells in enumerate(read_rows(path, COLUMNS, COLUMNS[:3]), start=1):
         one = Correction(*cells)
         first = seen.setdefault((one.item, one.field), row)
         if first != row:

@@ -21,7 +21,13 @@ from pipelines.harness.state import State
 STALE_SECONDS = 7 * 86_400
 """After which nobody takes up what was cut off."""
 HERE = Path(__file__).parent
-CODE = ("list_parts.py", "list_rules.py", "recommend.py", "../models/recommenders/*.py")
+CODE = (
+    "exclusions.py",
+    "list_parts.py",
+    "list_rules.py",
+    "recommend.py",
+    "../models/recommenders/*.py",
+)
 
 
 @dataclass(frozen=True)

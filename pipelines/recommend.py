@@ -18,6 +18,8 @@ import pyarrow.parquet as pq
 from models.kinds import load_model
 from models.recommenders.baselines import Popularity
 from models.recommenders.events import Events, hash_order
+from pipelines import exclusions
+from pipelines.exclusions import Exclusions
 from pipelines.harness import BadConfig, Params, Run, stage
 from pipelines.list_parts import Parts, parts
 from pipelines.list_rules import Rules, Shelf, choose, numbered
@@ -81,7 +83,8 @@ class RecommendParams(Params):
 class Shop:
     """What can be listed: n items, those of the model first, then those that are newer than it.
 
-    items: (n,) ids. available: (n,) booleans, false for what is no product any more and for prices beyond the bounds.
+    items: (n,) ids. available: (n,) booleans, false for what is no product any more, for prices beyond the bounds and for
+    what is kept off all lists. barred: user (id) and item (position) of what is kept off one user's.
     category, brand: (n,) numbers, -1 for none. weight: (n,) popularity.
     """
 
@@ -90,6 +93,7 @@ class Shop:
     category: np.ndarray
     brand: np.ndarray
     weight: np.ndarray
+    barred: tuple[list[str], np.ndarray]
 
     @property
     def shelf(self) -> Shelf:
@@ -104,11 +108,13 @@ def recommend(run: Run, params: RecommendParams) -> None:
     run.rows_in = len(frame)
     products = pq.read_table(run.input(f"{SPLIT}/products.parquet")).to_pandas()
     model = serving(run, frame, products[Products.ITEM].tolist(), params.half_life_days)
-    shop = open_shop(model.items, products, frame, params)
+    kept_off = exclusions.read(run.source_file(exclusions.FILE))
+    shop = open_shop(model.items, products, frame, params, kept_off)
     users = everyone(frame, run.input(f"{SPLIT}/users.parquet"))
     total = -(-len(users) // params.block_users)
     receipt = run.input("promote/recommender/receipt.json")
     read = [run.input(f"{SPLIT}/{name}.parquet") for name in (*PARTS, "products", "users")]
+    read.append(run.source_file(exclusions.FILE))
     with parts(run.state, ["recommend", params.model_dump_json()], [receipt, *read]) as done:
         blocks = make_lists(model, shop, frame, users, params, done)
         shown = run.progress(blocks, "listing", total)
@@ -151,7 +157,11 @@ def everyone(frame: pd.DataFrame, users: Path) -> list[str]:
 
 
 def open_shop(
-    known: list[str], products: pd.DataFrame, frame: pd.DataFrame, params: RecommendParams
+    known: list[str],
+    products: pd.DataFrame,
+    frame: pd.DataFrame,
+    params: RecommendParams,
+    kept_off: Exclusions,
 ) -> Shop:
     """The items that `known` (the model's) and `products` name, with what the rules need of them.
 
@@ -174,12 +184,19 @@ def open_shop(
                 f"recommend.min_price {params.min_price:g}, max_price {params.max_price:g}: no product that is available "
                 "has such a price"
             )
+    place = pd.Index(items)
+    available &= ~place.isin(list(kept_off.everybody))
+    of = place.get_indexer([item for _, item in kept_off.pairs])
+    barred = (
+        [user for (user, _), at in zip(kept_off.pairs, of, strict=True) if at >= 0],
+        of[of >= 0],
+    )
     category, brand = (
         numbered(rows[name]) if name in rows else np.full(len(items), -1)
         for name in (Products.CATEGORY, Products.BRAND)
     )
     weight = Events.from_frame(frame, items).popularity(params.half_life_days)
-    return Shop(np.asarray(items, dtype=object), available, category, brand, weight)
+    return Shop(np.asarray(items, dtype=object), available, category, brand, weight, barred)
 
 
 def make_lists(
@@ -204,6 +221,7 @@ def make_lists(
         purchases = frame[frame[Interactions.EVENT].isin(OWNED)]
         bought = Events.from_frame(purchases, list(shop.items)).of(users).histories
     rules, shelf = params.rules, shop.shelf
+    whose = pd.Index(users).get_indexer(shop.barred[0])
     for at in range(0, len(users), params.block_users):
         if done and at in done:
             yield done.read(at)
@@ -216,6 +234,8 @@ def make_lists(
         if bought is not None:
             had = bought.take(block)
             allowed[had.owner, had.item] = False
+        here = (whose >= at) & (whose <= block[-1])
+        allowed[whose[here] - at, shop.barred[1][here]] = False
         items, ours = choose(scores, allowed, shelf, rules)
         causes = model.explain(mine, np.where(ours, items, -1))
         table = as_table(block, users, items, ours, causes, scores, shop)

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 CODE = ("dags", "models", "pipelines")
-FILES = ("dvc.yaml", "params.yaml", "corrections.csv", ".dvcignore")
+FILES = ("dvc.yaml", "params.yaml", "corrections.csv", "exclusions.csv", ".dvcignore")
 BUCKET = "dvc"
 CONFIG = """\
 [core]

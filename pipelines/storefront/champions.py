@@ -10,6 +10,7 @@ import numpy as np
 
 from models.kinds import load_model
 from models.recommenders.events import Events
+from pipelines import exclusions
 from pipelines.harness import MissingResource, VitrineError
 from pipelines.list_rules import Rules, Shelf, choose
 from pipelines.registry import CHAMPION, Registry, Version
@@ -75,8 +76,13 @@ class Newcomers:
     shelf: Shelf
 
     @classmethod
-    def of(cls, loaded: Loaded, goods: Goods, lists: Lists | None) -> "Newcomers":
-        """lists: those whose most listed items are the popular ones; without them the model's order is."""
+    def of(
+        cls, loaded: Loaded, goods: Goods, lists: Lists | None, kept_off: frozenset[str]
+    ) -> "Newcomers":
+        """lists: those whose most listed items are the popular ones; without them the model's order is.
+
+        kept_off: ids of items that are on no list.
+        """
         names = list(loaded.model.items)
         known = {name: at for at, name in enumerate(names)}
         places = np.array([goods.place.get(name, -1) for name in names])
@@ -88,7 +94,11 @@ class Newcomers:
             mark=lists.mark if lists else None,
             names=names,
             known=known,
-            allowed=((places >= 0) & goods.available[there])[None, :],
+            allowed=(
+                (places >= 0)
+                & goods.available[there]
+                & np.array([name not in kept_off for name in names], dtype=bool)
+            )[None, :],
             price=np.where(places >= 0, goods.price[there], np.nan),
             shelf=Shelf(
                 np.concatenate([np.array(liked, dtype=int), rest]),
@@ -134,6 +144,7 @@ class Follower:
         self.recommender = Champion("recommender")
         self.answers = Champion("answers")
         self.lists: Lists | None = None
+        self.kept_off: frozenset[str] = frozenset()
         self.told = Told({"lists": "not looked yet"})
         self.questions = threading.Event()
         self._registry: Registry | None = None
@@ -177,10 +188,13 @@ class Follower:
         made = self._newcomers
         mark = lists.mark if lists else None
         if made is None or made.loaded is not loaded or made.mark != mark:
-            made = self._newcomers = Newcomers.of(loaded, self.goods, lists)
+            made = self._newcomers = Newcomers.of(loaded, self.goods, lists, self.kept_off)
         return made
 
     def _follow_lists(self) -> None:
+        kept_off = exclusions.read(self.root / exclusions.FILE).everybody
+        if kept_off != self.kept_off:
+            self.kept_off, self._newcomers = kept_off, None
         mark = newest_mark(self.root)
         if mark is None:
             raise MissingResource("no lists yet: run `make demo`")

@@ -13,7 +13,9 @@ import pytest
 
 from models.recommenders.baselines import PersonalPopularity
 from models.recommenders.events import Events, hash_order
-from pipelines.harness import BadConfig
+from pipelines import exclusions
+from pipelines.exclusions import Exclusions
+from pipelines.harness import BadConfig, BadData
 from pipelines.harness.state import State
 from pipelines.list_parts import parts
 from pipelines.recommend import (
@@ -72,9 +74,10 @@ def lists(
     events: pd.DataFrame,
     params: RecommendParams,
     more: tuple[str, ...] = ("z-new",),
+    kept_off: Exclusions = Exclusions(),  # noqa: B008 frozen
 ) -> pd.DataFrame:
     users = sorted({*events["user_id"], *more})
-    shop = open_shop(model.items, products, events, params)
+    shop = open_shop(model.items, products, events, params, kept_off)
     return pa.concat_tables(make_lists(model, shop, events, users, params)).to_pandas()
 
 
@@ -161,6 +164,43 @@ def test_a_bound_on_prices_that_nobody_knows_is_refused(model, products, events)
         lists(model, products, events, changed(max_price=1.0))
 
 
+def test_what_is_excluded_is_on_no_list_or_not_on_that_users(
+    model, products, events, tmp_path: Path
+) -> None:
+    usual = lists(model, products, events, PARAMS)
+    first = usual[usual["rank"] == 1].set_index("user_id")["item_id"]
+    everywhere, own = first["u05"], [(user, first[user]) for user in ("u00", "u10", "z-new")]
+    path = tmp_path / "exclusions.csv"
+    rows = [f"{item},{user},asked" for user, item in own]
+    rows += [f"{everywhere},,recalled", "gone,,", f"{ITEMS[3]},nobody,"]
+    path.write_text("\n".join(["item_id,user_id,why", *rows]) + "\n")
+    # Blocks of four users: the three stand in different ones.
+    table = lists(model, products, events, PARAMS, kept_off=exclusions.read(path))
+    assert everywhere not in set(table["item_id"])
+    assert not set(own) & set(zip(table["user_id"], table["item_id"], strict=True))
+    assert table.groupby("user_id").size().eq(6).all()
+    untouched = usual.groupby("user_id").filter(
+        lambda rows: everywhere not in set(rows["item_id"]) and rows.name not in dict(own)
+    )
+    same = table[table["user_id"].isin(untouched["user_id"])]
+    assert same.reset_index(drop=True).equals(untouched.reset_index(drop=True))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("item,user\n", "the columns must be item_id, user_id, why; found: item, user"),
+        ("item_id,user_id,why\na,,\n,u1,\n", "row 2, column item_id: empty"),
+        ("item_id,user_id,why\na\n", "row 1: 1 cells: write 3"),
+    ],
+)
+def test_exclusions_that_cannot_be_read_name_the_row(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "exclusions.csv"
+    path.write_text(text)
+    with pytest.raises(BadData, match=told):
+        exclusions.read(path)
+
+
 def test_the_limit_gives_way_before_a_list_is_short(model, products, events) -> None:
     table = lists(model, products, events, changed(max_per_category=1))
     assert table.groupby("user_id").size().eq(6).all()
@@ -196,7 +236,7 @@ def test_reasons_are_true(model, products, events) -> None:
 
 
 def test_equal_inputs_give_equal_bytes_and_true_counts(model, products, events, tmp_path) -> None:
-    shop = open_shop(model.items, products, events, PARAMS)
+    shop = open_shop(model.items, products, events, PARAMS, Exclusions())
     users = sorted(set(events["user_id"]))
     counts = []
     for name in ("one", "two"):
@@ -216,7 +256,7 @@ class Cut(Exception):
 def test_what_was_cut_off_goes_on_where_it_stopped_and_ends_in_equal_bytes(
     model, products, events, tmp_path, monkeypatch
 ) -> None:
-    shop = open_shop(model.items, products, events, PARAMS)
+    shop = open_shop(model.items, products, events, PARAMS, Exclusions())
     users = sorted(set(events["user_id"]))
     state, source = State(tmp_path), tmp_path / "events"
     source.write_text("some")

@@ -20,6 +20,7 @@ from models.recommenders.ranker import Ranker, Rows, fit_trees, linear
 from models.recommenders.registry import RECOMMENDERS, Choice, Given, fitted
 from models.recommenders.settings import RegistrySettings, SequenceSettings
 from models.recommenders.stored import packed
+from pipelines.exclusions import Exclusions
 from pipelines.recommend import RecommendParams, make_lists, open_shop
 
 ITEMS, USERS = 30, 60
@@ -247,7 +248,7 @@ def test_the_shop_lists_with_auto_and_gives_its_reasons(model: Auto) -> None:
         block_users=25,
         half_life_days=14.0,
     )
-    shop = open_shop(model.items, products, frame, params)
+    shop = open_shop(model.items, products, frame, params, Exclusions())
     users = [*known.users, "nobody yet"]
     table = pa.concat_tables(make_lists(model, shop, frame, users, params)).to_pandas()
     assert (table.groupby("user_id").size() == params.k).all() and len(table) == 6 * len(users)
