@@ -6,8 +6,8 @@ and the models of the package `implicit` as a user would call them are run in a 
 machine. All items are ranked. Without --again what a user had is neither listed nor asked for. With candidates.parquet only
 these are listed and asked for; `implicit` knows nothing of them and stays out.
 
-Prints one table: NDCG@10 with its interval by user bootstrap, what the first gains over it (paired), Recall@20, MAP@12, MRR,
-coverage, seconds to fit, lists a second, peak memory; and below it the first against the best of the others.
+Prints one table: NDCG@10 with its interval by user bootstrap, what the first gains over it (paired), Recall@20, HitRate@20,
+MAP@12, MRR, novelty in bits, coverage, Gini's index of the places on lists, seconds to fit, lists a second, peak memory; and below it the first against the best of the others.
 
 With --newcomers 5, users of the test rows are drawn whose last 5 events are all that is known of them. The first recommender
 lists them twice: trained on these events, and folded in; how near the second comes to the first is printed.
@@ -32,6 +32,8 @@ from rich.table import Table
 from models import metrics
 
 K = 20
+BY_USER = ("Recall@20", "HitRate@20", "MAP@12", "MRR", "novelty")
+"""Means that the table shows beside NDCG@10."""
 LIBRARY = ("implicit: als", "implicit: bm25", "implicit: cosine", "implicit: tfidf")
 OURS = (
     "auto",
@@ -65,11 +67,15 @@ class Way:
 
 @dataclass(frozen=True)
 class Judged:
-    """Metrics by user of the test rows, all (U,). users: their names. covered: share of the items on any list."""
+    """Metrics by user of the test rows, all (U,). users: their names. covered: share of the items on any list.
+
+    unequal: Gini's index of the items' places on lists.
+    """
 
     users: pd.Index
     by_user: dict[str, np.ndarray]
     covered: float
+    unequal: float
     lists: int
 
     @property
@@ -178,13 +184,17 @@ def judged(folder: Path, lists: Path, again: bool, some: pd.Index | None = None)
     table[place[inside], found["rank"].to_numpy()[inside] - 1] = items.get_indexer(found.item)[
         inside
     ]
+    buyers = items.get_indexer(had.item)
     by_user = {
         "NDCG@10": metrics.ndcg(table[:, :10], indptr, true),
         "Recall@20": metrics.recall(table, indptr, true),
+        "HitRate@20": metrics.hit_rate(table, indptr, true),
         "MAP@12": metrics.average_precision(table[:, :12], indptr, true),
         "MRR": metrics.reciprocal_rank(table, indptr, true),
+        "novelty": metrics.novelty(table, np.bincount(buyers, minlength=len(items))),
     }
-    return Judged(users, by_user, metrics.coverage(table, len(items)), found.user.nunique())
+    covered, unequal = metrics.coverage(table, len(items)), metrics.gini(table, len(items))
+    return Judged(users, by_user, covered, unequal, found.user.nunique())
 
 
 def against(first: np.ndarray, second: np.ndarray, seed: int) -> str:
@@ -199,7 +209,7 @@ def side_by_side(folder: Path, names: Sequence[str], way: Way, seed: int) -> Non
     table = Table()
     for column in ("recommender", "NDCG@10", "95 %", "first gains", "95 %"):
         table.add_column(column, no_wrap=True)
-    for column in ("Recall@20", "MAP@12", "MRR", "coverage", "fit s", "lists/s", "MB"):
+    for column in (*BY_USER, "coverage", "Gini", "fit s", "lists/s", "MB"):
         table.add_column(column, justify="right")
     ndcg: dict[str, np.ndarray] = {}
     with tempfile.TemporaryDirectory() as scratch:
@@ -216,8 +226,9 @@ def side_by_side(folder: Path, names: Sequence[str], way: Way, seed: int) -> Non
                 f"{whole.low:.4f}–{whole.high:.4f}",
                 f"{gain.mean:+.4f}",
                 f"{gain.low:+.4f}–{gain.high:+.4f}",
-                *(f"{found.by_user[one].mean():.4f}" for one in ("Recall@20", "MAP@12", "MRR")),
+                *(f"{found.by_user[one].mean():.4f}" for one in BY_USER),
                 f"{found.covered:.3f}",
+                f"{found.unequal:.3f}",
                 f"{figures['fit_seconds']:.1f}",
                 f"{found.lists / max(figures['predict_seconds'], 1e-9):.0f}",
                 f"{figures['peak_memory_mb']:.0f}",

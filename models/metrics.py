@@ -195,16 +195,3 @@ def novelty(lists: np.ndarray, buyers: np.ndarray) -> np.ndarray:
     bits = -np.log2(np.maximum(buyers, 1) / max(float(np.max(buyers, initial=1)), 1.0))
     there = lists >= 0
     return (bits[np.maximum(lists, 0)] * there).sum(1) / np.maximum(there.sum(1), 1)
-
-
-def diversity(lists: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """One minus the mean cosine of the pairs of items on each list, (users,). vectors: (items, d).
-
-    Source: Ziegler et al. (2005), Improving recommendation lists through topic diversification.
-    """
-    length = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    there = (lists >= 0)[:, :, None]
-    chosen = (vectors / length)[np.maximum(lists, 0)] * there
-    total = (chosen.sum(1) ** 2).sum(1) - (chosen**2).sum((1, 2))
-    count = there.sum((1, 2))
-    return 1.0 - total / np.maximum(count * (count - 1), 1)

@@ -91,6 +91,10 @@ def _figures(head: Mapping[str, Any], measures: Mapping[str, float]) -> list[str
     for name, value in sorted(measures.items()):
         if name.startswith("side/"):
             lines.append(f"| {SIDES.get(name.removeprefix('side/'), name)} | {value:.4f} |")
+    for name, value in sorted(measures.items()):
+        if name.startswith("also/") and f"{name}, low" in measures:
+            low, high = (measures[f"{name}, {end}"] for end in ("low", "high"))
+            lines.append(f"| {name.removeprefix('also/')} | {value:.4f} [{low:.4f}, {high:.4f}] |")
     lines.append(
         f"| gain over {head['baseline']} | {measures['gain']:+.4f} [{head['gain_low']:+.4f}, {head['gain_high']:+.4f}] |"
     )

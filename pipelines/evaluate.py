@@ -15,8 +15,10 @@ import pyarrow.parquet as pq
 
 from models.bundle import manifest_hash
 from models.kinds import load_model
+from models.metrics import interval
 from pipelines.capabilities import Capability, capability
 from pipelines.frozen import (
+    ALSO,
     ROW,
     SCORE,
     SIDE,
@@ -115,7 +117,7 @@ def timed(judge: Capability, path: Path) -> bool:
 
 
 def report(run: Run, scores: Scores, rounds: int) -> None:
-    """The headline against the best baseline, each baseline's mean, the side figures, each slice's mean and rows."""
+    """The headline against the best baseline, each baseline's mean, the side figures, those that are only told with their intervals, each slice's mean and rows."""
     table = scores.table
     ours = table[SCORE].to_numpy()
     baselines = {name: table[name].to_numpy() for name in scores.baselines}
@@ -127,6 +129,12 @@ def report(run: Run, scores: Scores, rounds: int) -> None:
         run.measure(f"baseline/{name}", float(values.mean()))
     for column in (column for column in table.columns if column.startswith(SIDE)):
         run.measure(f"side/{column.removeprefix(SIDE)}", float(table[column].mean()))
+    for column in (column for column in table.columns if column.startswith(ALSO)):
+        also = interval(table[column].to_numpy(), run.seed, rounds=rounds)
+        place = f"also/{column.removeprefix(ALSO)}"
+        run.measure(place, also.mean)
+        run.measure(f"{place}, low", also.low)
+        run.measure(f"{place}, high", also.high)
     for column in (column for column in table.columns if column.startswith(SLICE)):
         for value, group in table.groupby(column, sort=True):
             place = f"{column.removeprefix(SLICE)}/{value}"

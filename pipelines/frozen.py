@@ -19,8 +19,9 @@ from models.bundle import sha256
 from pipelines.harness import BadData, Bug
 
 SEAL = "hash.json"
-ROW, SCORE, SLICE, SIDE = "row_id", "score", "slice_", "side_"
-"""`slice_<name>`: the group of a row. `side_<name>`: a figure of a row beside its score, higher is better."""
+ROW, SCORE, SLICE, SIDE, ALSO = "row_id", "score", "slice_", "side_", "also_"
+"""`slice_<name>`: the group of a row. `side_<name>`: a figure of a row beside its score, higher is better, which promotion
+guards. `also_<name>`: one that is told, and guards nothing."""
 PREFIX = "vitrine."
 
 
@@ -162,7 +163,7 @@ def write_scores(
     wide = table.copy()
     for name in sorted(baselines):
         values = np.asarray(baselines[name], dtype=np.float64)
-        if name in wide.columns or name.startswith((SLICE, SIDE)):
+        if name in wide.columns or name.startswith((SLICE, SIDE, ALSO)):
             raise Bug(f"the baseline {name!r} has the name of a column of the scores")
         if values.shape != (len(wide),):
             raise Bug(f"the baseline {name!r} has shape {values.shape}, the rows are {len(wide)}")

@@ -81,6 +81,11 @@ def write_inputs(data: Path, seed: int = 3) -> None:
         head |= {"baseline": baseline, "baseline_value": value * 0.7}
         head |= {"gain_low": value * 0.3 - 0.03, "gain_high": value * 0.3 + 0.03}
         measures = {"gain": value * 0.3, f"baseline/{baseline}": value * 0.7}
+        if key in ("content", "hybrid"):
+            measures |= {"also/Recall@20": 0.3, "also/Recall@20, low": 0.2}
+            measures |= {"also/Recall@20, high": 0.4, "side/coverage": 0.5}
+        if key == "hybrid":
+            measures |= {"also/novelty <bits>": 3.0}
         figures = {"rows_in": 400, "rows_out": 400, "headline": head, "measures": measures}
         write_document(data / f"evaluate/{key}/metrics.json", figures)
         champion = "0ther" * 8 if at == 1 else BUNDLE

@@ -43,7 +43,7 @@ class Capability(Protocol):
 
     def score(self, model: Any, rows: Path) -> pd.DataFrame:
         """One line a row: `row_id`, `score` (higher is better), one column a slice (`slice_language`…), and one a figure
-        beside the score that must not fall either (`side_confidence`…; higher is better, too).
+        beside the score that must not fall either (`side_confidence`…; higher is better, too), one a figure that is only told (`also_Recall@20`…).
 
         Further columns are kept for reports: `prediction`, `truth` and `confidence` of a class.
         """

@@ -20,7 +20,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from models.metrics import coverage_shares, ndcg, paired_interval, variety
+from models.metrics import (
+    average_precision,
+    coverage_shares,
+    hit_rate,
+    ndcg,
+    novelty,
+    paired_interval,
+    recall,
+    reciprocal_rank,
+    variety,
+)
 from models.recommenders.base import Recommender, recommend
 from models.recommenders.baselines import PersonalPopularity, Popularity, UserNeighbours
 from models.recommenders.events import HALF_LIVES, SECONDS_A_DAY, Events, Histories, hash_order
@@ -134,6 +144,11 @@ def score(model: Recommender, rows: Path) -> pd.DataFrame:
         "score": ndcg(lists, truth.indptr, truth.item),
         "slice_history": groups(events),
         "side_full": (lists >= 0).mean(1),
+        "also_Recall@20": recall(lists, truth.indptr, truth.item),
+        "also_HitRate@20": hit_rate(lists, truth.indptr, truth.item),
+        "also_MRR@20": reciprocal_rank(lists, truth.indptr, truth.item),
+        "also_MAP@12": average_precision(lists[:, :12], truth.indptr, truth.item),
+        "also_novelty": novelty(lists, buyers(history)),
     }
     products = pq.read_table(rows / "products.parquet")
     table["side_coverage"] = coverage_shares(lists, max(len(model.items), len(products)))
@@ -152,6 +167,12 @@ def groups(events: np.ndarray) -> np.ndarray:
     third, two = np.quantile(known, [1 / 3, 2 / 3]) if len(known) else (0.0, 0.0)
     choices = [events < NEW, events <= third, events <= two]
     return np.select(choices, ["new", "light", "regular"], "heavy")
+
+
+def buyers(history: Events) -> np.ndarray:
+    """How many users had each item, (n,)."""
+    pairs = np.unique(history.user.astype(np.int64) * len(history.items) + history.item)
+    return np.bincount(pairs % max(len(history.items), 1), minlength=len(history.items))
 
 
 def favourites(mine: Events, codes: np.ndarray, names: list[str]) -> np.ndarray:

@@ -15,6 +15,7 @@ ORDER = (
     "promotion",
     "data",
     "lists",
+    "measures",
     "sources",
     "recognition",
     "pictures",

@@ -25,6 +25,9 @@ FIGURES = {
     },
     "measures": {
         "gain": 0.0123,
+        "also/Recall@20": 0.25,
+        "also/Recall@20, low": 0.2,
+        "also/Recall@20, high": 0.3,
         "baseline/words": 0.8,
         "baseline/majority": 0.4,
         "slice/language/en": 0.9,
@@ -60,6 +63,7 @@ def test_the_card_tells_figures_slices_limits_sources_and_how_to_load() -> None:
         "1,200 frozen test rows",
         "| this model | 0.8123 [0.7900, 0.8300] |",
         "| majority | 0.4000 |",
+        "| Recall@20 | 0.2500 [0.2000, 0.3000] |",
         "| gain over words | +0.0123 [+0.0100, +0.0200] |",
         "| language/zh | 200 | 0.5000 | 0.6000 |",
         "Behind words on: language/zh.",

@@ -110,6 +110,12 @@ def test_scores_and_baselines_have_one_row_a_user(split: Path) -> None:
     table = judge.score(model, rows)
     assert table.row_id.tolist() == users
     assert table.score.between(0, 1).all()
+    # A list that holds one of the truths scores by every measure, one that holds none by none.
+    hit = table["also_HitRate@20"] > 0
+    for name in ("score", "also_Recall@20", "also_MRR@20"):
+        assert ((table[name] > 0) == hit).all() and table[name].max() <= 1
+    bought = history.user.astype(int) * len(history.items) + history.item
+    assert judge.buyers(history).sum() == len(set(bought.tolist()))
     assert all(len(values) == len(users) for values in judge.baselines(split, rows, 1).values())
     # The model is judged on the frozen events, not on those that it was fitted with.
     empty = PersonalPopularity.fit(

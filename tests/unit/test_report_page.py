@@ -29,7 +29,15 @@ from pipelines.report import (
     render,
     signed,
 )
-from pipelines.report_sections import ORDER, answers, build_sections, lists, promotion, sources
+from pipelines.report_sections import (
+    ORDER,
+    answers,
+    build_sections,
+    lists,
+    measures,
+    promotion,
+    sources,
+)
 from pipelines.report_sections.answers import quote
 from pipelines.report_sections.charts import draw, gains, whiskers
 from pipelines.report_sections.inputs import Absent, Choice, Inputs, Off
@@ -180,6 +188,18 @@ def test_sources_are_told_by_what_is_left_without_them(data: Path) -> None:
     worth = {(row["name"], row["source"]): row["worth"] for row in rows}
     assert worth["Hybrid recommender", "text"] == {"mean": 0.01, "low": -0.01, "high": 0.03}
     assert worth["Recommender from content", "text"] is None
+
+
+def test_lists_are_told_by_other_measures_where_there_are_any(data: Path) -> None:
+    view = measures.view(Inputs(lambda name: data / name), CHOICE)
+    assert view["columns"] == ["Recall@20", "coverage", "novelty <bits>"]
+    rows = {row["name"]: row["cells"] for row in view["rows"]}
+    assert rows["Recommender from content"] == [
+        {"mean": 0.3, "low": 0.2, "high": 0.4},
+        {"mean": 0.5, "low": None, "high": None},
+        None,
+    ]
+    assert rows["Recommender from behaviour"] == [None, None, None]
 
 
 def test_a_user_is_told_by_the_strongest_interests(data: Path) -> None:
