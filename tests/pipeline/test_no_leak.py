@@ -203,8 +203,9 @@ def other_reviews(shop: Shop, late: pd.Timestamp) -> None:
     table["text"] = table["text"].mask(after, texts)
     table["label"] = table["label"].mask(after & table["label"].notna(), "negative")
     more = table[after].assign(text="New: " + table["text"])
-    told = table[table["item_id"].notna() & ~after].drop_duplicates("item_id").head(len(LATE))
-    told = told.assign(timestamp=late, text=LATE[: len(told)])
+    asked = pq.read_table(shop.root / "data/validate-questions/table.parquet")["item_id"]
+    told = table[table["item_id"].isin(asked.to_pylist())].drop_duplicates("item_id")
+    told = told.head(len(LATE)).assign(timestamp=late, text=LATE)
     more = pd.concat([more, told])
     for name in ("review_id", "group_id"):
         more[name] = "new-" + more[name]
