@@ -10,14 +10,12 @@ import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
 from pipelines.harness.graph import Graph, read_graph
-from pipelines.harness.state import State
 from pipelines.list_archive import kept
 from pipelines.services import airflow, processes, stack
 from pipelines.services.airflow import Api
@@ -72,22 +70,7 @@ class Finished:
 
 
 @pytest.fixture(scope="module")
-def stages_python(warm_python: Path) -> Iterator[None]:
-    """With the profile tiny, which is of many short stages, these are run warm; Airflow itself never is."""
-    usual = airflow.settings
-
-    def settings(state: State, port: int) -> dict[str, str]:
-        found = usual(state, port)
-        return {**found, "PATH": f"{warm_python}{os.pathsep}{found['PATH']}"}
-
-    with pytest.MonkeyPatch.context() as patch:
-        if PROFILE == "tiny":
-            patch.setattr(airflow, "settings", settings)
-        yield
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, stages_python: None) -> Iterator[Finished]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
     """Both DAGs after one trigger of the first. Everything that was started is stopped."""
     shop = make_shop(tmp_path_factory.mktemp("airflow") / "shop", PROFILE)
     graph = read_graph(shop.root)
@@ -229,7 +212,7 @@ def test_lists_of_past_days_are_made_by_airflows_own_backfill(finished: Finished
     )
     made = {pd.Timestamp(one.facts.before): one for one in kept(state)}
     for day in days:
-        assert made[day].moment < day, "the lists know what came later"
+        assert made[day].facts.moment < day, "the lists know what came later"
         assert len(pd.read_parquet(made[day].lists)) == made[day].facts.rows > 0
 
 
