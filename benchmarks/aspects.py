@@ -12,7 +12,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,9 @@ def main(words: list[str], root: Path) -> int:
     parser.add_argument("--profile", help="of params.yaml; without: the one that is set there")
     parser.add_argument("--errors", action="store_true", help="print what was missed and invented")
     asked = parser.parse_args(words)
+    from pipelines import dictionaries
     from pipelines.harness.params import read_params, section
+    from pipelines.harness.state import State
     from pipelines.opinions import OpinionsParams
     from pipelines.review_trust import whole_reviews
 
@@ -38,6 +40,7 @@ def main(words: list[str], root: Path) -> int:
     if asked.profile:
         document = {**document, "profile": asked.profile}
     params = section(document, "opinions", OpinionsParams)
+    dictionary = dictionaries.english(State(root), _say) if params.dictionary else {}
     lines = (root / MARKS).read_text("utf-8").splitlines()
     marked = [json.loads(line) for line in lines]
     reviews = whole_reviews(pd.read_parquet(root / "data/validate-reviews/table.parquet"))
@@ -49,7 +52,7 @@ def main(words: list[str], root: Path) -> int:
     for language in ("en", "zh"):
         rows = [row for row in marked if row["language"] == language and row["half"] == asked.half]
         started = time.perf_counter()
-        find = finder(reviews, train, language, params, document["seed"])
+        find = finder(reviews, train, language, dictionary, params, document["seed"])
         answers = find([row["text"] for row in rows])
         figures = judge(rows, answers, asked.errors)
         counts += figures
@@ -59,14 +62,21 @@ def main(words: list[str], root: Path) -> int:
 
 
 def finder(
-    reviews: pd.DataFrame, train: pd.DataFrame, language: str, params: Any, seed: int
+    reviews: pd.DataFrame,
+    train: pd.DataFrame,
+    language: str,
+    dictionary: Mapping[str, str],
+    params: Any,
+    seed: int,
 ) -> Callable[[list[str]], list[list[Found]]]:
     """The stage's own reading of one language, of sentences by themselves."""
     from models.language.opinions import NEGATIVE, POSITIVE
     from pipelines.opinions import reader_of
 
     rows = reviews[reviews["language"] == language]
-    reader = reader_of(rows, train[train["language"] == language], language, params, seed)
+    reader = reader_of(
+        rows, train[train["language"] == language], language, dictionary, params, seed
+    )
 
     def find(sentences: list[str]) -> list[list[Found]]:
         spoken = reader.finder.find(sentences)
@@ -106,6 +116,10 @@ def judge(rows: list[dict[str, Any]], answers: list[list[Found]], errors: bool) 
 def _show(errors: bool, kind: str, text: str, name: str) -> None:
     if errors:
         print(f"{kind}: {name!r} in {text!r}")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 def _tell(name: str, counts: np.ndarray, seconds: float) -> None:

@@ -4,7 +4,7 @@
 `products.parquet`: per product and category how many reviews praise and blame it, how that moved, and quotes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ from models.language.opinions import POSITIVE, SIDES, OpinionReader, categorised
 from models.language.opinions_training import fit
 from models.language.sentiment import CHINESE
 from models.language.settings import OpinionSettings
-from pipelines import lexicons
+from pipelines import dictionaries, lexicons
 from pipelines.encoders import text_encoder
 from pipelines.harness import Params, Run, stage
 from pipelines.opinion_columns import ASPECTS, PRODUCTS
@@ -28,11 +28,12 @@ BLOCK = 8192
 class OpinionsParams(Params):
     """languages: those that the encoder reads, whose names are merged by meaning too; alike: from which cosine on.
 
-    encoder: as of text-features, or "" for none. support: by language, texts that must have a name; in others nothing is read. quotes: shown of each
+    encoder: as of text-features, or "" for none. dictionary: package, or "" for none: of English words with their kinds. support: by language, texts that must have a name; in others nothing is read. quotes: shown of each
     side; longest_quote: in characters.
     """
 
     encoder: str
+    dictionary: str
     languages: list[str]
     alike: float
     support: dict[str, int]
@@ -51,6 +52,7 @@ def opinions(run: Run, params: OpinionsParams) -> None:
     kept = reviews[~reviews[Reviews.REVIEW].isin(bad)].reset_index(drop=True)
     train = train[~train[Reviews.REVIEW].isin(bad)]
     encode = encoder_of(run, params)
+    dictionary = dictionaries.english(run.state, run.say) if params.dictionary else {}
     parts = []
     languages = sorted(set(kept[Reviews.LANGUAGE]) & set(params.support))
     for at, language in enumerate(languages):
@@ -60,7 +62,7 @@ def opinions(run: Run, params: OpinionsParams) -> None:
             run.say(f"{language}: no reviews of both kinds to learn polarity from; left out")
             continue
         rows = kept[kept[Reviews.LANGUAGE] == language]
-        reader = reader_of(rows, labelled, language, params, run.seed)
+        reader = reader_of(rows, labelled, language, dictionary, params, run.seed)
         read = encode if language in params.languages else None
         parts.append(read_language(reader, rows, language, read, params))
     said = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=ASPECTS.names)
@@ -87,7 +89,12 @@ def encoder_of(run: Run, params: OpinionsParams) -> Callable[[Sequence[str]], np
 
 
 def reader_of(
-    reviews: pd.DataFrame, train: pd.DataFrame, language: str, params: OpinionsParams, seed: int
+    reviews: pd.DataFrame,
+    train: pd.DataFrame,
+    language: str,
+    dictionary: Mapping[str, str],
+    params: OpinionsParams,
+    seed: int,
 ) -> OpinionReader:
     """What reads `reviews` of one language, learned from them and from its labelled rows `train`."""
     return fit(
@@ -97,6 +104,7 @@ def reader_of(
         params.support[language],
         language != CHINESE,
         lexicons.english(),
+        dictionary,
         params.reading,
         seed,
     )

@@ -3,14 +3,14 @@
 What is a name is told by `aspects_naming`, which word of opinion belongs to it by `aspects_linking`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from models.language.aspects import Spoken
 from models.language.aspects_linking import opinions_of
-from models.language.aspects_naming import Found, Tokens, name_scores, names
+from models.language.aspects_naming import NAME, Found, Tokens, name_scores, names
 from models.language.lexicon import Lexicon
 
 OFTEN, LIFT, BOUND = 4, 1.2, 0.7
@@ -62,16 +62,21 @@ def learn(
     lexicon: Lexicon,
     least: float,
     support: int,
+    dictionary: Mapping[str, str],
 ) -> WordFinder:
     """What `texts` show of names, and `labelled` (n,) with their `sides` (n,; 1, 0, -1) of words of opinion.
 
-    least: see `aspects_naming.names`. support: texts that must have the last word of a name.
+    least: see `aspects_naming.names`. support: texts that must have the last word of a name, unless `dictionary` (see
+    `aspects_naming.name_scores`) has it as one.
     """
     tokens = Tokens.of(texts)
     pairs = pd.DataFrame({"word": tokens.words, "text": tokens.texts}).drop_duplicates()
     count = pairs["word"].value_counts()
-    known = frozenset(count.index[count >= support])
-    return WordFinder(name_scores(tokens), known, Lexicon(telling(lexicon, labelled, sides)), least)
+    known = frozenset(
+        word for word, often in count.items() if often >= support or dictionary.get(word) == NAME
+    )
+    rated = Lexicon(telling(lexicon, labelled, sides))
+    return WordFinder(name_scores(tokens, dictionary), known, rated, least)
 
 
 def telling(lexicon: Lexicon, texts: Sequence[str], sides: Sequence[int]) -> dict[str, float]:

@@ -25,20 +25,28 @@ def fit(
     support: int,
     spaced: bool,
     rated: Mapping[str, float],
+    dictionary: Mapping[str, str],
     settings: OpinionSettings,
     seed: int,
 ) -> OpinionReader:
     """The reader of a language. texts: what it is to read; labelled (n,): texts with their `labels`, of both sides.
 
-    support: texts that must have a name. spaced: whether spaces set words apart; rated: words with their values, used
-    where they do.
+    support: texts that must have a name. spaced: whether spaces set words apart; rated: words with their values,
+    dictionary: with their kinds (see `aspects_naming.name_scores`), both used where they do.
     """
     rng = np.random.default_rng(seed)
     rows = np.sort(rng.permutation(len(labelled))[: settings.learn]).tolist()
     order = np.sort(rng.permutation(len(texts))[: settings.learn]).tolist()
     known, told = [labelled[row] for row in rows], [labels[row] for row in rows]
     finder = finder_of(
-        [texts[row] for row in order], known, told, support, spaced, Lexicon(rated), settings.least
+        [texts[row] for row in order],
+        known,
+        told,
+        support,
+        spaced,
+        Lexicon(rated),
+        dictionary,
+        settings.least,
     )
     # The lexicon rates no word of Chinese, and reading with it is dear.
     lexicon = Lexicon(rated if spaced else {})
@@ -53,12 +61,13 @@ def finder_of(
     support: int,
     spaced: bool,
     lexicon: Lexicon,
+    dictionary: Mapping[str, str],
     least: float,
 ) -> Finder:
     """What finds names, learned from `texts` and from `labelled` (n,) with their `labels`. The others: see `fit`."""
     sides = [SIDES.get(label, 0) for label in labels]
     if spaced:
-        return aspects_words.learn(texts, labelled, sides, lexicon, least, support)
+        return aspects_words.learn(texts, labelled, sides, lexicon, least, support, dictionary)
     known = set(labelled)
     every = [*labelled, *(text for text in texts if text not in known)]
     sides += [0] * (len(every) - len(sides))

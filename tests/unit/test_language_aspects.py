@@ -25,7 +25,7 @@ TEXTS = [
 
 @pytest.fixture(scope="module")
 def words() -> aspects_words.WordFinder:
-    return aspects_words.learn(TEXTS * 5, [], [], LEXICON, 0.4, 2)
+    return aspects_words.learn(TEXTS * 5, [], [], LEXICON, 0.4, 2, {})
 
 
 def said(finder, text: str) -> dict[str, str]:
@@ -60,6 +60,16 @@ def test_what_is_said_goes_to_its_name(words, text, wanted):
     assert said(words, text) == wanted
 
 
+def test_a_dictionary_tells_rare_names():
+    texts = [*TEXTS * 5, "Oil good hinge often.", "It seems sturdy."]
+    kinds = {"hinge": "name", "sturdy": "property", "screen": "property"}
+    finder = aspects_words.learn(texts, [], [], LEXICON, 0.4, 2, kinds)
+    assert said(finder, "a good hinge, a good sturdy") == {"hinge": "good"}
+    # What the shop's own texts show often outweighs it.
+    assert finder.scores["screen"] > 0.4
+    assert said(aspects_words.learn(texts, [], [], LEXICON, 0.4, 2, {}), "a good hinge") == {}
+
+
 def test_a_word_that_a_shop_uses_for_something_else_is_no_opinion():
     lexicon = Lexicon({"play": 1.4, "good": 2.0})
     texts = ["discs that play", "it did not play", "it will play a disc", "they play", "good"] * 4
@@ -83,7 +93,7 @@ def test_chinese_names_and_opinions_find_each_other():
 def test_nothing_is_found_where_nothing_was_learned():
     empty = aspects_spaceless.SignFinder(aspects_spaceless.learn([], [], 2))
     assert empty.find(["房间很大"]) == []
-    assert aspects_words.learn([], [], [], LEXICON, 0.4, 2).find(["the screen is good"]) == []
+    assert aspects_words.learn([], [], [], LEXICON, 0.4, 2, {}).find(["the screen is good"]) == []
 
 
 def test_categories_go_by_the_last_word_and_by_meaning():
