@@ -31,12 +31,12 @@ READ_REVIEWS = (
 )
 LIBRARY = "answers/bundle/library/"
 SERVED = (
-    *(LIBRARY, "answers/bundle/manifest.json"),
+    *(LIBRARY, "answers/bundle/manifest.json", "answers/answers.parquet"),
     *("sentiment/reviews.parquet", "sentiment/metrics.json"),
     "recommender/bundle/",
 )
-"""What follows the newest rows by right, and no fit reads: the library that answers are quoted from, what the fitted
-model tells of every review and of how many, and the users whose features a recommender holds (see `learned`)."""
+"""What follows the newest rows by right, and no fit reads: the library that answers are quoted from and the answers,
+what the fitted model tells of every review and of how many, and the users whose features a recommender holds (see `learned`)."""
 
 
 LATE = [
