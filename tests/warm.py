@@ -42,17 +42,19 @@ PACKAGES = (
 CLIENT = """\
 import json, os, socket, sys
 words = sys.argv[1:]
-if words[:1] != ["-m"] and words[:2] != ["-I", "-B"]:
+if words[: len({taken!r})] != {taken!r}:
     os.execv({real!r}, [{real!r}, *words])
 with socket.socket(socket.AF_UNIX) as line:
     line.connect({address!r})
-    call = json.dumps(
-        {{"words": words, "cwd": os.getcwd(), "env": dict(os.environ), "python": sys.argv[0]}}
-    ).encode()
+    call = json.dumps({{"words": words, "cwd": os.getcwd(), "env": dict(os.environ)}}).encode()
     socket.send_fds(line, [len(call).to_bytes(8, "big")], [0, 1, 2])
     line.sendall(call)
     status = line.recv(4)
 sys.exit(int.from_bytes(status, "big") if status else 1)
+"""
+TAKEN = {"python": ["-m"], "stranger": ["-I", "-B"]}
+"""The scripts, and how what each has forked begins. What a warm process itself starts goes to the second: who watches over
+the process that called it must be its child.
 """
 READY = "ready"
 
@@ -66,10 +68,11 @@ class WarmPython:
     def __enter__(self) -> "WarmPython":
         self.folder.mkdir(parents=True)
         address = str(self.folder / "socket")
-        script = self.folder / "python"
-        client = CLIENT.format(real=sys.executable, address=address)
-        script.write_text(f"#!{sys.executable} -S\n{client}")
-        script.chmod(script.stat().st_mode | stat.S_IXUSR)
+        for name, taken in TAKEN.items():
+            script = self.folder / name
+            client = CLIENT.format(real=sys.executable, address=address, taken=taken)
+            script.write_text(f"#!{sys.executable} -S\n{client}")
+            script.chmod(script.stat().st_mode | stat.S_IXUSR)
         self._server = subprocess.Popen(
             [sys.executable, __file__, address],
             stdin=subprocess.PIPE,
@@ -116,7 +119,7 @@ def answer(line: socket.socket) -> None:
         for number, descriptor in enumerate(descriptors):
             os.dup2(descriptor, number)
             os.close(descriptor)
-        sys.executable = call["python"]  # for the processes that this one starts
+        sys.executable = str(Path(sys.argv[1]).with_name("stranger"))
         os._exit(run(call["words"], call["cwd"], call["env"]))
     for descriptor in descriptors:
         os.close(descriptor)

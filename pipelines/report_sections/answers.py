@@ -46,8 +46,8 @@ def view(inputs: Inputs, choice: Choice) -> dict[str, Any]:
     questions = []
     for key in chosen:
         ours, row = frame.loc[key], asked.loc[key]
-        said = quote(reviews, ours["review_id"], ours["start"], ours["end"], choice.length)
-        true = quote(reviews, row[Q.REVIEW], row[Q.START], row[Q.END], choice.length)
+        said = sourced(reviews, ours["review_id"], ours["start"], ours["end"], choice.length)
+        true = sourced(reviews, row[Q.REVIEW], row[Q.START], row[Q.END], choice.length)
         yes, no = divided.get(key, (0, 0))
         questions.append(
             {
@@ -64,31 +64,41 @@ def view(inputs: Inputs, choice: Choice) -> dict[str, Any]:
     return {"questions": questions, "total": len(frame), "slices": slices(judged)}
 
 
-def quote(
+def sourced(
     reviews: Mapping[str, Mapping[str, Any]], review: Any, start: Any, end: Any, length: int
 ) -> dict[str, Any] | None:
+    """`quote` with the day and stars of the review, None where the shop has none.
+
+    reviews: by id, as rows of the canonical table.
+    """
+    texts = {name: line[Reviews.TEXT] for name, line in reviews.items()}
+    found = quote(texts, review, start, end, length)
+    if found is None:
+        return None
+    day, stars = (reviews[review].get(name) for name in (Reviews.TIME, Reviews.RATING))
+    return {
+        **found,
+        "day": None if pd.isna(day) else f"{day:%Y-%m-%d}",
+        "stars": None if pd.isna(stars) else f"{stars:g}",
+    }
+
+
+def quote(
+    texts: Mapping[str, str], review: Any, start: Any, end: Any, length: int
+) -> dict[str, str] | None:
     """The review's text before, in and after the slice start:end, cut to `length` around it; None without one.
 
-    day, stars: of the review, None where the shop has none. reviews: by id, as rows of the canonical table.
+    texts: of the reviews, by their ids.
     """
-    if not isinstance(review, str) or review not in reviews or start != start or end != end:
+    if not isinstance(review, str) or review not in texts or start != start or end != end:
         return None
-    line, start, end = reviews[review], int(start), int(end)
+    text, start, end = texts[review], int(start), int(end)
     if end <= start:
         return None
-    text = line[Reviews.TEXT]
     room = max((length - (end - start)) // 2, 40)
     before, after = text[:start], text[end:]
     if len(before) > room:
         before = "… " + before[-room:].partition(" ")[2]
     if len(after) > room:
         after = after[:room].rpartition(" ")[0] + " …"
-    day, stars = line.get(Reviews.TIME), line.get(Reviews.RATING)
-    return {
-        "review": review,
-        "before": before,
-        "quoted": text[start:end],
-        "after": after,
-        "day": None if pd.isna(day) else f"{day:%Y-%m-%d}",
-        "stars": None if pd.isna(stars) else f"{stars:g}",
-    }
+    return {"review": review, "before": before, "quoted": text[start:end], "after": after}

@@ -351,7 +351,7 @@ def test_picks_do_not_depend_on_order(keys: list[str], count: int, seed: int) ->
 @given(st.text(max_size=300), st.integers(0, 300), st.integers(0, 300), st.integers(10, 200))
 def test_a_quote_is_exactly_the_slice(text: str, start: int, end: int, length: int) -> None:
     end = min(end, len(text))
-    found = quote({"r": {"text": text}}, "r", start, end, length)
+    found = quote({"r": text}, "r", start, end, length)
     if end <= start:
         assert found is None
     else:
