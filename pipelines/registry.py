@@ -249,21 +249,22 @@ class Registry:
             tags={"capability": capability, MANIFEST: manifest},
         )
         try:
-            mlflow.pyfunc.save_model(
-                scratch,
-                loader_module="models.pyfunc",
-                data_path=str(bundle),
-                code_paths=[str(models)],
-                signature=signature,
-                input_example=asked,
-                pip_requirements=packages,
-                mlflow_model=Model(
-                    artifact_path=logged.artifact_location,
-                    model_uuid=logged.model_id,
-                    model_id=logged.model_id,
-                    run_id=run_id,
-                ),
-            )
+            with _taken_as_pinned():
+                mlflow.pyfunc.save_model(
+                    scratch,
+                    loader_module="models.pyfunc",
+                    data_path=str(bundle),
+                    code_paths=[str(models)],
+                    signature=signature,
+                    input_example=asked,
+                    pip_requirements=packages,
+                    mlflow_model=Model(
+                        artifact_path=logged.artifact_location,
+                        model_uuid=logged.model_id,
+                        model_id=logged.model_id,
+                        run_id=run_id,
+                    ),
+                )
             self.api.log_model_artifacts(logged.model_id, str(scratch))
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -431,6 +432,23 @@ def champion_bundle(root: Path, receipt: Path) -> Iterator[Path]:
         )
     with registry.fetch(version) as folder:
         yield folder
+
+
+@contextlib.contextmanager
+def _taken_as_pinned() -> Iterator[None]:
+    """Keep MLflow from comparing the packages of a model with all that are installed: it takes seconds for each model.
+
+    They are pinned from what is installed a moment before, so that nothing could differ. MLflow has no setting for it.
+    """
+    from mlflow.utils import environment
+
+    name = "warn_dependency_requirement_mismatches"
+    compare = getattr(environment, name)
+    setattr(environment, name, lambda requirements: None)
+    try:
+        yield
+    finally:
+        setattr(environment, name, compare)
 
 
 def _version(found: Any) -> Version:

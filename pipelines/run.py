@@ -24,6 +24,7 @@ from pipelines.harness import BadConfig, MissingResource, VitrineError, space
 from pipelines.harness.absent import absence
 from pipelines.harness.choice import begin, refuse_mixture
 from pipelines.harness.graph import read_graph
+from pipelines.harness.interpreter import search_path
 from pipelines.harness.params import PROMOTIONS, read_params, set_choice
 from pipelines.harness.stage import CALLER_VARIABLE, stage_lock, tell
 from pipelines.harness.state import State
@@ -209,9 +210,8 @@ class StageRun:
 
     def _environment(self) -> dict[str, str]:
         kept = without_secrets()
-        path = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', os.defpath)}"
         own = {
-            "PATH": path,
+            "PATH": search_path(),
             "PYTHONUNBUFFERED": "1",
             CALLER_VARIABLE: str(os.getpid()),
         }

@@ -5,6 +5,7 @@ A test compares the result with what `dvc dag` and `dvc stage list` print.
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,15 +43,21 @@ class Graph:
 
     def edges(self) -> list[tuple[str, str]]:
         """Pairs (upstream, downstream): an out equals, contains or lies inside a dep."""
+        made: defaultdict[str, set[str]] = defaultdict(set)
+        within: defaultdict[str, set[str]] = defaultdict(set)
+        for node in self.nodes.values():
+            for out in node.outs:
+                made[out].add(node.name)
+                for folder in _above(out):
+                    within[folder].add(node.name)
         found = []
         for below in self.nodes.values():
-            for above in self.nodes.values():
-                if above.name != below.name and any(
-                    _covers(out, dep) or _covers(dep, out)
-                    for out in above.outs
-                    for dep in below.deps
-                ):
-                    found.append((above.name, below.name))
+            sources: set[str] = set()
+            for dep in below.deps:
+                sources |= within.get(dep, set())
+                for path in (dep, *_above(dep)):
+                    sources |= made.get(path, set())
+            found += [(name, below.name) for name in self.nodes if name in sources - {below.name}]
         return found
 
     def upstream(self, name: str) -> set[str]:
@@ -66,6 +73,13 @@ class Graph:
                     seen.add(source)
                     waiting.append(source)
         return seen
+
+
+def _above(path: str) -> Iterator[str]:
+    """The folders that a path lies in."""
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path
 
 
 def _covers(outer: str, inner: str) -> bool:

@@ -42,6 +42,7 @@ from typing import Any, NoReturn, TypeVar
 from pipelines.harness import space
 from pipelines.harness.absent import OFF, Absent, absence, write_placeholder
 from pipelines.harness.choice import begin, refuse_mixture
+from pipelines.harness.documents import parse
 from pipelines.harness.errors import BadConfig, Bug, MissingResource, VitrineError
 from pipelines.harness.graph import Graph, Node, read_graph
 from pipelines.harness.params import Params, flat, read_params, section
@@ -416,16 +417,10 @@ def inputs_hash(root: Path, node: Node) -> str:
     """
     import hashlib
 
-    import yaml
-
     lock = root / "dvc.lock"
     if not lock.exists():
         return UNLOCKED
-    loader = yaml.CSafeLoader(lock.read_text(encoding="utf-8"))
-    try:
-        document = loader.get_single_data()
-    finally:
-        loader.dispose()
+    document = parse(lock.read_text(encoding="utf-8"))
     known = {
         out["path"]: out.get("md5", "")
         for entry in document.get("stages", {}).values()
@@ -494,14 +489,12 @@ def check_outputs(run: Run) -> None:
 
 def check_modules(run: Run) -> None:
     """Raise `Bug` where the process imported a module of ours that the stage's deps do not name."""
+    home = f"{run.root}{os.sep}"
     for module in list(sys.modules.values()):
         file = getattr(module, "__file__", None)
-        if not file:
+        if not file or not file.startswith(home):
             continue
-        path = Path(file)
-        if not path.is_relative_to(run.root):
-            continue
-        relative = path.relative_to(run.root).as_posix()
+        relative = Path(file).relative_to(run.root).as_posix()
         package = relative in ("pipelines/__init__.py", "models/__init__.py")
         ours = relative.startswith(("pipelines/", "models/"))
         if ours and not package and not run.node.reads(relative):

@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import quote
 
 from pipelines.harness.errors import MissingResource
+from pipelines.harness.interpreter import search_path
 from pipelines.harness.params import read_params
 from pipelines.harness.state import State
 from pipelines.services import processes
@@ -70,7 +71,7 @@ def settings(state: State, port: int) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(
             filter(None, [str(state.root), os.environ.get("PYTHONPATH", "")])
         ),
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        "PATH": search_path(),
         "NO_PROXY": f"{LOOPBACK},localhost",
         "no_proxy": f"{LOOPBACK},localhost",
     }

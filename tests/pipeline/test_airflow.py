@@ -70,13 +70,21 @@ class Finished:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
-    """Both DAGs after one trigger of the first. Everything that was started is stopped."""
-    shop = make_shop(tmp_path_factory.mktemp("airflow") / "shop", PROFILE)
+def finished(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Finished]:
+    """Both DAGs after one trigger of the first. Everything that was started is stopped.
+
+    With tiny the stages' packages are loaded before: they would take more time than all the work.
+    """
+    warm = request.getfixturevalue("warm_python") if PROFILE == "tiny" else None
+    shop = make_shop(tmp_path_factory.mktemp("airflow") / "shop", PROFILE, warm)
     graph = read_graph(shop.root)
     first, *later = dict.fromkeys(node.meta["dag"] for node in graph.nodes.values())
     try:
-        started = airflow.start(shop.state, "test")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PATH", shop.environment()["PATH"])
+            started = airflow.start(shop.state, "test")
         api = Api(started[0].port)
         poll(
             lambda: {first, *later} <= api.dags(),

@@ -1,5 +1,6 @@
 """What goes and what stays: never a champion, a previous one, or what a kept run needs."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ from pipelines.harness.tracking import EXPERIMENT, client
 from pipelines.list_archive import Facts, archive, filing, kept, write_facts
 from pipelines.registry import CHALLENGER, CHAMPION, MANIFEST, PREVIOUS, Registry
 from pipelines.retention import DAY, RetentionParams, plan
+from tests.conftest import Project
 
 PARAMS = RetentionParams(
     bundle_days=60,
@@ -145,3 +147,27 @@ def test_the_store_goes_only_above_its_size(tmp_path: Path) -> None:
     assert list(retention.store(tmp_path, PARAMS)) == []
     tight = PARAMS.model_copy(update={"max_cache_gb": 1e-6})
     assert [one.kind for one in retention.store(tmp_path, tight)] == ["store"]
+
+
+def test_the_store_keeps_all_that_the_folder_uses(toy_project: Project) -> None:
+    root = toy_project.root
+    made = root / "data" / "toy" / "numbers.txt"
+
+    def repro() -> str:
+        done = toy_project.run("dvc", "repro")
+        assert done.returncode == 0, done.stdout + done.stderr
+        return hashlib.md5(made.read_bytes(), usedforsecurity=False).hexdigest()
+
+    def stored(md5: str) -> bool:
+        return (root / ".dvc" / "cache" / "files" / "md5" / md5[:2] / md5[2:]).exists()
+
+    before = repro()
+    toy_project.set("toy: {rows: 5}", "toy: {rows: 6}")
+    after = repro()
+    assert stored(before) and stored(after)
+    (leaving,) = retention.store(root, PARAMS.model_copy(update={"max_cache_gb": 0.0}))
+    leaving.remove()
+    assert stored(after) and not stored(before)
+    made.unlink()
+    assert toy_project.run("dvc", "checkout").returncode == 0
+    assert hashlib.md5(made.read_bytes(), usedforsecurity=False).hexdigest() == after

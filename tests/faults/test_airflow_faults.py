@@ -1,5 +1,6 @@
-"""Airflow's scheduler stopped in the middle of a run: started again, the run goes on and ends well."""
+"""The real Airflow: a scheduler stopped in the middle of a run, and a stage that fails."""
 
+import json
 import os
 import shutil
 import signal
@@ -11,6 +12,7 @@ import pytest
 from pipelines.harness.state import State
 from pipelines.services import airflow, processes, stack
 from tests.conftest import REPOSITORY, Project
+from tests.dags.sink import listening
 from tests.waiting import poll
 
 # In one worker with the other tests that start Airflow.
@@ -69,3 +71,29 @@ def test_a_run_goes_on_after_its_scheduler_was_stopped(shop: Project, how: signa
         assert (shop.root / "data" / "after" / "sum.txt").exists()
     finally:
         processes.stop(state, stack.NAMES)
+
+
+def test_a_failed_stage_is_told_once_with_its_error_and_log(
+    shop: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = State(shop.root)
+    shop.set("toy: {rows: 5}", "toy: {rows: 13}")
+    with listening() as sink:
+        hook = json.dumps({"conn_type": "http", "host": sink.address})
+        monkeypatch.setenv("AIRFLOW_CONN_VITRINE_INCIDENTS", hook)
+        try:
+            started = airflow.start(state, "test")
+            api = airflow.Api(started[0].port)
+            poll(lambda: "train" in api.dags(), "the DAG read")
+            run = api.trigger("train", {})
+            poll(lambda: api.run("train", run)["state"] in ("success", "failed"), "the run's end")
+            poll(lambda: sink.bodies, "the message")
+            tries = {name: one["try_number"] for name, one in api.tasks("train", run).items()}
+        finally:
+            processes.stop(state, stack.NAMES)
+    (told,) = sink.bodies
+    assert (told["dag"], told["run"], told["task"]) == ("train", run, "toy")
+    assert "toy.txt, column n, row 13: unlucky; choose another number" in told["text"]
+    assert f"{api.address}/dags/train/runs/" in told["log"]
+    assert tries == {"toy": 1, "after": 0}, "data that are wrong are not tried again"
+    assert not (shop.root / "data" / "toy").exists()
