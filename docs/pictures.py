@@ -49,8 +49,20 @@ def orchestration(root: Path, api: Api) -> dict[str, str]:
     return {
         "airflow-graph": f"{api.address}/dags/{first}/runs/{run}",
         "airflow-grid": f"{api.address}/dags/{first}",
-        "airflow-actions": f"{api.address}/required_actions",
+        **question(api),
     }
+
+
+def question(api: Api) -> dict[str, str]:
+    """The newest challenger about which Airflow asks a person, where one waits."""
+    asked = api.request("GET", "/dags/promote/dagRuns/~/hitlDetails")["hitl_details"]
+    waiting = [one["task_instance"] for one in asked if not one["response_received"]]
+    if not waiting:
+        print("no challenger waits for a person: airflow-actions stays as it is")
+        return {}
+    task, run = waiting[-1], quote(waiting[-1]["dag_run_id"], safe="")
+    place = f"tasks/{task['task_id']}/mapped/{task['map_index']}/required_actions"
+    return {"airflow-actions": f"{api.address}/dags/{task['dag_id']}/runs/{run}/{place}"}
 
 
 def models(root: Path, mlflow: str) -> dict[str, str]:

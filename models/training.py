@@ -213,14 +213,3 @@ def spoken(say: Callable[[str], None]) -> Callable[[float, str], None]:
             say(f"{what}: {done:.0%} of the tuning done")
 
     return report
-
-
-def state_arrays(module: torch.nn.Module) -> dict[str, Any]:
-    """A module's weights as numpy arrays, for a bundle."""
-    return {name: value.detach().cpu().numpy() for name, value in module.state_dict().items()}
-
-
-def load_arrays(module: torch.nn.Module, arrays: dict[str, Any]) -> torch.nn.Module:
-    """Put a bundle's arrays back into a module of the same shape, and set it to inference."""
-    module.load_state_dict({name: torch.from_numpy(value) for name, value in arrays.items()})
-    return module.eval()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from models.kinds import KINDS
 
-SHARED = ("bundle.py", "kinds.py", "metrics.py", "pyfunc.py")
+SHARED = ("arrays.py", "bundle.py", "kinds.py", "metrics.py", "pyfunc.py")
 ALWAYS = ("mlflow",)
 TRAINING = "training"
 CALLED_OTHERWISE = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}

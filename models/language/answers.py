@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+from models.arrays import load_arrays, state_arrays
 from models.bundle import Bundle
 from models.encoders.reranker import Progress, Reranker
 from models.encoders.text import TextEncoder
@@ -24,7 +25,6 @@ from models.language.polarity import CJK
 from models.language.sentiment import Sentiment
 from models.language.sureness import Sureness
 from models.language.telling import Quote, Reply, told
-from models.training import load_arrays, state_arrays
 
 ENCODER_BATCH = 32
 FUSION = 10

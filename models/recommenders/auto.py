@@ -15,7 +15,7 @@ import pandas as pd
 
 from models.metrics import ndcg
 from models.recommenders import base
-from models.recommenders.base import Recommender, blocks, highest, top_k
+from models.recommenders.base import BLOCK_CELLS, Recommender, blocks, highest, strongest, top_k
 from models.recommenders.catalogue import Catalogue
 from models.recommenders.cuts import Cut, Protocol, sampled, sold
 from models.recommenders.events import Events, Histories
@@ -56,6 +56,8 @@ FEW = 1500
 """Fewer users of one cut than this: earlier cuts are added."""
 MOST_CUTS, MOST_EVENTS = 4, 1_000_000
 """So many cuts at most, and so many events of all cuts together: what a cut costs grows with the events."""
+EXPLAINED = 128
+"""Users whose reasons are looked for at once, at most."""
 CONTENDERS = 3
 """Entries of a history that are looked at as the reason of a listed item."""
 LONG = 100_000
@@ -132,21 +134,71 @@ class Auto(Recommender):
         """
         if self.ranker is None:
             return self.members[self.fallback].falls(one, items)
-        _, candidates, raw, _ = considered(self, one)
+        return self._lost(self.ranker, one, items[None])[0]
+
+    def explain(self, histories: Histories, lists: np.ndarray) -> np.ndarray:
+        """As in `base`; members and ranker are asked for many users at once."""
+        if self.ranker is None:
+            return self.members[self.fallback].explain(histories, lists)
+        reasons = np.full(lists.shape, -1)
+        there = np.flatnonzero(np.diff(histories.indptr))
+        wide = -(-histories.items * len(self.members) // 4)
+        for block in blocks(len(there), max(wide, BLOCK_CELLS // EXPLAINED)):
+            users = there[block]
+            mine = histories.take(users)
+            lost = self._lost(self.ranker, mine, np.maximum(lists[users], 0))
+            for at, user in enumerate(users):
+                reasons[user] = strongest(mine.take(np.array([at])), lost[at], lists[user])
+        return reasons
+
+    def _lost(self, ranker: Ranker, histories: Histories, lists: np.ndarray) -> list[np.ndarray]:
+        """`falls` of each user. lists: (users, k) items."""
+        row, item, raw, _ = considered(self, histories)
+        starts = np.searchsorted(row, np.arange(len(histories) + 1))
+        doubts = [
+            self._doubt(ranker, histories.take(np.array([at])), lists[at], item[own], raw[own])
+            for at, own in enumerate(map(slice, starts, starts[1:]))
+        ]
+        tried = np.array([1 + len(one.entries) for one in doubts], dtype=np.int64)
+        views = histories.take(np.repeat(np.arange(len(doubts)), tried))
+        firsts = np.cumsum(tried) - tried
+        keep = np.ones(len(views.item), dtype=bool)
+        for first, one in zip(firsts, doubts, strict=True):
+            keep[views.indptr[first + 1 : first + 1 + len(one.entries)] + one.entries] = False
+        told = self._said(
+            ranker,
+            views.kept(keep),
+            np.concatenate([one.raw.reshape(-1, raw.shape[1]) for one in doubts]),
+            np.concatenate([np.tile(one.asked, len(one.raw)) for one in doubts]),
+            np.concatenate([[0], np.cumsum(np.repeat([len(one.asked) for one in doubts], tried))]),
+            np.repeat(np.stack([one.place for one in doubts]), tried, axis=0),
+        )
+        found = []
+        for at, (first, one) in enumerate(zip(firsts, doubts, strict=True)):
+            falls = np.zeros((int(np.diff(histories.indptr)[at]), lists.shape[1]))
+            falls[one.entries] = told[first] - told[first + 1 : first + tried[at]]
+            found.append(falls)
+        return found
+
+    def _doubt(
+        self,
+        ranker: Ranker,
+        one: Histories,
+        items: np.ndarray,
+        candidates: np.ndarray,
+        raw: np.ndarray,
+    ) -> "Doubt":
+        """Of one user's `items` (k,), and what the members say, raw (c, m), of its `candidates` (c,), in rising order."""
         asked = np.union1d(candidates, items)
         if len(asked) > len(candidates):
             raw = np.stack([member.scores(one)[0, asked] for member in self.members.values()], 1)
         lost = np.stack([member.falls(one, asked) for member in self.members.values()], axis=2)
         place = np.searchsorted(asked, items)
         width = np.maximum(np.ptp(raw, axis=0), 1e-9)
-        shares = self.ranker.weights.reshape(2, -1).sum(0) / width
+        shares = ranker.weights.reshape(2, -1).sum(0) / width
         named = np.argsort(-(lost[:, place] @ shares), axis=0, kind="stable")[:CONTENDERS]
         entries = np.unique(named)
-        whole = self._said(self.ranker, one, raw[None], asked, place)
-        rest = one.without_each(entries)
-        found = np.zeros((len(one.item), len(items)))
-        found[entries] = whole - self._said(self.ranker, rest, raw - lost[entries], asked, place)
-        return found
+        return Doubt(entries, asked, np.concatenate([raw[None], raw - lost[entries]]), place)
 
     def _said(
         self,
@@ -154,26 +206,41 @@ class Auto(Recommender):
         histories: Histories,
         raw: np.ndarray,
         asked: np.ndarray,
+        indptr: np.ndarray,
         place: np.ndarray,
     ) -> np.ndarray:
-        """The ranker's values (users, k) of the candidates `asked` (c,) at `place` (k,). raw: (users, c, m) scores."""
-        users, wide = raw.shape[:2]
-        indptr = np.arange(users + 1) * wide
-        row, item = np.repeat(np.arange(users), len(place)), np.tile(asked[place], users)
-        said = opinions(raw.reshape(users * wide, -1), indptr)
+        """The ranker's values (users, k) of the candidates at `place` (users, k) among each user's.
+
+        raw: (R, m) scores of the candidates `asked` (R,); those of user u are indptr[u]:indptr[u + 1].
+        """
+        said = opinions(raw, indptr)
         nothing = np.zeros((len(said), 0))
-        rows = Rows(indptr, np.tile(asked, users), said, nothing, nothing, nothing)
-        values = ranker.blended(rows).reshape(users, wide)[:, place]
+        at = indptr[:-1, None] + place
+        values = ranker.blended(Rows(indptr, asked, said, nothing, nothing, nothing))[at]
         if ranker.trees:
-            seen = said.reshape(users, wide, -1)[:, place].reshape(users * len(place), -1)
-            further = pairs(histories, self.shop, self.catalogue, row, item)
-            grown = ranker.grown.predict(np.hstack([seen, further]), raw_score=True)
-            values = values + grown.reshape(users, -1)
+            row = np.repeat(np.arange(len(place)), place.shape[1])
+            further = pairs(histories, self.shop, self.catalogue, row, asked[at].ravel())
+            grown = ranker.grown.predict(np.hstack([said[at.ravel()], further]), raw_score=True)
+            values = values + grown.reshape(at.shape)
         return values
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         """See `base.predict`: user_id, or user_id, item_id, timestamp; lists as user_id, item_id, rank, score."""
         return base.predict(self, self.known, frame, self.k, self.again)
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """What is asked to find the reasons of one user's list.
+
+    entries: (E,) of the history, each of which is left out once. asked: (c,) candidates, those listed at `place` (k,).
+    raw: (1 + E, c, m) what the members say with the whole history, then without each entry.
+    """
+
+    entries: np.ndarray
+    asked: np.ndarray
+    raw: np.ndarray
+    place: np.ndarray
 
 
 def considered(

@@ -51,10 +51,7 @@ class Recommender(ABC):
         reasons = np.full(lists.shape, -1)
         for user in np.flatnonzero(np.diff(histories.indptr)):
             one = histories.take(np.array([user]))
-            falls = self.falls(one, np.maximum(lists[user], 0))
-            best = falls.argmax(0)
-            helped = (falls[best, np.arange(lists.shape[1])] > 0) & (lists[user] >= 0)
-            reasons[user] = np.where(helped, one.item[best], -1)
+            reasons[user] = strongest(one, self.falls(one, np.maximum(lists[user], 0)), lists[user])
         return reasons
 
     def to_bundle(self) -> Bundle:
@@ -68,6 +65,16 @@ class Recommender(ABC):
         if not isinstance(model, cls):
             raise DamagedBundle(f"a bundle of {type(model).__name__}, not of {cls.__name__}")
         return model
+
+
+def strongest(one: Histories, falls: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """The item of one user's history without which each of `items` (k,) falls furthest, (k,); -1 where none falls.
+
+    falls: (entries, k). items: positions, -1 for none.
+    """
+    best = falls.argmax(0)
+    helped = (falls[best, np.arange(len(items))] > 0) & (items >= 0)
+    return np.where(helped, one.item[best], -1)
 
 
 def blocks(users: int, items: int) -> Iterator[np.ndarray]:

@@ -1,6 +1,7 @@
 """Baselines as citizens: the same interface as the trained recommenders, nothing trained."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
@@ -103,9 +104,19 @@ class UserNeighbours(Recommender):
         nearest, cosine = zip(*found, strict=True)
         return np.concatenate(nearest), np.concatenate(cosine)
 
+    @cached_property
+    def _touched_by(self) -> sp.csr_matrix:
+        """The users of each item, (items, users): turned round once, not for each user who asks."""
+        return self.known.T.tocsr()
+
+    @cached_property
+    def _sizes(self) -> np.ndarray:
+        """How many items each known user touched, (users, 1) float32."""
+        return np.asarray(self.known.sum(1), dtype=np.float32)
+
     def _nearest(self, mine: sp.csr_matrix, k: int) -> tuple[np.ndarray, np.ndarray]:
-        size, other = (np.asarray(rows.sum(1), dtype=np.float32) for rows in (mine, self.known))
-        cosine = (mine @ self.known.T).toarray()
+        size, other = np.asarray(mine.sum(1), dtype=np.float32), self._sizes
+        cosine = (mine @ self._touched_by).toarray()
         same = (cosine == size) & (cosine == other.T)
         # Only one equal row is oneself; twins beyond it are neighbours.
         own = same.argmax(1)

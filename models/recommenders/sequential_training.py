@@ -17,10 +17,11 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, IterableDataset
 
+from models.arrays import load_arrays, state_arrays
 from models.recommenders.events import Events
 from models.recommenders.sequential import Attention, Sequential
 from models.recommenders.settings import SequenceSettings
-from models.training import fit, load_arrays, state_arrays
+from models.training import fit
 
 WINDOW = 5
 """Items this near one another in a history belong together."""

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from pipelines.card import Facts, encoders, lexicons, provenance, write_card
 from pipelines.frozen import cut_dates
-from pipelines.requirements import requirements, third_party
+from pipelines.requirements import SHARED, requirements, third_party
 
 FIGURES = {
     "rows_in": 1200,
@@ -107,7 +107,7 @@ def test_sources_come_from_the_tables_and_the_encoders(tmp_path: Path) -> None:
 
 
 def test_packages_are_those_that_the_kind_imports(tmp_path: Path) -> None:
-    for name in ("bundle.py", "kinds.py", "metrics.py", "pyfunc.py"):
+    for name in SHARED:
         (tmp_path / name).write_text(
             "import json\nimport numpy as np\nfrom models.bundle import x\n"
         )
