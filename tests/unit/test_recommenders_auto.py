@@ -163,6 +163,15 @@ def test_a_reason_of_auto_makes_the_score_fall(model: Auto) -> None:
     assert np.mean(fell) > 0.95
 
 
+def test_reasons_do_not_depend_on_who_else_is_asked_about(model: Auto) -> None:
+    some = events().histories.take(np.arange(12))
+    lists, _ = base.recommend(model, some, 3)
+    alone = [
+        model.explain(some.take(np.array([user])), lists[[user]])[0] for user in range(len(lists))
+    ]
+    assert np.array_equal(model.explain(some, lists), np.stack(alone))
+
+
 def test_of_one_member_a_reason_is_the_item_without_which_the_score_falls_most() -> None:
     alone = fit(("next-item",), again=False)
     some = events().histories.take(np.arange(4))
