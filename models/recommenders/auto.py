@@ -90,6 +90,11 @@ class Auto(Recommender):
     def kinds(self) -> Mapping[str, float] | None:
         return self.known.kinds
 
+    @property
+    def _width(self) -> int:
+        """Scores a user for `blocks`: those of all members stand in memory together, as many as of four at once elsewhere."""
+        return -(-len(self.items) * len(self.members) // 4)
+
     def scores(self, histories: Histories) -> np.ndarray:
         """Candidates have the ranker's values; what nobody proposed lies below them in the order of the fallback.
 
@@ -101,8 +106,7 @@ class Auto(Recommender):
             there = np.arange(len(histories))
         else:
             found[np.diff(histories.indptr) == 0] = self.newcomers.base
-        # The scores of all members stand in memory together, as many as of four at once elsewhere.
-        for block in blocks(len(there), -(-histories.items * len(self.members) // 4)):
+        for block in blocks(len(there), self._width):
             mine = histories.take(there[block])
             if self.ranker is None:
                 found[there[block]] = self.members[self.fallback].scores(mine)
@@ -142,13 +146,13 @@ class Auto(Recommender):
             return self.members[self.fallback].explain(histories, lists)
         reasons = np.full(lists.shape, -1)
         there = np.flatnonzero(np.diff(histories.indptr))
-        wide = -(-histories.items * len(self.members) // 4)
-        for block in blocks(len(there), max(wide, BLOCK_CELLS // EXPLAINED)):
+        for block in blocks(len(there), max(self._width, BLOCK_CELLS // EXPLAINED)):
             users = there[block]
             mine = histories.take(users)
             lost = self._lost(self.ranker, mine, np.maximum(lists[users], 0))
             for at, user in enumerate(users):
-                reasons[user] = strongest(mine.take(np.array([at])), lost[at], lists[user])
+                history = mine.item[mine.indptr[at] : mine.indptr[at + 1]]
+                reasons[user] = strongest(history, lost[at], lists[user])
         return reasons
 
     def _lost(self, ranker: Ranker, histories: Histories, lists: np.ndarray) -> list[np.ndarray]:
@@ -173,9 +177,9 @@ class Auto(Recommender):
             np.concatenate([[0], np.cumsum(np.repeat([len(one.asked) for one in doubts], tried))]),
             np.repeat(np.stack([one.place for one in doubts]), tried, axis=0),
         )
-        found = []
+        found, sizes = [], np.diff(histories.indptr)
         for at, (first, one) in enumerate(zip(firsts, doubts, strict=True)):
-            falls = np.zeros((int(np.diff(histories.indptr)[at]), lists.shape[1]))
+            falls = np.zeros((sizes[at], lists.shape[1]))
             falls[one.entries] = told[first] - told[first + 1 : first + tried[at]]
             found.append(falls)
         return found

@@ -51,7 +51,9 @@ class Recommender(ABC):
         reasons = np.full(lists.shape, -1)
         for user in np.flatnonzero(np.diff(histories.indptr)):
             one = histories.take(np.array([user]))
-            reasons[user] = strongest(one, self.falls(one, np.maximum(lists[user], 0)), lists[user])
+            reasons[user] = strongest(
+                one.item, self.falls(one, np.maximum(lists[user], 0)), lists[user]
+            )
         return reasons
 
     def to_bundle(self) -> Bundle:
@@ -67,14 +69,14 @@ class Recommender(ABC):
         return model
 
 
-def strongest(one: Histories, falls: np.ndarray, items: np.ndarray) -> np.ndarray:
-    """The item of one user's history without which each of `items` (k,) falls furthest, (k,); -1 where none falls.
+def strongest(history: np.ndarray, falls: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """The item of a user's `history` (entries,) without which each of `items` (k,) falls furthest, (k,); -1 where none falls.
 
     falls: (entries, k). items: positions, -1 for none.
     """
     best = falls.argmax(0)
     helped = (falls[best, np.arange(len(items))] > 0) & (items >= 0)
-    return np.where(helped, one.item[best], -1)
+    return np.where(helped, history[best], -1)
 
 
 def blocks(users: int, items: int) -> Iterator[np.ndarray]:
