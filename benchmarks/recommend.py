@@ -1,32 +1,46 @@
 """How fast batch lists are made: `python -m benchmarks.recommend [--users 20000] [--items 20000]`.
 
-Everybody's list as the stage `recommend` makes it, on made histories and a two-tower recommender of random weights: scores
-of all items, rules (what is available, at most so many of a category), reasons, blocks kept for a run that is cut off,
-and the file of Parquet. Prints users a minute, by the clock and by the work of a core (which a busy machine does not
-change); the aim is 10,000 on two cores.
+Everybody's list as the stage `recommend` makes it: scores of all items, rules (what is available, at most so many of a
+category), reasons, blocks kept for a run that is cut off, and the file of Parquet. On made histories and a two-tower
+recommender of random weights; or, with `--folder .`, with the recommender that a run fitted there, for all users of that
+shop. Prints users a minute, by the clock and by the work of a core (which a busy machine does not change); the aim is 10,000
+on two cores.
 """
 
 import argparse
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from benchmarks.list_speed import made
+from models.kinds import load_model
 from pipelines.exclusions import Exclusions
 from pipelines.harness.params import read_params, section
 from pipelines.harness.stage import peak_memory_mb, settle
 from pipelines.harness.state import State
 from pipelines.list_parts import parts
-from pipelines.recommend import RecommendParams, make_lists, open_shop, write_lists
+from pipelines.recommend import (
+    PARTS,
+    SPLIT,
+    RecommendParams,
+    everyone,
+    make_lists,
+    open_shop,
+    write_lists,
+)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--folder", type=Path, help="where a run was, its outputs in data/")
     parser.add_argument("--users", type=int, default=20_000)
     parser.add_argument("--items", type=int, default=20_000)
     parser.add_argument("--dim", type=int, default=64)
@@ -37,6 +51,39 @@ def main() -> None:
     asked = parser.parse_args()
     settle(1, asked.threads)
     params = section(read_params(Path.cwd()), "recommend", RecommendParams)
+    if asked.folder:
+        model, frame, products, users = fitted(asked.folder / "data")
+    else:
+        model, frame, products, users = made_up(asked)
+    with tempfile.TemporaryDirectory() as scratch:
+        started, worked = time.perf_counter(), time.process_time()
+        shop = open_shop(model.items, products, frame, params, Exclusions())
+        with parts(State(Path(scratch)), ["benchmark"], []) as done:
+            blocks = make_lists(model, shop, frame, users, params, done)
+            summary = write_lists(blocks, Path(scratch) / "lists.parquet", params.k)
+        spent, worked = time.perf_counter() - started, time.process_time() - worked
+    reasons = ", ".join(f"{name} {summary[name]:,}" for name in ("again", "because", "popular"))
+    print(
+        f"{len(users):,} users with {len(frame) / len(users):,.0f} events each, {len(model.items):,} items, "
+        f"{summary['rows']:,} rows ({reasons}) in {spent:.1f} s: {60 * len(users) / spent:,.0f} users a minute, "
+        f"{60 * len(users) / worked:,.0f} a minute of one core's work, peak memory {peak_memory_mb():,.0f} MB"
+    )
+
+
+def fitted(data: Path) -> tuple[Any, pd.DataFrame, pd.DataFrame, list[str]]:
+    """The recommender of a run, and the events, products and users of its shop."""
+    model = load_model(data / "recommender/bundle")
+    split = data / SPLIT
+    columns = ["user_id", "item_id", "timestamp", "event"]
+    events = [pq.read_table(split / f"{part}.parquet", columns=columns) for part in PARTS]
+    frame = pa.concat_tables(events).to_pandas()
+    products = pq.read_table(split / "products.parquet").to_pandas()
+    print(f"members: {', '.join(getattr(model, 'members', [model.kind]))}")
+    return model, frame, products, everyone(frame, split / "users.parquet")
+
+
+def made_up(asked: argparse.Namespace) -> tuple[Any, pd.DataFrame, pd.DataFrame, list[str]]:
+    """A recommender of random weights and a shop, as the options say."""
     model, histories = made(asked.users, asked.items, asked.dim, asked.events, asked.hidden)
     rng = np.random.default_rng(2)
     frame = pd.DataFrame(
@@ -52,20 +99,7 @@ def main() -> None:
     kinds = rng.integers(0, asked.categories, asked.items)
     products["category"] = np.char.add("category ", kinds.astype(str))
     products["available"] = rng.random(asked.items) < 0.95
-    users = sorted(set(frame["user_id"]))
-    with tempfile.TemporaryDirectory() as scratch:
-        started, worked = time.perf_counter(), time.process_time()
-        shop = open_shop(model.items, products, frame, params, Exclusions())
-        with parts(State(Path(scratch)), ["benchmark"], []) as done:
-            blocks = make_lists(model, shop, frame, users, params, done)
-            summary = write_lists(blocks, Path(scratch) / "lists.parquet", params.k)
-        spent, worked = time.perf_counter() - started, time.process_time() - worked
-    reasons = ", ".join(f"{name} {summary[name]:,}" for name in ("again", "because", "popular"))
-    print(
-        f"{len(users):,} users, {asked.items:,} items, {summary['rows']:,} rows ({reasons}) in {spent:.1f} s: "
-        f"{60 * len(users) / spent:,.0f} users a minute, {60 * len(users) / worked:,.0f} a minute of one core's work, "
-        f"peak memory {peak_memory_mb():,.0f} MB"
-    )
+    return model, frame, products, sorted(set(frame["user_id"]))
 
 
 if __name__ == "__main__":

@@ -229,7 +229,8 @@ def make_lists(
         block = np.arange(at, min(at + params.block_users, len(users)))
         mine = histories.take(block)
         scores = np.full((len(block), len(shop.items)), -np.inf, dtype=np.float32)
-        scores[:, : len(model.items)] = model.scores(mine)
+        told = model.scored(mine)
+        scores[:, : len(model.items)] = told.scores
         allowed = np.repeat(shop.available[None, :], len(block), axis=0)
         if bought is not None:
             had = bought.take(block)
@@ -237,7 +238,7 @@ def make_lists(
         here = (whose >= at) & (whose <= block[-1])
         allowed[whose[here] - at, shop.barred[1][here]] = False
         items, ours = choose(scores, allowed, shelf, rules)
-        causes = model.explain(mine, np.where(ours, items, -1))
+        causes = told.explain(np.where(ours, items, -1))
         table = as_table(block, users, items, ours, causes, scores, shop)
         if done:
             done.write(at, table)

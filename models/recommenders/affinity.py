@@ -17,7 +17,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from models.recommenders.attributes import FIRST_DAYS, AttributeNeighbours
-from models.recommenders.base import Recommender
+from models.recommenders.base import Recommender, runs
 from models.recommenders.catalogue import Catalogue
 from models.recommenders.cuts import Cut, Protocol, sampled, sold
 from models.recommenders.events import HALF_LIVES, Events, Histories
@@ -121,17 +121,27 @@ class AttributeAffinity(Recommender):
             highest = np.maximum(near.max(1, keepdims=True), 1e-9)
             yield near[:, items] / highest
 
-    def falls(self, one: Histories, items: np.ndarray) -> np.ndarray:
+    def falls(self, histories: Histories, left: np.ndarray, items: np.ndarray) -> np.ndarray:
         """As in `base`; the highest cosine, which cosines are divided by, is looked for among the `NEAREST` items."""
-        weight = np.log1p(one.decayed[:, HALF_LIFE].astype(np.float64))
-        total, found = weight.sum(), np.zeros((len(weight), len(items)))
+        found = np.empty((len(left), items.shape[1]))
+        for user, start, end in runs(histories.owner_of(left)):
+            one = histories.take(np.array([user]))
+            gone = left[start:end] - histories.indptr[user]
+            found[start:end] = self._lost(one, gone, items[user])
+        return found
+
+    def _lost(self, one: Histories, gone: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """`falls` of one user's `items` (k,) without each of the entries `gone` (F,)."""
+        whole_weight = np.log1p(one.decayed[:, HALF_LIFE].astype(np.float64))
+        weight, total = whole_weight[gone], whole_weight.sum()
+        found = np.zeros((len(gone), len(items)))
         for share, usual, values in zip(
             self.weights[: len(self.usual)], self.usual, self.values.T, strict=True
         ):
             mine, asked = values[one.item], values[items]
-            own = np.bincount(mine, weight, len(usual))[asked]
+            own = np.bincount(mine, whole_weight, len(usual))[asked]
             prior = USUAL * usual[asked]
-            left = own - weight[:, None] * (mine[:, None] == asked[None, :])
+            left = own - weight[:, None] * (mine[gone][:, None] == asked[None, :])
             # Without the entry the user's total is less, too.
             lost = np.log((own + prior) / (total + USUAL))
             lost = lost - np.log((left + prior) / (total - weight + USUAL)[:, None])
@@ -140,10 +150,11 @@ class AttributeAffinity(Recommender):
             whole = near.scores(one)[0]
             average, highest = max(float(whole.mean()), 1e-9), max(float(whole.max()), 1e-9)
             top = np.argsort(-whole, kind="stable")[:NEAREST]
-            then = np.maximum((whole[top] - near.falls(one, top)).max(1, keepdims=True), 1e-9)
-            lost, here = near.falls(one, items), whole[items]
-            mean = near.tokens[one.item] @ np.asarray(near.tokens.mean(0)).ravel()
-            rest = np.maximum(average - near.fading.weights(one) * mean, 1e-9)[:, None]
+            fallen = near.falls(one, gone, np.concatenate([top, items])[None])
+            then = np.maximum((whole[top] - fallen[:, : len(top)]).max(1, keepdims=True), 1e-9)
+            lost, here = fallen[:, len(top) :], whole[items]
+            mean = near.tokens[one.item[gone]] @ np.asarray(near.tokens.mean(0)).ravel()
+            rest = np.maximum(average - near.fading.weights(one)[gone] * mean, 1e-9)[:, None]
             log, straight = self.weights[len(self.usual) + 2 * at :][:2]
             found += log * (np.log(here / average + 0.1) - np.log((here - lost) / rest + 0.1))
             found += straight * (here / highest - (here - lost) / then)

@@ -7,7 +7,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.linalg import lsqr, svds
 
-from models.recommenders.base import Recommender
+from models.recommenders.base import Recommender, products, runs
 from models.recommenders.catalogue import Catalogue
 from models.recommenders.events import Events, Histories
 from models.recommenders.kernels import Fades, Fading, ImplicitFactors, weighted
@@ -38,9 +38,13 @@ class AttributeNeighbours(Fades):
         found = (self.tokens @ profile.T.toarray()).T * self.prior
         return np.ascontiguousarray(found, dtype=np.float32)
 
-    def falls(self, one: Histories, items: np.ndarray) -> np.ndarray:
-        alike = (self.tokens[one.item] @ self.tokens[items].T).toarray()
-        return self.fading.weights(one)[:, None] * alike * self.prior[items]
+    def falls(self, histories: Histories, left: np.ndarray, items: np.ndarray) -> np.ndarray:
+        found = np.empty((len(left), items.shape[1]), dtype=np.float32)
+        for user, start, end in runs(histories.owner_of(left)):
+            mine, asked = histories.item[left[start:end]], items[user]
+            alike = (self.tokens[mine] @ self.tokens[asked].T).toarray()
+            found[start:end] = alike * self.prior[asked]
+        return self.fading.weights(histories)[left, None] * found
 
     def with_fading(self, fading: Fading) -> "AttributeNeighbours":
         return replace(self, fading=fading)
@@ -70,8 +74,9 @@ class AttributeFactors(Recommender):
     def scores(self, histories: Histories) -> np.ndarray:
         return self.users.user_vectors(histories) @ self.vectors.T
 
-    def falls(self, one: Histories, items: np.ndarray) -> np.ndarray:
-        return self.users.vector_falls(one) @ self.vectors[items].T
+    def falls(self, histories: Histories, left: np.ndarray, items: np.ndarray) -> np.ndarray:
+        lost = self.users.vector_falls(histories, left)
+        return products(histories.owner_of(left), lost, items, self.vectors)
 
 
 @dataclass(frozen=True)
@@ -89,8 +94,8 @@ class AttributePopularity(Recommender):
     def scores(self, histories: Histories) -> np.ndarray:
         return np.repeat(self.weight[None, :], len(histories), axis=0)
 
-    def falls(self, one: Histories, items: np.ndarray) -> np.ndarray:
-        return np.zeros((len(one.item), len(items)))
+    def falls(self, histories: Histories, left: np.ndarray, items: np.ndarray) -> np.ndarray:
+        return np.zeros((len(left), items.shape[1]))
 
 
 def first_sales(catalogue: Catalogue, events: Events) -> np.ndarray:

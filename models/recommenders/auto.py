@@ -8,6 +8,7 @@ they propose for the users of the held-out rows. Then the members are fitted aga
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,7 +16,7 @@ import pandas as pd
 
 from models.metrics import ndcg
 from models.recommenders import base
-from models.recommenders.base import BLOCK_CELLS, Recommender, blocks, highest, strongest, top_k
+from models.recommenders.base import Recommender, Scored, blocks, highest, top_k
 from models.recommenders.catalogue import Catalogue
 from models.recommenders.cuts import Cut, Protocol, sampled, sold
 from models.recommenders.events import Events, Histories
@@ -34,6 +35,7 @@ from models.recommenders.ranker import (
     opinions,
     ranks,
 )
+from models.recommenders.reasons import Candidates, Why
 from models.recommenders.registry import (
     RECOMMENDERS,
     Choice,
@@ -56,10 +58,6 @@ FEW = 1500
 """Fewer users of one cut than this: earlier cuts are added."""
 MOST_CUTS, MOST_EVENTS = 4, 1_000_000
 """So many cuts at most, and so many events of all cuts together: what a cut costs grows with the events."""
-EXPLAINED = 128
-"""Users whose reasons are looked for at once, at most."""
-CONTENDERS = 3
-"""Entries of a history that are looked at as the reason of a listed item."""
 LONG = 100_000
 """Events from which members that have no say on the newest cut are not fitted for earlier ones."""
 
@@ -100,29 +98,44 @@ class Auto(Recommender):
 
         Without a ranker they are the fallback's own.
         """
+        return self.scored(histories).scores
+
+    def explain(self, histories: Histories, lists: np.ndarray) -> np.ndarray:
+        """As in `base`; of each listed item a few entries are tried, see `reasons`."""
+        return self.scored(histories).explain(lists)
+
+    def scored(self, histories: Histories) -> Scored:
         found = np.empty((len(histories), histories.items), dtype=np.float32)
         there = np.flatnonzero(np.diff(histories.indptr))
         if self.newcomers is None:
             there = np.arange(len(histories))
         else:
             found[np.diff(histories.indptr) == 0] = self.newcomers.base
+        parts = []
         for block in blocks(len(there), self._width):
             mine = histories.take(there[block])
             if self.ranker is None:
                 found[there[block]] = self.members[self.fallback].scores(mine)
             else:
-                found[there[block]] = self._ranked(self.ranker, mine)
-        return found
+                found[there[block]], candidates = self._ranked(self.ranker, mine)
+                parts.append(replace(candidates, row=there[block][candidates.row]))
+        explain = self.members[self.fallback].explain
+        if self.ranker is None:
+            return Scored(found, partial(explain, histories))
+        why = Why(list(self.members.values()), self.ranker, self.shop, self.catalogue, explain)
+        return Scored(found, partial(why.reasons, histories, Candidates.joined(parts)))
 
-    def _ranked(self, ranker: Ranker, histories: Histories) -> np.ndarray:
-        rows, owner, fill = propose(self, histories, None)
+    def _ranked(self, ranker: Ranker, histories: Histories) -> tuple[np.ndarray, Candidates]:
+        rows, candidates, fill = propose(self, histories, None)
         values = ranker.values(rows)
         low = np.zeros((len(histories), 1))
-        np.minimum.at(low[:, 0], owner, values)
+        there, starts = np.unique(candidates.row, return_index=True)
+        if len(there):
+            low[there, 0] = np.minimum(np.minimum.reduceat(values, starts), 0.0)
         top = np.maximum(np.abs(fill).max(1, initial=0.0, keepdims=True), 1e-9)
         fill = low - 2.0 + fill / (2.0 * top)
-        fill[owner, rows.item] = values
-        return fill
+        fill[candidates.row, candidates.item] = values
+        return fill, candidates
 
     def observe(self, events: Events) -> "Auto":
         members = {name: member.observe(events) for name, member in self.members.items()}
@@ -130,127 +143,13 @@ class Auto(Recommender):
         shop = Shop.at(events, self.catalogue)
         return replace(self, members=members, shop=shop, newcomers=newcomers, known=events)
 
-    def falls(self, one: Histories, items: np.ndarray) -> np.ndarray:
-        """As in `base`, with the candidates that the whole history has.
-
-        Only the entries that the members' scores fall most without are looked at, `CONTENDERS` for each item; the others
-        have 0.
-        """
-        if self.ranker is None:
-            return self.members[self.fallback].falls(one, items)
-        return self._lost(self.ranker, one, items[None])[0]
-
-    def explain(self, histories: Histories, lists: np.ndarray) -> np.ndarray:
-        """As in `base`; members and ranker are asked for many users at once."""
-        if self.ranker is None:
-            return self.members[self.fallback].explain(histories, lists)
-        reasons = np.full(lists.shape, -1)
-        there = np.flatnonzero(np.diff(histories.indptr))
-        for block in blocks(len(there), max(self._width, BLOCK_CELLS // EXPLAINED)):
-            users = there[block]
-            mine = histories.take(users)
-            lost = self._lost(self.ranker, mine, np.maximum(lists[users], 0))
-            for at, user in enumerate(users):
-                history = mine.item[mine.indptr[at] : mine.indptr[at + 1]]
-                reasons[user] = strongest(history, lost[at], lists[user])
-        return reasons
-
-    def _lost(self, ranker: Ranker, histories: Histories, lists: np.ndarray) -> list[np.ndarray]:
-        """`falls` of each user. lists: (users, k) items."""
-        row, item, raw, _ = considered(self, histories)
-        starts = np.searchsorted(row, np.arange(len(histories) + 1))
-        doubts = [
-            self._doubt(ranker, histories.take(np.array([at])), lists[at], item[own], raw[own])
-            for at, own in enumerate(map(slice, starts, starts[1:]))
-        ]
-        tried = np.array([1 + len(one.entries) for one in doubts], dtype=np.int64)
-        views = histories.take(np.repeat(np.arange(len(doubts)), tried))
-        firsts = np.cumsum(tried) - tried
-        keep = np.ones(len(views.item), dtype=bool)
-        for first, one in zip(firsts, doubts, strict=True):
-            keep[views.indptr[first + 1 : first + 1 + len(one.entries)] + one.entries] = False
-        told = self._said(
-            ranker,
-            views.kept(keep),
-            np.concatenate([one.raw.reshape(-1, raw.shape[1]) for one in doubts]),
-            np.concatenate([np.tile(one.asked, len(one.raw)) for one in doubts]),
-            np.concatenate([[0], np.cumsum(np.repeat([len(one.asked) for one in doubts], tried))]),
-            np.repeat(np.stack([one.place for one in doubts]), tried, axis=0),
-        )
-        found, sizes = [], np.diff(histories.indptr)
-        for at, (first, one) in enumerate(zip(firsts, doubts, strict=True)):
-            falls = np.zeros((sizes[at], lists.shape[1]))
-            falls[one.entries] = told[first] - told[first + 1 : first + tried[at]]
-            found.append(falls)
-        return found
-
-    def _doubt(
-        self,
-        ranker: Ranker,
-        one: Histories,
-        items: np.ndarray,
-        candidates: np.ndarray,
-        raw: np.ndarray,
-    ) -> "Doubt":
-        """Of one user's `items` (k,), and what the members say, raw (c, m), of its `candidates` (c,), in rising order."""
-        asked = np.union1d(candidates, items)
-        if len(asked) > len(candidates):
-            raw = np.stack([member.scores(one)[0, asked] for member in self.members.values()], 1)
-        lost = np.stack([member.falls(one, asked) for member in self.members.values()], axis=2)
-        place = np.searchsorted(asked, items)
-        width = np.maximum(np.ptp(raw, axis=0), 1e-9)
-        shares = ranker.weights.reshape(2, -1).sum(0) / width
-        named = np.argsort(-(lost[:, place] @ shares), axis=0, kind="stable")[:CONTENDERS]
-        entries = np.unique(named)
-        return Doubt(entries, asked, np.concatenate([raw[None], raw - lost[entries]]), place)
-
-    def _said(
-        self,
-        ranker: Ranker,
-        histories: Histories,
-        raw: np.ndarray,
-        asked: np.ndarray,
-        indptr: np.ndarray,
-        place: np.ndarray,
-    ) -> np.ndarray:
-        """The ranker's values (users, k) of the candidates at `place` (users, k) among each user's.
-
-        raw: (R, m) scores of the candidates `asked` (R,); those of user u are indptr[u]:indptr[u + 1].
-        """
-        said = opinions(raw, indptr)
-        nothing = np.zeros((len(said), 0))
-        at = indptr[:-1, None] + place
-        values = ranker.blended(Rows(indptr, asked, said, nothing, nothing, nothing))[at]
-        if ranker.trees:
-            row = np.repeat(np.arange(len(place)), place.shape[1])
-            further = pairs(histories, self.shop, self.catalogue, row, asked[at].ravel())
-            grown = ranker.grown.predict(np.hstack([said[at.ravel()], further]), raw_score=True)
-            values = values + grown.reshape(at.shape)
-        return values
-
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         """See `base.predict`: user_id, or user_id, item_id, timestamp; lists as user_id, item_id, rank, score."""
         return base.predict(self, self.known, frame, self.k, self.again)
 
 
-@dataclass(frozen=True)
-class Doubt:
-    """What is asked to find the reasons of one user's list.
-
-    entries: (E,) of the history, each of which is left out once. asked: (c,) candidates, those listed at `place` (k,).
-    raw: (1 + E, c, m) what the members say with the whole history, then without each entry.
-    """
-
-    entries: np.ndarray
-    asked: np.ndarray
-    raw: np.ndarray
-    place: np.ndarray
-
-
-def considered(
-    auto: Auto, histories: Histories
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """User and item of each candidate, both (R,), what the members say of it (R, m), and the fallback's scores."""
+def considered(auto: Auto, histories: Histories) -> tuple[Candidates, np.ndarray]:
+    """The candidates of each user, and the fallback's scores (users, items)."""
     n, users = histories.items, len(histories)
     scored = {name: member.scores(histories) for name, member in auto.members.items()}
     proposed = [np.zeros(0, np.int64)]
@@ -262,15 +161,16 @@ def considered(
     raw = np.stack([scores[row, item] for scores in scored.values()], axis=1)
     trust = np.array([auto.quality[name] for name in scored])
     kept = likeliest(raw, np.searchsorted(row, np.arange(users + 1)), trust)
-    return row[kept], item[kept], raw[kept], scored[auto.fallback]
+    return Candidates(row[kept], item[kept], raw[kept]), scored[auto.fallback]
 
 
 def propose(
     auto: Auto, histories: Histories, cut: Cut | None
-) -> tuple[Rows, np.ndarray, np.ndarray]:
-    """Candidates with what the ranker sees of them, the user of each, and the fallback's scores (users, items)."""
+) -> tuple[Rows, Candidates, np.ndarray]:
+    """What the ranker sees of the candidates, these, and the fallback's scores (users, items)."""
     n, users = histories.items, len(histories)
-    row, item, raw, fill = considered(auto, histories)
+    found, fill = considered(auto, histories)
+    row, item, raw = found.row, found.item, found.raw
     indptr = np.searchsorted(row, np.arange(users + 1))
     label, best = np.zeros(len(row), dtype=bool), np.zeros(users)
     if cut is not None:
@@ -286,7 +186,7 @@ def propose(
         label,
         best,
     )
-    return rows, row, fill
+    return rows, found, fill
 
 
 def likeliest(raw: np.ndarray, indptr: np.ndarray, trust: np.ndarray) -> np.ndarray:

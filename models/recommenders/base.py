@@ -1,8 +1,9 @@
 """What every recommender can do: score histories, list the best, and say why."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar, Self
 
 import numpy as np
@@ -16,6 +17,16 @@ BLOCK_CELLS = 16_000_000
 """Scores held at a time: users x items (64 MB)."""
 GROUP = 64
 """Items of one group in `highest`."""
+EXPLAINED, ENTRIES = 128, 200_000
+"""Users whose reasons are looked for at once, at most, and entries of their histories; one user may have more."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a model says of users. scores: (users, items). explain: from lists (users, k) to reasons, see `Recommender`."""
+
+    scores: np.ndarray
+    explain: Callable[[np.ndarray], np.ndarray]
 
 
 class Recommender(ABC):
@@ -37,11 +48,21 @@ class Recommender(ABC):
         """The same model knowing these events: what is popular now, who did what. Nothing is trained."""
         return self
 
-    def falls(self, one: Histories, items: np.ndarray) -> np.ndarray:
-        """By how much the scores of `items` (k,) fall without each entry of one user's history, (entries, k)."""
-        whole = self.scores(one)[0, items]
-        rest = [self.scores(one.without(entry))[0, items] for entry in range(len(one.item))]
-        return whole - np.array(rest).reshape(-1, len(items))
+    def falls(self, histories: Histories, left: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """By how much a user's scores of the user's `items` fall without one entry of the history, (F, k).
+
+        left: (F,) entries, in rising order, each left out once. items: (users, k) positions.
+        """
+        owner = histories.owner_of(left)
+        found = np.empty((len(left), items.shape[1]))
+        for part in blocks(len(left), histories.items):
+            rest = self.scores(histories.without_each(left[part]))
+            found[part] = -np.take_along_axis(rest, items[owner[part]], axis=1)
+        for part in blocks(len(histories), histories.items):
+            mine = slice(*np.searchsorted(owner, (part[0], part[-1] + 1)))
+            whole = np.take_along_axis(self.scores(histories.take(part)), items[part], axis=1)
+            found[mine] += whole[owner[mine] - part[0]]
+        return found
 
     def explain(self, histories: Histories, lists: np.ndarray) -> np.ndarray:
         """The history item that raised each listed item's score most, (users, k) positions; -1 where none did.
@@ -49,12 +70,17 @@ class Recommender(ABC):
         "Most" is exact: the item without which the score falls furthest. lists: (users, k) positions, -1 for none.
         """
         reasons = np.full(lists.shape, -1)
-        for user in np.flatnonzero(np.diff(histories.indptr)):
-            one = histories.take(np.array([user]))
-            reasons[user] = strongest(
-                one.item, self.falls(one, np.maximum(lists[user], 0)), lists[user]
-            )
+        for users in gathered(histories, EXPLAINED):
+            mine = histories.take(users)
+            falls = self.falls(mine, np.arange(len(mine.item)), np.maximum(lists[users], 0))
+            for at, user in enumerate(users):
+                own = slice(mine.indptr[at], mine.indptr[at + 1])
+                reasons[user] = strongest(mine.item[own], falls[own], lists[user])
         return reasons
+
+    def scored(self, histories: Histories) -> Scored:
+        """Scores, and the reasons of whatever lists are made of them: what both need is made once."""
+        return Scored(self.scores(histories), partial(self.explain, histories))
 
     def to_bundle(self) -> Bundle:
         """Everything that the model is made from."""
@@ -84,6 +110,37 @@ def blocks(users: int, items: int) -> Iterator[np.ndarray]:
     step = max(1, BLOCK_CELLS // max(items, 1))
     for start in range(0, users, step):
         yield np.arange(start, min(start + step, users))
+
+
+def gathered(histories: Histories, most: int) -> Iterator[np.ndarray]:
+    """Positions of users with a history, up to `most` at a time and as many as have `ENTRIES` together, one at least."""
+    sizes = np.diff(histories.indptr)
+    there = np.flatnonzero(sizes)
+    at = 0
+    while at < len(there):
+        held = np.cumsum(sizes[there[at : at + most]])
+        end = at + max(int(np.searchsorted(held, ENTRIES, side="right")), 1)
+        yield there[at:end]
+        at = end
+
+
+def products(
+    owner: np.ndarray, rows: np.ndarray, items: np.ndarray, vectors: np.ndarray
+) -> np.ndarray:
+    """Each of `rows` (F, d) times the vectors of its user's items, (F, k).
+
+    owner: (F,) the users of the rows, in rising order. items: (users, k). vectors: (n, d).
+    """
+    found = np.empty((len(rows), items.shape[1]), dtype=np.float32)
+    for user, start, end in runs(owner):
+        found[start:end] = rows[start:end] @ vectors[items[user]].T
+    return found
+
+
+def runs(owner: np.ndarray) -> Iterator[tuple[int, int, int]]:
+    """Each user in `owner` (F,), which rises, with the first of its places and the one behind the last."""
+    users, starts = np.unique(owner, return_index=True)
+    yield from zip(users.tolist(), starts.tolist(), [*starts[1:].tolist(), len(owner)], strict=True)
 
 
 def top_k(scores: np.ndarray, k: int, allowed: np.ndarray | None = None) -> np.ndarray:

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 import scipy.sparse as sp
 
-from models.recommenders.base import Recommender, blocks, top_k
+from models.recommenders.base import Recommender, blocks, runs, top_k
 from models.recommenders.events import HALF_LIVES, Events, Histories
 
 
@@ -33,8 +33,8 @@ class Popularity(Recommender):
     def scores(self, histories: Histories) -> np.ndarray:
         return np.repeat(self.weight[None, :], len(histories), axis=0)
 
-    def falls(self, one: Histories, items: np.ndarray) -> np.ndarray:
-        return np.zeros((len(one.item), len(items)))
+    def falls(self, histories: Histories, left: np.ndarray, items: np.ndarray) -> np.ndarray:
+        return np.zeros((len(left), items.shape[1]))
 
     def observe(self, events: Events) -> "Popularity":
         return Popularity.fit(events, self.half_life)
@@ -63,9 +63,9 @@ class PersonalPopularity(Recommender):
         scores[histories.owner, histories.item] += own
         return scores
 
-    def falls(self, one: Histories, items: np.ndarray) -> np.ndarray:
-        own = one.decayed[:, HALF_LIVES.index(self.half_life)]
-        return (one.item[:, None] == items[None, :]) * own[:, None]
+    def falls(self, histories: Histories, left: np.ndarray, items: np.ndarray) -> np.ndarray:
+        own = histories.decayed[left, HALF_LIVES.index(self.half_life)]
+        return (histories.item[left][:, None] == items[histories.owner_of(left)]) * own[:, None]
 
     def observe(self, events: Events) -> "PersonalPopularity":
         return replace(self, popular=self.popular.observe(events))
@@ -138,19 +138,24 @@ class UserNeighbours(Recommender):
         scores *= 1e-6 / max(float(scores.max(initial=0.0)), 1e-9)
         return scores + (votes @ self.known).toarray().astype(np.float32)
 
-    def falls(self, one: Histories, items: np.ndarray) -> np.ndarray:
+    def falls(self, histories: Histories, left: np.ndarray, items: np.ndarray) -> np.ndarray:
         """As in `base`, of the votes of the neighbours that the whole history has."""
-        nearest, cosine = self.neighbours(one)
-        known = self.known[nearest[0]]
-        size = len(one.item)
-        shared = known[:, one.item].toarray().T
-        # Without an entry both the overlap and the user's own length are less.
-        both = cosine[0] * np.sqrt(size)
-        length = np.sqrt(np.maximum(np.asarray(known.sum(1), dtype=np.float32)[:, 0], 1.0))
-        rest = (both - shared / length) / np.sqrt(max(size - 1, 1))
-        # One who is like the user in nothing has no vote: its cosine is 0.
-        lost = np.where(cosine > 0, cosine - rest, 0.0)
-        return np.asarray(lost @ known[:, items].toarray())
+        nearest, cosine = self.neighbours(histories)
+        found = np.empty((len(left), items.shape[1]))
+        for user, start, end in runs(histories.owner_of(left)):
+            # One who is like the user in nothing has no vote: its cosine is 0.
+            voters = cosine[user] > 0
+            near, vote = nearest[user, voters], cosine[user, voters]
+            size = histories.indptr[user + 1] - histories.indptr[user]
+            columns = np.concatenate([histories.item[left[start:end]], items[user]])
+            touched = self.known[near][:, columns].toarray()
+            shared, had = touched[:, : end - start], touched[:, end - start :]
+            # Without an entry both the overlap and the user's own length are less.
+            length = np.sqrt(np.maximum(self._sizes[near], 1.0))
+            less = np.sqrt(max(size - 1, 1))
+            found[start:end] = shared.T @ (had / (length * less))
+            found[start:end] += (vote * (1.0 - np.sqrt(size) / less)) @ had
+        return found
 
     def observe(self, events: Events) -> "UserNeighbours":
         return UserNeighbours.fit(events, self.k)

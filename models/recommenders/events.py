@@ -334,6 +334,10 @@ class Histories:
         """The user of each entry, (P,)."""
         return np.repeat(np.arange(len(self)), np.diff(self.indptr))
 
+    def owner_of(self, entries: np.ndarray) -> np.ndarray:
+        """The users of these entries."""
+        return np.searchsorted(self.indptr, entries, side="right") - 1
+
     def entries(self, users: np.ndarray) -> np.ndarray:
         """Positions of the entries of these users, in this order."""
         lengths = np.diff(self.indptr)[users]
@@ -352,11 +356,11 @@ class Histories:
         return self.kept(np.arange(len(self.item)) != entry)
 
     def without_each(self, entries: np.ndarray) -> "Histories":
-        """The history of this one user as often as there are `entries` (E,), each time without one of them."""
-        size = len(self.item)
-        copies = self.take(np.zeros(len(entries), dtype=np.int64))
+        """For each of `entries` (E,) its user's history without it, (E users)."""
+        owner = self.owner_of(entries)
+        copies = self.take(owner)
         keep = np.ones(len(copies.item), dtype=bool)
-        keep[np.arange(len(entries)) * size + entries] = False
+        keep[copies.indptr[:-1] + entries - self.indptr[owner]] = False
         return copies.kept(keep)
 
     def beyond(self, other: "Histories") -> "Histories":

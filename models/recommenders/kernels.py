@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 from threadpoolctl import threadpool_limits
 
-from models.recommenders.base import Recommender
+from models.recommenders.base import Recommender, products, runs
 from models.recommenders.events import Events, Histories
 
 STEPS = 10
@@ -73,9 +73,12 @@ class ItemKernel(Fades):
     def scores(self, histories: Histories) -> np.ndarray:
         return (weighted(histories, self.fading.weights(histories)) @ self.matrix).toarray()
 
-    def falls(self, one: Histories, items: np.ndarray) -> np.ndarray:
-        said = self.matrix[one.item][:, items].toarray()
-        return self.fading.weights(one)[:, None] * said
+    def falls(self, histories: Histories, left: np.ndarray, items: np.ndarray) -> np.ndarray:
+        found = np.empty((len(left), items.shape[1]), dtype=np.float32)
+        for user, start, end in runs(histories.owner_of(left)):
+            said = self.matrix[histories.item[left[start:end]]]
+            found[start:end] = said[:, items[user]].toarray()
+        return self.fading.weights(histories)[left, None] * found
 
     def with_fading(self, fading: Fading) -> "ItemKernel":
         return replace(self, fading=fading)
@@ -201,12 +204,13 @@ class Ease(Fades):
         found[:, self.active] = mine[:, self.active] @ self.weights
         return found
 
-    def falls(self, one: Histories, items: np.ndarray) -> np.ndarray:
+    def falls(self, histories: Histories, left: np.ndarray, items: np.ndarray) -> np.ndarray:
         place = np.full(len(self.items), -1)
         place[self.active] = np.arange(len(self.active))
-        row, column = place[one.item][:, None], place[items][None, :]
+        row = place[histories.item[left]][:, None]
+        column = place[items][histories.owner_of(left)]
         said = np.where((row >= 0) & (column >= 0), self.weights[row, column], 0.0)
-        return self.fading.weights(one)[:, None] * said
+        return self.fading.weights(histories)[left, None] * said
 
     def with_fading(self, fading: Fading) -> "Ease":
         return replace(self, fading=fading)
@@ -305,19 +309,26 @@ class ImplicitFactors(Recommender):
     def scores(self, histories: Histories) -> np.ndarray:
         return self.user_vectors(histories) @ self.vectors.T
 
-    def vector_falls(self, one: Histories) -> np.ndarray:
-        """By how much one user's vector falls without each entry, (entries, d).
+    def vector_falls(self, histories: Histories, left: np.ndarray) -> np.ndarray:
+        """By how much the user's vector falls without each of the entries `left` (F,), which rise, (F, d).
 
         Source: Sherman and Morrison (1950), Adjustment of an inverse matrix: an entry is a matrix of rank one.
         """
-        weight = self.alpha * self.fading.weights(one)
-        mine, extra = self.vectors[one.item], weight - 1.0
-        left = self._usual + (mine * extra[:, None]).T @ mine
-        whole = np.linalg.solve(left, weight @ mine)
-        turned = np.linalg.solve(left, mine.T).T
-        size = (mine * turned).sum(1)
-        rest = (mine @ whole - weight * size) / (1.0 - extra * size)
-        return (weight - extra * rest)[:, None] * turned
+        weights = self.alpha * self.fading.weights(histories)
+        found = np.empty((len(left), self.vectors.shape[1]), dtype=np.float32)
+        for user, start, end in runs(histories.owner_of(left)):
+            own = slice(histories.indptr[user], histories.indptr[user + 1])
+            mine, weight = self.vectors[histories.item[own]], weights[own]
+            equations = self._usual + (mine * (weight - 1.0)[:, None]).T @ mine
+            whole = np.linalg.solve(equations, weight @ mine)
+            gone = left[start:end] - own.start
+            mine, weight, extra = mine[gone], weight[gone], weight[gone] - 1.0
+            turned = np.linalg.solve(equations, mine.T).T
+            size = (mine * turned).sum(1)
+            rest = (mine @ whole - weight * size) / (1.0 - extra * size)
+            found[start:end] = (weight - extra * rest)[:, None] * turned
+        return found
 
-    def falls(self, one: Histories, items: np.ndarray) -> np.ndarray:
-        return self.vector_falls(one) @ self.vectors[items].T
+    def falls(self, histories: Histories, left: np.ndarray, items: np.ndarray) -> np.ndarray:
+        lost = self.vector_falls(histories, left)
+        return products(histories.owner_of(left), lost, items, self.vectors)

@@ -8,7 +8,7 @@ approach; Burges (2010), From RankNet to LambdaRank to LambdaMART; Ke et al. (20
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -110,7 +110,8 @@ def ranks(scores: np.ndarray, indptr: np.ndarray) -> np.ndarray:
     """
     found = np.empty(scores.shape, dtype=np.float32)
     for member in range(scores.shape[1]):
-        order, values = _ordered(scores[:, member], indptr)
+        # Sorted by whatever is quickest: equal scores share their rank.
+        order, values = _ordered(scores[:, member], indptr, None)
         fresh = np.ones(order.shape, dtype=bool)
         fresh[:, 1:] = values[:, 1:] != values[:, :-1]
         first = np.maximum.accumulate(np.where(fresh, np.arange(order.shape[1]), 0), axis=1)
@@ -120,17 +121,22 @@ def ranks(scores: np.ndarray, indptr: np.ndarray) -> np.ndarray:
 
 def places(values: np.ndarray, indptr: np.ndarray) -> np.ndarray:
     """Place from 0 of each candidate among its user's, the highest value first, (R,); of equal ones the first comes first."""
-    order, _ = _ordered(values, indptr)
+    order, _ = _ordered(values, indptr, "stable")
     return _each(order, np.broadcast_to(np.arange(order.shape[1]), order.shape), indptr)
 
 
-def _ordered(values: np.ndarray, indptr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Each user's candidates in falling order, (U, most candidates), and minus their values; inf behind the last."""
+def _ordered(
+    values: np.ndarray, indptr: np.ndarray, kind: Literal["stable"] | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Each user's candidates in falling order, (U, most candidates), and minus their values; inf behind the last.
+
+    kind: of the sort; with `None` equal ones come in any order.
+    """
     lengths = np.diff(indptr)
     inside = np.arange(lengths.max(initial=0)) < lengths[:, None]
     table = np.full(inside.shape, np.inf, dtype=values.dtype)
     table[inside] = -values
-    order = np.argsort(table, axis=1, kind="stable")
+    order = np.argsort(table, axis=1, kind=kind)
     return order, np.take_along_axis(table, order, axis=1)
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from models.recommenders.base import Recommender
+from models.recommenders.base import ENTRIES, Recommender, products
 from models.recommenders.events import Histories
 
 BATCH = 256
@@ -101,9 +101,21 @@ class Sequential(Recommender):
     def scores(self, histories: Histories) -> np.ndarray:
         return self.user_vectors(histories) @ self.vectors.T + self.bias
 
-    def falls(self, one: Histories, items: np.ndarray) -> np.ndarray:
-        rest = self.user_vectors(one.without_each(np.arange(len(one.item))))
-        return (self.user_vectors(one) - rest) @ self.vectors[items].T
+    def falls(self, histories: Histories, left: np.ndarray, items: np.ndarray) -> np.ndarray:
+        owner = histories.owner_of(left)
+        lost = np.zeros((len(left), self.shape[0]), dtype=np.float32)
+        # What is further back than the network looks says nothing.
+        order = np.lexsort((-histories.place, histories.owner))
+        rank = np.empty(len(order), dtype=np.int64)
+        rank[order] = histories.indptr[1:][histories.owner] - 1 - np.arange(len(order))
+        seen = np.flatnonzero(rank[left] < self.shape[3])
+        if len(seen):
+            step = max(1, ENTRIES // int(np.diff(histories.indptr).max()))
+            whole = self.user_vectors(histories)
+            for some in np.split(seen, range(step, len(seen), step)):
+                rest = self.user_vectors(histories.without_each(left[some]))
+                lost[some] = whole[owner[some]] - rest
+        return products(owner, lost, items, self.vectors)
 
 
 def sequences(histories: Histories, length: int) -> tuple[np.ndarray, np.ndarray]:

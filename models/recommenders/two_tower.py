@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from models.recommenders import base
-from models.recommenders.base import Recommender
+from models.recommenders.base import Recommender, products
 from models.recommenders.events import HALF_LIVES, Events, Histories
 from models.recommenders.kernels import weighted
 
@@ -117,13 +117,21 @@ class TwoTower(Recommender):
         scores[histories.owner, histories.item] += self.again(histories)
         return scores
 
-    def falls(self, one: Histories, items: np.ndarray) -> np.ndarray:
-        weight = self.entry_weights(one)
-        parts = (weight[:, None] * self.vectors_in[one.item]) @ self.vectors_out[items].T
-        total, mass = parts.sum(0), weight.sum() + 1.0
-        rest = (total - parts) / np.sqrt(mass - weight)[:, None]
-        own = (one.item[:, None] == items[None, :]) * self.again(one)[:, None]
-        return total / np.sqrt(mass) - rest + own
+    def falls(self, histories: Histories, left: np.ndarray, items: np.ndarray) -> np.ndarray:
+        users, owner = np.arange(len(histories)), histories.owner_of(left)
+        weight, mine = self.entry_weights(histories), histories.item[left]
+        rows = weighted(histories, weight)
+        mass = np.asarray(rows.sum(1), dtype=np.float32)[owner] + np.float32(1.0)
+        total = products(users, rows @ self.vectors_in, items, self.vectors_out)[owner]
+        weight = weight[left, None]
+        parts = products(owner, weight * self.vectors_in[mine], items, self.vectors_out)
+        lost: np.ndarray = total / np.sqrt(mass) - (total - parts) / np.sqrt(mass - weight)
+        entry, place = np.nonzero(mine[:, None] == items[owner])
+        some, which = np.unique(left[entry], return_inverse=True)
+        keep = np.zeros(len(histories.item), dtype=bool)
+        keep[some] = True
+        lost[entry, place] += self.again(histories.kept(keep))[which]
+        return lost
 
     def observe(self, events: Events) -> "TwoTower":
         return replace(self, popular=popularity_features(events), known=events)

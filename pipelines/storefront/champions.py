@@ -118,10 +118,10 @@ class Newcomers:
         events = Events(["you"], self.names, user, mine, np.zeros(len(mine)), now=0.0)
         allowed = self.allowed & rules.affordable(self.price)
         allowed[0, mine] = False
-        model = self.loaded.model
-        scores = np.asarray(model.scores(events.histories), dtype=np.float32)
+        told = self.loaded.model.scored(events.histories)
+        scores = np.asarray(told.scores, dtype=np.float32)
         items, ours = choose(scores, allowed, self.shelf, rules)
-        causes = model.explain(events.histories, np.where(ours, items, -1))
+        causes = told.explain(np.where(ours, items, -1))
         return [
             {
                 "item_id": self.names[item],

@@ -167,7 +167,7 @@ def test_falls_are_what_scores_lose_without_an_item(at: int) -> None:
     model = models(events)[at]
     one = events.histories.take(np.array([4]))
     listed = np.arange(len(ITEMS))
-    falls = model.falls(one, listed)
+    falls = model.falls(one, np.arange(len(one.item)), listed[None])
     whole = model.scores(one)[0]
     for entry in range(len(one.item)):
         rest = model.scores(one.without(entry))[0]
@@ -179,7 +179,7 @@ def test_neighbours_fall_as_their_votes_do() -> None:
     events = Events.from_frame(frame(3), ITEMS)
     model = UserNeighbours.fit(events, 3)
     one = events.histories.take(np.array([4]))
-    falls = model.falls(one, np.arange(len(ITEMS)))
+    falls = model.falls(one, np.arange(len(one.item)), np.arange(len(ITEMS))[None])
     nearest, cosine = model.neighbours(one)
     owned, mine = model.known.toarray(), set(one.item.tolist())
     for entry, item in enumerate(one.item):

@@ -16,6 +16,7 @@ from models.recommenders.baselines import PersonalPopularity, Popularity
 from models.recommenders.catalogue import Catalogue
 from models.recommenders.cuts import Protocol
 from models.recommenders.events import Events, hash_order
+from models.recommenders.features import Shop, pairs
 from models.recommenders.ranker import Ranker, Rows, fit_trees, linear
 from models.recommenders.registry import RECOMMENDERS, Choice, Given, fitted
 from models.recommenders.settings import RegistrySettings, SequenceSettings
@@ -138,15 +139,30 @@ def test_what_no_bundle_can_hold_is_refused() -> None:
 
 @pytest.mark.parametrize("name", [name for name in RECOMMENDERS if name != "user-neighbours"])
 def test_members_fall_by_what_they_lose_without_an_item(name: str) -> None:
+    """Some entries of three users, of whom the second is not asked about."""
     fresh = one_of(name)
-    one = events().histories.take(np.array([7]))
-    listed = np.arange(ITEMS)
-    falls, slow = fresh.falls(one, listed), Recommender.falls(fresh, one, listed)
+    some = events().histories.take(np.array([7, 3, 8]))
+    left = np.r_[0:3, some.indptr[2] : some.indptr[3]]
+    listed = np.stack([np.arange(ITEMS), np.arange(ITEMS), np.arange(ITEMS)[::-1]])
+    falls, slow = fresh.falls(some, left, listed), Recommender.falls(fresh, some, left, listed)
     if name in ("popularity", "attribute-popularity"):
         assert not falls.any()
     else:
         own = 1e-3 if name == "personal-popularity" else 1e-4
         np.testing.assert_allclose(falls, slow, atol=own)
+
+
+def test_features_without_an_entry_are_those_of_the_history_without_it() -> None:
+    known, goods = events(), catalogue()
+    shop, some = Shop.at(known, goods), known.histories.take(np.array([7, 3, 8]))
+    left = np.arange(len(some.item))
+    owner = np.repeat(some.owner_of(left), ITEMS)
+    item = np.tile(np.arange(ITEMS), len(left))
+    found = pairs(some, shop, goods, owner, item, np.repeat(left, ITEMS))
+    views = some.without_each(left)
+    slow = pairs(views, shop, goods, np.repeat(left, ITEMS), item)
+    np.testing.assert_allclose(found, slow, atol=1e-5)
+    assert not np.array_equal(found, pairs(some, shop, goods, owner, item), equal_nan=True)
 
 
 def test_a_reason_of_auto_makes_the_score_fall(model: Auto) -> None:
