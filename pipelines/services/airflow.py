@@ -60,6 +60,8 @@ def settings(state: State, port: int) -> dict[str, str]:
         "AIRFLOW__API_AUTH__JWT_SECRET": keys["jwt"],
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "30",
+        # Files that changed are read at once; the others, whose graph is read from dvc.yaml, need not be every 30 seconds.
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "120",
         # A task that became ready is started soon, not after the usual second.
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
         # The watcher of a task may notice its end only at the next heartbeat; the usual interval is 5 seconds.
