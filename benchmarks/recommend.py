@@ -59,7 +59,7 @@ def main() -> None:
         started, worked = time.perf_counter(), time.process_time()
         shop = open_shop(model.items, products, frame, params, Exclusions())
         with parts(State(Path(scratch)), ["benchmark"], []) as done:
-            blocks = make_lists(model, shop, frame, users, params, done)
+            blocks = make_lists(model, shop, frame, users, params, done, asked.threads)
             summary = write_lists(blocks, Path(scratch) / "lists.parquet", params.k)
         spent, worked = time.perf_counter() - started, time.process_time() - worked
     reasons = ", ".join(f"{name} {summary[name]:,}" for name in ("again", "because", "popular"))

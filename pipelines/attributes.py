@@ -19,7 +19,8 @@ from models.vision.attributes import (
     present,
 )
 from models.vision.head import calibration_error, log_softmax
-from models.vision.head_training import Examples, Settings, train_heads
+from models.vision.head_training import Examples, train_heads
+from models.vision.settings import HeadSettings
 from models.vision.sight import Sight
 from pipelines.capabilities import attributes as judge
 from pipelines.encoders import image_encoder, text_encoder
@@ -34,18 +35,12 @@ GRAMS = 512
 
 
 class AttributesParams(Params):
-    """text, image, size: as of text-features and image-features. The others: see `head_training.Settings`."""
+    """text, image, size: as of text-features and image-features. heads: how the classifiers are fitted."""
 
     text: str
     image: str
     size: int
-    hidden: int
-    epochs: int
-    batch: int
-    rate: float
-    decay: float
-    dropout: float
-    mixup: float
+    heads: HeadSettings
 
 
 @dataclass(frozen=True)
@@ -58,7 +53,6 @@ class Seen:
 
 @stage
 def attributes(run: Run, params: AttributesParams) -> None:
-    settings = Settings(**params.model_dump(exclude={"text", "image", "size"}))
     text = text_encoder(params.text, run.input("ingest-encoders/text"))
     image = image_encoder(params.image, run.input("ingest-encoders/image"), params.size)
     sight, reading = Sight.plain(image), Reading(text, GRAMS)
@@ -85,7 +79,7 @@ def attributes(run: Run, params: AttributesParams) -> None:
             examples["train"],
             examples["valid"],
             [len(classes[name]) for name in fields],
-            settings,
+            params.heads,
             run.seed,
             telling(run, 0.1 + 0.35 * at),
         )

@@ -9,13 +9,20 @@ from models.bundle import save
 from models.training import Course
 from models.vision.head import calibration_error, macro_f1
 from models.vision.recognition_training import fit
+from models.vision.settings import RecognitionSettings
 from pipelines import pictures
 from pipelines.capabilities import recognition as judge
 from pipelines.harness import BadData, Run, stage
 from pipelines.harness.unfinished import unfinished
 from pipelines.judging import judge_on_validation
-from pipelines.seeing import RecognitionParams
+from pipelines.seeing import SightParams
 from pipelines.tables import Images
+
+
+class RecognitionParams(SightParams):
+    """learning: how the recogniser is fitted."""
+
+    learning: RecognitionSettings
 
 
 @stage
@@ -34,7 +41,7 @@ def recognition(run: Run, params: RecognitionParams) -> None:
         run.advance(0.05, f"looking at pictures of {encoder.size} pixels a side")
         seen, _ = pictures.gathered(train, encoder.size, Path(scratch))
         course = Course(run.say, run.tracker.curve, unfinished(run, params))
-        model = fit(seen, labels, encoder, params.settings(), run.seed, course)
+        model = fit(seen, labels, encoder, params.learning, run.seed, course)
     save(model.to_bundle(), run.output("bundle"))
     run.rows_in, run.rows_out = len(labels), classes
     run.advance(0.85, "judging on validation")

@@ -5,7 +5,9 @@ The champion is the one that the receipt of its promotion names, fetched by the 
 the block and the catalogue, not on the number of users.
 """
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -116,7 +118,7 @@ def recommend(run: Run, params: RecommendParams) -> None:
     read = [run.input(f"{SPLIT}/{name}.parquet") for name in (*PARTS, "products", "users")]
     read.append(run.source_file(exclusions.FILE))
     with parts(run.state, ["recommend", params.model_dump_json()], [receipt, *read]) as done:
-        blocks = make_lists(model, shop, frame, users, params, done)
+        blocks = make_lists(model, shop, frame, users, params, done, run.threads)
         shown = run.progress(blocks, "listing", total)
         summary = write_lists(shown, run.output("lists.parquet"), params.k)
     run.rows_out = int(summary["rows"])
@@ -206,10 +208,12 @@ def make_lists(
     users: list[str],
     params: RecommendParams,
     done: Parts | None = None,
+    threads: int = 1,
 ) -> Iterator[pa.Table]:
     """The lists of one block of users after the other, each as a table of `SCHEMA`.
 
-    done: blocks that are there already, which are not made again; those that are made are added.
+    done: blocks that are there already, which are not made again; those that are made are added. threads: blocks that are
+    made at once.
     """
     events = Events.from_frame(frame, list(model.items), kinds=model.kinds)
     model = model.observe(events)
@@ -222,14 +226,15 @@ def make_lists(
         bought = Events.from_frame(purchases, list(shop.items)).of(users).histories
     rules, shelf = params.rules, shop.shelf
     whose = pd.Index(users).get_indexer(shop.barred[0])
-    for at in range(0, len(users), params.block_users):
+
+    def listed(at: int) -> pa.Table:
+        """The lists of the block that begins at this user."""
         if done and at in done:
-            yield done.read(at)
-            continue
+            return done.read(at)
         block = np.arange(at, min(at + params.block_users, len(users)))
         mine = histories.take(block)
-        scores = np.full((len(block), len(shop.items)), -np.inf, dtype=np.float32)
         told = model.scored(mine)
+        scores = np.full((len(block), len(shop.items)), -np.inf, dtype=np.float32)
         scores[:, : len(model.items)] = told.scores
         allowed = np.repeat(shop.available[None, :], len(block), axis=0)
         if bought is not None:
@@ -242,7 +247,27 @@ def make_lists(
         table = as_table(block, users, items, ours, causes, scores, shop)
         if done:
             done.write(at, table)
-        yield table
+        return table
+
+    yield from in_turn(listed, range(0, len(users), params.block_users), threads)
+
+
+def in_turn(
+    work: Callable[[int], pa.Table], places: Iterable[int], threads: int
+) -> Iterator[pa.Table]:
+    """`work` of each place, in their order, by so many threads, which are never further ahead than one place each."""
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[pa.Table]] = deque()
+        try:
+            for place in places:
+                if len(waiting) == threads:
+                    yield waiting.popleft().result()
+                waiting.append(pool.submit(work, place))
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for one in waiting:
+                one.cancel()
 
 
 def as_table(

@@ -1,15 +1,12 @@
-"""Settings that the stages that learn from pictures share with the door's verbs."""
+"""How pictures are looked at: what the stages that learn from them share with the door's verbs."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pipelines.harness import Params
 
 if TYPE_CHECKING:
     from models.encoders.image import ImageEncoder
-    from models.vision.finetuning_settings import Tuning
-    from models.vision.head_training import Settings as HeadSettings
-    from models.vision.recognition_training import Settings as RecognitionSettings
 
 
 class SightParams(Params):
@@ -33,79 +30,3 @@ class SightParams(Params):
         from pipelines.encoders import image_encoder
 
         return image_encoder(self.encoder, folder, self.fitting_size(side), self.layers)
-
-
-class LearningParams(SightParams):
-    """beside: features without weights beside the encoder's: `colours`, and `pixels`, which tell outlines of small pictures.
-
-    hidden to mixup: see `head_training.Settings`. Those that follow: see `finetuning_settings.Tuning`."""
-
-    beside: list[Literal["colours", "pixels"]]
-    hidden: int
-    epochs: int
-    head_batch: int
-    head_rate: float
-    head_decay: float
-    head_dropout: float
-    mixup: float
-    budget: float
-    rounds: int
-    small: float
-    large: float
-    batch: int
-    rate: float
-    layer_decay: float
-    decay: float
-    dropout: float
-    smoothing: float
-    frozen: int
-    smallest: float
-    mixing: float
-    average: float
-
-    def heads(self) -> "HeadSettings":
-        """Of classifiers over frozen features."""
-        from models.vision.head_training import Settings
-
-        return Settings(
-            self.hidden,
-            self.epochs,
-            self.head_batch,
-            self.head_rate,
-            self.head_decay,
-            self.head_dropout,
-            self.mixup,
-        )
-
-    def tuning(self) -> "Tuning":
-        """Of the whole network."""
-        from models.vision.finetuning_settings import Tuning
-
-        return Tuning(**self.model_dump(include=set(Tuning.__dataclass_fields__)))
-
-
-class RecognitionParams(LearningParams):
-    """strengths, alike, folds, copies, enough, tuned_from: see `models.vision.recognition_training.Settings`."""
-
-    strengths: list[float]
-    alike: float
-    folds: int
-    copies: int
-    enough: int
-    tuned_from: float
-
-    def settings(self) -> "RecognitionSettings":
-        """Of a recogniser's fitting."""
-        from models.vision.recognition_training import Settings
-
-        return Settings(
-            self.beside,
-            self.strengths,
-            self.alike,
-            self.folds,
-            self.copies,
-            self.enough,
-            self.tuned_from,
-            self.heads(),
-            self.tuning(),
-        )

@@ -20,11 +20,10 @@ from models.vision.attributes import (
 )
 from models.vision.families import families, joined
 from models.vision.finetuning import tuned_encoder
-from models.vision.finetuning_settings import Tuning
 from models.vision.head import log_softmax
 from models.vision.head_training import Examples, train_heads
-from models.vision.head_training import Settings as HeadSettings
 from models.vision.linear import fit_linear, folds_of
+from models.vision.settings import AttributesSettings
 from models.vision.sight import Sight
 
 PROBE = 10.0
@@ -34,21 +33,6 @@ HELD_OUT = 8
 
 WEIGHED = 4_000
 """Held-out rows that weights are chosen on, at most, evenly chosen: more tell no more."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """beside: see `Sight`. heads: of the classifiers over frozen features. alike: see `families`. grams: see `Reading`.
-
-    tuned_from: rows with pictures from which the network is tuned; 0: never.
-    """
-
-    beside: Sequence[str]
-    heads: HeadSettings
-    alike: float
-    grams: int
-    tuned_from: int
-    tuning: Tuning
 
 
 @dataclass(frozen=True)
@@ -79,7 +63,7 @@ def fit(
     rows: Rows,
     image: ImageEncoder | None,
     text: TextEncoder,
-    settings: Settings,
+    settings: AttributesSettings,
     seed: int,
     course: Course = UNHEARD,
 ) -> Attributes:
@@ -192,7 +176,7 @@ def tuned_view(
     labels: np.ndarray,
     classes: Mapping[str, list[str]],
     out: np.ndarray,
-    settings: Settings,
+    settings: AttributesSettings,
     seed: int,
     course: Course,
 ) -> Made:

@@ -19,8 +19,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from models.encoders.image import ImageEncoder, backbone, fold_norms, foldable
 from models.training import UNHEARD, Course, fit, spoken
 from models.vision.augmenting import augment, pasted
-from models.vision.finetuning_settings import Tuning
 from models.vision.linear import Linear
+from models.vision.settings import TuningSettings
 
 WARM_UP = 0.15
 """Share of the steps in which the rates rise."""
@@ -37,7 +37,7 @@ class Tuned(pl.LightningModule):
         pictures: np.ndarray,
         mean: list[float],
         std: list[float],
-        tuning: Tuning,
+        tuning: TuningSettings,
         seed: int,
     ) -> None:
         super().__init__()
@@ -188,7 +188,7 @@ def tuned_encoder(
     pictures: np.ndarray,
     rows: np.ndarray,
     labels: np.ndarray,
-    tuning: Tuning,
+    tuning: TuningSettings,
     seed: int,
     course: Course = UNHEARD,
 ) -> tuple[ImageEncoder, list[Linear]]:

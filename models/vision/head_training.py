@@ -14,24 +14,12 @@ from torch.utils.data import DataLoader, TensorDataset
 from models.training import fit
 from models.vision.head import Head, calibrated
 from models.vision.loss import masked_loss
+from models.vision.settings import HeadSettings
 
 WARM_UP = 0.1
 """Share of the steps in which the rate rises."""
 LEAST_STEPS = 24
 """Steps of the shortest schedule."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """mixup: strength of mixing (0: none). Source: Zhang et al. (2018), mixup: beyond empirical risk minimization."""
-
-    hidden: int
-    epochs: int
-    batch: int
-    rate: float
-    decay: float
-    dropout: float
-    mixup: float
 
 
 @dataclass(frozen=True)
@@ -50,7 +38,7 @@ class Fitting(pl.LightningModule):
     """
 
     def __init__(
-        self, train: torch.Tensor, valid: torch.Tensor, classes: list[int], settings: Settings
+        self, train: torch.Tensor, valid: torch.Tensor, classes: list[int], settings: HeadSettings
     ) -> None:
         super().__init__()
         self.settings = settings
@@ -106,7 +94,7 @@ def train_heads(
     train: Examples,
     valid: Examples,
     classes: list[int],
-    settings: Settings,
+    settings: HeadSettings,
     seed: int,
     report: Callable[[float, str], None] = lambda done, what: None,
 ) -> tuple[list[Head], dict[str, list[float]]]:

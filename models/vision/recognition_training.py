@@ -1,7 +1,7 @@
 """Fitting of a recogniser: classifiers on frozen features and, where there are enough pictures, a tuned network."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,13 +11,12 @@ from models.vision.attributes import pool_weights
 from models.vision.augmenting import augmented
 from models.vision.families import corners, families
 from models.vision.finetuning import tuned_encoder
-from models.vision.finetuning_settings import Tuning
 from models.vision.head import log_softmax
 from models.vision.head_training import Examples, train_heads
-from models.vision.head_training import Settings as HeadSettings
 from models.vision.linear import LEAST, Linear, fit_linear, folds_of
 from models.vision.prototypes import Prototypes
 from models.vision.recognition import ALL_KNOWN, Expert, Recognition
+from models.vision.settings import RecognitionSettings
 from models.vision.sight import Sight
 
 HELD_OUT = 20
@@ -32,31 +31,11 @@ PROBED = 3_000_000_000
 """Numbers of the vectors times classes up to which a probe is fitted."""
 
 
-@dataclass(frozen=True)
-class Settings:
-    """beside: see `Sight`. strengths: of the linear probe, ascending. alike: see `families`. folds: parts of which one is held out.
-
-    copies: changed copies of each picture, at most, beside which the probe learns from few pictures; enough: pictures
-    of which no more are made. heads: of the classifier beside the probe. tuned_from: pictures a class, in the mean,
-    from which there is that classifier and the network is tuned; 0: never.
-    """
-
-    beside: Sequence[str]
-    strengths: Sequence[float]
-    alike: float
-    folds: int
-    copies: int
-    enough: int
-    tuned_from: float
-    heads: HeadSettings
-    tuning: Tuning
-
-
 def fit(
     pictures: np.ndarray,
     labels: Sequence[str],
     encoder: ImageEncoder,
-    settings: Settings,
+    settings: RecognitionSettings,
     seed: int,
     course: Course = UNHEARD,
 ) -> Recognition:
@@ -124,7 +103,7 @@ def _from_few(
     truth: np.ndarray,
     classes: int,
     folds: np.ndarray,
-    settings: Settings,
+    settings: RecognitionSettings,
     seed: int,
 ) -> Expert:
     """A linear probe that learns from changed copies, too, where a class has several pictures."""
@@ -145,37 +124,43 @@ def _from_many(
     truth: np.ndarray,
     classes: int,
     out: np.ndarray,
-    settings: Settings,
+    settings: RecognitionSettings,
     seed: int,
     course: Course,
 ) -> list[Expert]:
-    """A linear probe, a classifier with a hidden layer and a tuned network, weighed on the rows that are `out` (n,)."""
+    """A linear probe, a classifier with a hidden layer and a tuned network, weighed on the rows that are `out` (n,).
+
+    These are looked at twice, as they are and changed: what is asked later differs more from what was learned from than
+    rows of the same shop, which alone would make every expert too sure.
+    """
+    changed = augmented(pictures[out], settings.tuning.smallest, seed)
+    seen = np.concatenate([vectors, sight.see(changed)])
+    labels = np.concatenate([truth, truth[out]])
+    held = np.concatenate([out, np.ones(len(changed), bool)])
+    wanted = labels[held]
     found: list[tuple[str, Expert, np.ndarray]] = []
-    if vectors.size * classes <= PROBED:
-        probe, held = fit_linear(
-            vectors, truth, classes, np.where(out, 0, LEARNED), settings.strengths, skipped=LEARNED
-        )
-        found.append(("the probe", Expert(sight, probe), held[out] / probe.temperature))
+    if seen.size * classes <= PROBED:
+        folds = np.where(held, 0, LEARNED)
+        probe, told = fit_linear(seen, labels, classes, folds, settings.strengths, skipped=LEARNED)
+        found.append(("the probe", Expert(sight, probe), told[held] / probe.temperature))
     train, valid = (
-        Examples(vectors, np.flatnonzero(rows), truth[rows][:, None]) for rows in (~out, out)
+        Examples(seen, np.flatnonzero(rows), labels[rows][:, None]) for rows in (~held, held)
     )
     heads, curves = train_heads(train, valid, [classes], settings.heads, seed)
     course.curves(curves, "classifier")
-    found.append(("the classifier", Expert(sight, heads[0]), heads[0].logits(vectors[out])))
+    found.append(("the classifier", Expert(sight, heads[0]), heads[0].logits(seen[held])))
     if sight.encoder.learned and settings.tuning.budget:
         learned, head = tune(
             pictures, vectors, truth, classes, out, sight.encoder, settings, seed, course
         )
         eye = Sight(learned, (), mirrored=True)
-        seen = eye.see(pictures[out])
-        head = head.warmed(head.logits(seen), truth[out])
-        found.append(("the tuned network", Expert(eye, head), head.logits(seen)))
-    weights = pool_weights([log_softmax(logits) for _, _, logits in found], truth[out])
+        views = np.concatenate([eye.see(pictures[out]), eye.see(changed)])
+        head = head.warmed(head.logits(views), wanted)
+        found.append(("the tuned network", Expert(eye, head), head.logits(views)))
+    weights = pool_weights([log_softmax(logits) for _, _, logits in found], wanted)
     for (name, _, logits), weight in zip(found, weights, strict=True):
-        right = float((logits.argmax(1) == truth[out]).mean())
-        course.say(
-            f"{name}: {right:.3f} of {int(out.sum())} held-out pictures, weight {weight:.2f}"
-        )
+        right = float((logits.argmax(1) == wanted).mean())
+        course.say(f"{name}: {right:.3f} of {len(wanted)} held-out views, weight {weight:.2f}")
     return [
         replace(expert, weight=weight)
         for (_, expert, _), weight in zip(found, weights, strict=True)
@@ -190,7 +175,7 @@ def tune(
     classes: int,
     out: np.ndarray,
     encoder: ImageEncoder,
-    settings: Settings,
+    settings: RecognitionSettings,
     seed: int,
     course: Course,
 ) -> tuple[ImageEncoder, Linear]:

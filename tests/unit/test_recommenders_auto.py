@@ -276,6 +276,8 @@ def test_the_shop_lists_with_auto_and_gives_its_reasons(model: Auto) -> None:
     shop = open_shop(model.items, products, frame, params, Exclusions())
     users = [*known.users, "nobody yet"]
     table = pa.concat_tables(make_lists(model, shop, frame, users, params)).to_pandas()
+    at_once = pa.concat_tables(make_lists(model, shop, frame, users, params, threads=3))
+    pd.testing.assert_frame_equal(at_once.to_pandas(), table)
     assert (table.groupby("user_id").size() == params.k).all() and len(table) == 6 * len(users)
     assert set(table[table.user_id == "nobody yet"].reason) == {"popular"}
     told = table[table.reason == "because"].merge(

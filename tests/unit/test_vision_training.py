@@ -22,13 +22,17 @@ from models.training import UNHEARD, Course
 from models.vision.attributes import Attributes
 from models.vision.colours import HISTOGRAM, colour_features
 from models.vision.families import corners, families, joined
-from models.vision.finetuning_settings import Tuning
-from models.vision.head_training import Settings as HeadSettings
 from models.vision.linear import fit_linear, folds_of
 from models.vision.lookalikes import Whitening, nearest, towards_neighbours
 from models.vision.packs import Line, in_order
 from models.vision.prototypes import Prototypes
 from models.vision.recognition import Expert, Recognition
+from models.vision.settings import (
+    AttributesSettings,
+    HeadSettings,
+    RecognitionSettings,
+    TuningSettings,
+)
 from models.vision.sight import Sight
 
 
@@ -161,8 +165,8 @@ def test_parts_of_a_vector_are_where_the_encoder_says():
     np.testing.assert_allclose(vectors[:, parts[-1]], alone.encode_arrays(pictures), atol=2e-3)
 
 
-def small_tuning(budget: float) -> Tuning:
-    return Tuning(
+def small_tuning(budget: float) -> TuningSettings:
+    return TuningSettings(
         budget=budget,
         rounds=4,
         small=0.6,
@@ -257,7 +261,7 @@ HEADS = HeadSettings(16, 6, 8, 0.01, 0.0, 0.0, 0.0)
 
 
 def test_attributes_of_a_tuned_network_answer_the_same_from_their_bundle(tmp_path):
-    from models.vision.attributes_training import Rows, Settings, fit
+    from models.vision.attributes_training import Rows, fit
 
     pictures, truth = shaded(30)
     values = {
@@ -266,7 +270,7 @@ def test_attributes_of_a_tuned_network_answer_the_same_from_their_bundle(tmp_pat
         "maker": ["Acme"] * 30,
     }
     titles = [f"{'mug' if at % 2 else 'cup'} {chr(97 + at)}" if at < 20 else "" for at in range(30)]
-    settings = Settings(["colours"], HEADS, 0.999, 32, 1, small_tuning(0.06))
+    settings = AttributesSettings(["colours"], 0.999, 32, 1, HEADS, small_tuning(0.06))
     rows = Rows(titles, pictures[4:], np.arange(4, 30), values)
     model = fit(rows, small_encoder(), TextEncoder.hashing(16), settings, 0)
     assert [view.sources for view in model.views] == [
@@ -288,10 +292,12 @@ def test_attributes_of_a_tuned_network_answer_the_same_from_their_bundle(tmp_pat
 
 
 def test_recognition_of_many_pictures_weighs_what_it_tried():
-    from models.vision.recognition_training import Settings, fit
+    from models.vision.recognition_training import fit
 
     pictures, truth = shaded(40)
-    settings = Settings(["colours"], [1.0, 10.0], 0.999, 4, 2, 60, 8.0, HEADS, small_tuning(0.06))
+    settings = RecognitionSettings(
+        ["colours"], [1.0, 10.0], 0.999, 4, 2, 60, 8.0, HEADS, small_tuning(0.06)
+    )
     told: list[str] = []
     names = [f"class {one}" for one in truth]
     model = fit(pictures, names, small_encoder(), settings, 0, Course(told.append))
@@ -352,10 +358,10 @@ def striped(count: int) -> np.ndarray:
 
 @pytest.mark.parametrize("tuned_from", [0, 8])
 def test_a_class_that_was_held_out_is_none_of_the_known(tuned_from):
-    from models.vision.recognition_training import Settings, fit
+    from models.vision.recognition_training import fit
 
     pictures, truth = shaded(120)
-    settings = Settings(
+    settings = RecognitionSettings(
         ["colours"], [1.0, 10.0], 0.999, 4, 0, 0, tuned_from, HEADS, small_tuning(0.0)
     )
     names = ["bright" if one else "dark" for one in truth]
@@ -393,10 +399,12 @@ def served(model: Recognition | Attributes, asked: pd.DataFrame, folder: Path) -
 
 
 def test_a_recogniser_with_a_tuned_network_is_served_from_bytes(tmp_path):
-    from models.vision.recognition_training import Settings, fit
+    from models.vision.recognition_training import fit
 
     pictures, truth = shaded(40)
-    settings = Settings(["colours"], [1.0, 10.0], 0.999, 4, 2, 60, 8.0, HEADS, small_tuning(0.06))
+    settings = RecognitionSettings(
+        ["colours"], [1.0, 10.0], 0.999, 4, 2, 60, 8.0, HEADS, small_tuning(0.06)
+    )
     names = ["bright" if one else "dark" for one in truth]
     model = fit(pictures, names, small_encoder(), settings, 0)
     asked = pd.DataFrame({"bytes": bytes_of(pictures)})
@@ -409,12 +417,12 @@ def test_a_recogniser_with_a_tuned_network_is_served_from_bytes(tmp_path):
 
 
 def test_attributes_with_a_tuned_network_are_served_from_bytes_and_titles(tmp_path):
-    from models.vision.attributes_training import Rows, Settings, fit
+    from models.vision.attributes_training import Rows, fit
 
     pictures, truth = shaded(40)
     values = {"shade": ["bright" if one else "dark" for one in truth]}
     titles = [f"{shade} cup" if at % 2 else "" for at, shade in enumerate(values["shade"])]
-    settings = Settings(["colours"], HEADS, 0.999, 32, 1, small_tuning(0.06))
+    settings = AttributesSettings(["colours"], 0.999, 32, 1, HEADS, small_tuning(0.06))
     rows = Rows(titles, pictures, np.arange(40), values)
     model = fit(rows, small_encoder(), TextEncoder.hashing(16), settings, 0)
     asked = pd.DataFrame({"title": titles, "bytes": bytes_of(pictures)})
@@ -427,7 +435,7 @@ def test_attributes_with_a_tuned_network_are_served_from_bytes_and_titles(tmp_pa
 
 
 def test_a_field_that_no_picture_shows_is_not_read_from_pictures():
-    from models.vision.attributes_training import Rows, Settings, fit
+    from models.vision.attributes_training import Rows, fit
 
     pictures, truth = shaded(24)
     values = {
@@ -437,7 +445,7 @@ def test_a_field_that_no_picture_shows_is_not_read_from_pictures():
     titles = [""] * 24 + [f"{kind} {chr(97 + at)}" for at, kind in enumerate(values["kind"][24:])]
     read = TextEncoder.hashing(16).encode(titles)
     rows = Rows(titles, pictures, np.arange(24), values, read)
-    settings = Settings(["colours"], HEADS, 0.999, 32, 1, small_tuning(0.06))
+    settings = AttributesSettings(["colours"], 0.999, 32, 1, HEADS, small_tuning(0.06))
     model = fit(rows, small_encoder(), TextEncoder.hashing(16), settings, 0)
     assert {view.sources: sorted(view.heads) for view in model.views} == {
         ("picture",): ["shade"],

@@ -7,33 +7,23 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from models.vision.settings import AttributesSettings
 from pipelines.door.verb import Asked, File, Option, Verb
 from pipelines.harness import BadConfig, BadData
-from pipelines.seeing import LearningParams
+from pipelines.seeing import SightParams
 
 if TYPE_CHECKING:
     from models.vision.attributes import Attributes
-    from models.vision.attributes_training import Settings as AttributesSettings
     from pipelines.door.pictures import Listing
 
 SECTION = "door-attributes"
 
 
-class DoorAttributesParams(LearningParams):
-    """text: see `pipelines.encoders`. alike, grams, tuned_from: see `models.vision.attributes_training.Settings`."""
+class DoorAttributesParams(SightParams):
+    """text: see `pipelines.encoders`. learning: how the model is fitted."""
 
     text: str
-    alike: float
-    grams: int
-    tuned_from: int
-
-    def settings(self) -> "AttributesSettings":
-        """Of the fitting of a model of attributes."""
-        from models.vision.attributes_training import Settings
-
-        return Settings(
-            self.beside, self.heads(), self.alike, self.grams, self.tuned_from, self.tuning()
-        )
+    learning: AttributesSettings
 
 
 def fit(asked: Asked) -> "Attributes":
@@ -65,7 +55,7 @@ def fit(asked: Asked) -> "Attributes":
         )
         if not len(rows.pictured) and not any(rows.titles):
             raise BadData(f"{listing.source}: no row has a picture that can be read, or a title")
-        return fit_attributes(rows, image, text, params.settings(), asked.seed, Course(asked.say))
+        return fit_attributes(rows, image, text, params.learning, asked.seed, Course(asked.say))
 
 
 def fields_of(asked: Asked, listing: "Listing") -> list[str]:

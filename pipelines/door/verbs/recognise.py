@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from models.vision.settings import RecognitionSettings
 from pipelines.door.verb import Asked, File, Option, Verb
 from pipelines.harness import BadData
-from pipelines.seeing import RecognitionParams
+from pipelines.seeing import SightParams
 
 if TYPE_CHECKING:
     from models.vision.recognition import Recognition
@@ -21,9 +22,10 @@ LEAST_ASKED, MOST_ASKED = 32, 512
 """Asked pictures that tell how cameras differ."""
 
 
-class DoorRecogniseParams(RecognitionParams):
-    """top: labels that are listed."""
+class DoorRecogniseParams(SightParams):
+    """learning: how the recogniser is fitted. top: labels that are listed."""
 
+    learning: RecognitionSettings
     top: int
 
 
@@ -59,7 +61,7 @@ def fit(asked: Asked) -> Taught:
             seen if len(kept) == len(seen) else seen[kept],
             labels[kept].tolist(),
             encoder,
-            params.settings(),
+            params.learning,
             asked.seed,
             Course(asked.say),
         )
