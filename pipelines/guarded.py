@@ -5,8 +5,14 @@ Linux kills it when the caller dies, however that came; `pipelines.run` calls it
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 from pipelines.harness.stage import die_with_parent
+
+LOCK = "dvc.lock"
 
 
 def main(words: list[str]) -> int:
@@ -14,9 +20,30 @@ def main(words: list[str]) -> int:
     die_with_parent()
     if os.getppid() != int(words[0]):  # it died before the kernel was asked to watch it
         return 1
+    from dvc import dvcfile
     from dvc.cli import main as dvc
 
+    dvcfile.modify_yaml = changed
     return dvc(words[1:])
+
+
+@contextmanager
+def changed(path: str | Path, fs: Any = None) -> Iterator[dict[str, Any]]:
+    """`dvc.utils.serialize.modify_yaml`, which keeps the comments of what it changes, without that for `dvc.lock`.
+
+    DVC alone writes that file, without a comment; to look for some takes seconds for each stage that has run. What is
+    written is the same to the byte.
+    """
+    from dvc.utils.serialize import dump_yaml, load_yaml, modify_yaml
+
+    if Path(path).name != LOCK:
+        with modify_yaml(path, fs=fs) as data:
+            yield data
+        return
+    there = fs.exists(os.fspath(path)) if fs else Path(path).exists()
+    held = load_yaml(path, fs=fs) if there else {}
+    yield held
+    dump_yaml(path, held, fs=fs)
 
 
 if __name__ == "__main__":

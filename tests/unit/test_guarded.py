@@ -1,0 +1,77 @@
+"""DVC's lock file as the guarded process writes it."""
+
+from pathlib import Path
+from typing import Any
+
+from dvc.utils.serialize import dump_yaml, modify_yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipelines.guarded import changed
+
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(10**12), 10**12),
+    # As people write them: with 17 digits DVC's own way may change the last one.
+    st.builds(
+        lambda digits, power: digits * 10.0**-power, st.integers(-999, 999), st.integers(0, 9)
+    ),
+    st.text(st.characters(codec="utf-8", exclude_categories=("C",)), max_size=120),
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text("ab cd-_@", min_size=1, max_size=8), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+STAGES = st.dictionaries(
+    st.sampled_from(["split", "evaluate@recommender", "recommend"]),
+    st.fixed_dictionaries(
+        {
+            "cmd": st.just("exec python -m pipelines.split"),
+            "deps": st.lists(
+                st.fixed_dictionaries(
+                    {
+                        "path": st.text("aé货/.", min_size=1, max_size=100),
+                        "md5": st.text("0123456789abcdef", min_size=32, max_size=32),
+                        "size": st.integers(0, 10**12),
+                    }
+                ),
+                max_size=3,
+            ),
+            "params": st.fixed_dictionaries(
+                {"params.yaml": st.dictionaries(st.text("ab", min_size=1), VALUES, max_size=3)}
+            ),
+        }
+    ),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(STAGES, STAGES)
+def test_the_lock_file_is_the_one_that_dvc_writes(
+    tmp_path_factory: Any, before: dict[str, Any], ran: dict[str, Any]
+) -> None:
+    folder: Path = tmp_path_factory.mktemp("locks")
+    written = []
+    for name, modify in (("ours", changed), ("theirs", modify_yaml)):
+        lock = folder / name / "dvc.lock"
+        lock.parent.mkdir()
+        if before:
+            dump_yaml(lock, {"schema": "2.0", "stages": before})
+        with modify(lock) as data:
+            data.setdefault("schema", "2.0")
+            data.setdefault("stages", {}).update(ran)
+        written.append(lock.read_bytes())
+    assert written[0] == written[1]
+
+
+def test_comments_elsewhere_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "dvc.yaml"
+    path.write_text("stages:\n  # what comes first\n  split: {}\n", encoding="utf-8")
+    with changed(path) as data:
+        data["stages"]["report"] = {}
+    assert "# what comes first" in path.read_text("utf-8")
