@@ -21,7 +21,7 @@ from models.vision.attributes import (
 from models.vision.families import families, joined
 from models.vision.finetuning import tuned_encoder
 from models.vision.head import log_softmax
-from models.vision.head_training import Examples, train_heads
+from models.vision.head_training import Examples, fit_heads
 from models.vision.linear import fit_linear, folds_of
 from models.vision.settings import AttributesSettings
 from models.vision.sight import Sight
@@ -40,7 +40,8 @@ class Rows:
     """titles (n,): empty where there is none. pictures (p, s, s, 3) uint8, of the rows `pictured` (p,), ascending.
 
     values: field to its cells (n,), empty where not known. read: what the text encoder gives of each title (n, d), where
-    that is known; a row without a title may hold anything.
+    that is known; a row without a title may hold anything. looked: likewise what the image encoder gives of each picture
+    (p, e), which then is not looked at mirrored, too.
     """
 
     titles: Sequence[str]
@@ -48,6 +49,7 @@ class Rows:
     pictured: np.ndarray
     values: Mapping[str, Sequence[str]]
     read: np.ndarray | None = None
+    looked: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -81,13 +83,13 @@ def fit(
     there = {TITLE: titled, PICTURE: rows.pictured}
     sight = None
     if image is not None and len(rows.pictured):
-        sight = Sight(image, tuple(settings.beside), mirrored=True)
+        sight = Sight(image, tuple(settings.beside), mirrored=rows.looked is None)
     reading = Reading(text, settings.grams)
     kin = [named_alike(rows.titles)]
     # What is seen of each source, and which of it is each row's.
     seen: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     if sight is not None:
-        vectors = sight.see(rows.pictures)
+        vectors = sight.see(rows.pictures, rows.looked)
         seen[PICTURE] = vectors, np.arange(len(vectors))
         looks = np.arange(count) + count
         looks[rows.pictured] = families(vectors, settings.alike)
@@ -113,20 +115,17 @@ def fit(
         columns = learnable(labels[at[~held]])
         if not columns:
             return
-        train, valid = (
-            Examples(vectors, place[mine], labels[at[mine]][:, columns]) for mine in (~held, held)
-        )
         fields = [names[column] for column in columns]
         counts = [len(classes[name]) for name in fields]
-        heads, curves = train_heads(train, valid, counts, settings.heads, seed)
+        examples = Examples(vectors, place, labels[at][:, columns])
+        heads, told, curves = fit_heads(examples, held, counts, settings.heads, seed)
         view = View(
             sources,
             dict(zip(fields, heads, strict=True)),
             eye,
             reading if TITLE in sources else None,
         )
-        logits = {name: head.logits(vectors[place[held]]) for name, head in view.heads.items()}
-        made.append(Made(view, at[held], logits))
+        made.append(Made(view, at[held], dict(zip(fields, told, strict=True))))
         course.curves(curves, " and ".join(sources))
         course.say(f"the view of {' and '.join(sources)} is fitted")
 

@@ -1,7 +1,6 @@
 """Fitting of heads over vectors: mixed pairs of examples, best epoch and temperature chosen on validation."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytorch_lightning as pl
@@ -30,21 +29,22 @@ class Examples:
     rows: np.ndarray
     labels: np.ndarray
 
+    def part(self, chosen: np.ndarray) -> "Examples":
+        """The chosen examples, (n,) booleans, over the same vectors."""
+        return Examples(self.vectors, self.rows[chosen], self.labels[chosen])
+
 
 class Fitting(pl.LightningModule):
     """Cross-entropy over several fields at once; a label of -1 is not known and costs nothing.
 
-    Batches are (rows (B,), labels (B, fields)); the rows are of `train` in training, of `valid` in validation.
+    Batches are (rows (B,) of `vectors`, labels (B, fields)).
     """
 
-    def __init__(
-        self, train: torch.Tensor, valid: torch.Tensor, classes: list[int], settings: HeadSettings
-    ) -> None:
+    def __init__(self, vectors: torch.Tensor, classes: list[int], settings: HeadSettings) -> None:
         super().__init__()
-        self.settings = settings
-        self.train_vectors, self.valid_vectors = train, valid
+        self.settings, self.vectors = settings, vectors
         self.drop = nn.Dropout(settings.dropout)
-        self.first = nn.Linear(train.shape[1], settings.hidden)
+        self.first = nn.Linear(vectors.shape[1], settings.hidden)
         self.fields = nn.ModuleList(nn.Linear(settings.hidden, count) for count in classes)
 
     def forward(self, vectors: torch.Tensor) -> list[torch.Tensor]:
@@ -54,7 +54,7 @@ class Fitting(pl.LightningModule):
 
     def training_step(self, batch: list[torch.Tensor], at: int) -> torch.Tensor:
         rows, labels = batch
-        vectors = self.train_vectors[rows]
+        vectors = self.vectors[rows]
         if not self.settings.mixup:
             loss = masked_loss(self(vectors), labels)
         else:
@@ -69,7 +69,7 @@ class Fitting(pl.LightningModule):
 
     def validation_step(self, batch: list[torch.Tensor], at: int) -> None:
         rows, labels = batch
-        loss = masked_loss(self(self.valid_vectors[rows]), labels)
+        loss = masked_loss(self(self.vectors[rows]), labels)
         self.log("valid_loss", loss, batch_size=int((labels >= 0).sum()))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -90,23 +90,50 @@ class Fitting(pl.LightningModule):
         }
 
 
-def train_heads(
+def fit_heads(
+    examples: Examples,
+    held: np.ndarray,
+    classes: list[int],
+    settings: HeadSettings,
+    seed: int,
+) -> tuple[list[Head], list[np.ndarray], dict[str, list[float]]]:
+    """One head a field on a shared hidden layer; logits of held-out examples; losses by epoch.
+
+    held: (n,) booleans, the examples that are held out first, to choose the number of epochs and each field's temperature;
+    the logits, a field (held, classes), are of those heads. The heads that come back have learned from all examples.
+    Without a held-out label all epochs are taken, and a temperature of 1.
+    """
+    judged = bool((examples.labels[held] >= 0).any())
+    heads, curves = _trained(
+        examples.part(~held), examples.part(held), classes, settings, seed, judged
+    )
+    vectors = examples.vectors[examples.rows[held]]
+    heads = [calibrated(head, vectors, examples.labels[held, at]) for at, head in enumerate(heads)]
+    logits = [head.logits(vectors) for head in heads]
+    if not held.any():
+        return heads, logits, curves
+    epochs = int(np.argmin(curves["valid_loss"])) + 1 if judged else settings.epochs
+    whole, _ = _trained(
+        examples, examples.part(held), classes, replace(settings, epochs=epochs), seed, False
+    )
+    heads = [
+        replace(last, temperature=head.temperature) for last, head in zip(whole, heads, strict=True)
+    ]
+    return heads, logits, curves
+
+
+def _trained(
     train: Examples,
     valid: Examples,
     classes: list[int],
     settings: HeadSettings,
     seed: int,
-    report: Callable[[float, str], None] = lambda done, what: None,
+    judged: bool,
 ) -> tuple[list[Head], dict[str, list[float]]]:
-    """One head a field on a shared hidden layer, and the losses by epoch.
-
-    Best epoch and each field's temperature are chosen on `valid`; without a known label there the last epoch and 1.
-    """
+    """Heads, at a temperature of 1, and the losses by epoch. judged: whether the best epoch on `valid` is kept."""
     mean = train.vectors.mean(0)
     scale = 1.0 / (train.vectors.std(0) + 1e-2)
-
-    def tensor(part: Examples) -> torch.Tensor:
-        return torch.from_numpy(((part.vectors - mean) * scale).astype(np.float32))
+    seen = torch.from_numpy(((train.vectors - mean) * scale).astype(np.float32))
 
     def loader(part: Examples, shuffle: bool) -> DataLoader[tuple[torch.Tensor, ...]]:
         order = torch.Generator().manual_seed(seed)
@@ -114,23 +141,19 @@ def train_heads(
         return DataLoader(data, settings.batch, shuffle=shuffle, generator=order)
 
     torch.manual_seed(seed)
-    seen = tensor(train)
-    held = seen if valid.vectors is train.vectors else tensor(valid)
-    module = Fitting(seen, held, classes, settings)
-    judged = bool((valid.labels >= 0).any())
+    module = Fitting(seen, classes, settings)
     curves = fit(
         module,
         loader(train, True),
         loader(valid, False) if judged else None,
         epochs=settings.epochs,
         seed=seed,
-        report=report,
+        report=lambda done, what: None,
         monitor="valid_loss" if judged else None,
         patience=settings.epochs,
     )
-    heads = []
-    for at, field in enumerate(one for one in module.fields if isinstance(one, nn.Linear)):
-        head = Head(
+    heads = [
+        Head(
             mean=mean,
             scale=scale,
             w1=module.first.weight.numpy().T.copy(),
@@ -139,5 +162,7 @@ def train_heads(
             b2=field.bias.numpy(),
             temperature=np.ones(1, np.float32),
         )
-        heads.append(calibrated(head, valid.vectors[valid.rows], valid.labels[:, at]))
+        for field in module.fields
+        if isinstance(field, nn.Linear)
+    ]
     return heads, curves

@@ -12,7 +12,7 @@ from models.vision.augmenting import augmented
 from models.vision.families import corners, families
 from models.vision.finetuning import tuned_encoder
 from models.vision.head import log_softmax
-from models.vision.head_training import Examples, train_heads
+from models.vision.head_training import Examples, fit_heads
 from models.vision.linear import LEAST, Linear, fit_linear, folds_of
 from models.vision.prototypes import Prototypes
 from models.vision.recognition import ALL_KNOWN, Expert, Recognition
@@ -143,12 +143,10 @@ def _from_many(
         folds = np.where(held, 0, LEARNED)
         probe, told = fit_linear(seen, labels, classes, folds, settings.strengths, skipped=LEARNED)
         found.append(("the probe", Expert(sight, probe), told[held] / probe.temperature))
-    train, valid = (
-        Examples(seen, np.flatnonzero(rows), labels[rows][:, None]) for rows in (~held, held)
-    )
-    heads, curves = train_heads(train, valid, [classes], settings.heads, seed)
+    examples = Examples(seen, np.arange(len(seen)), labels[:, None])
+    heads, answers, curves = fit_heads(examples, held, [classes], settings.heads, seed)
     course.curves(curves, "classifier")
-    found.append(("the classifier", Expert(sight, heads[0]), heads[0].logits(seen[held])))
+    found.append(("the classifier", Expert(sight, heads[0]), answers[0]))
     if sight.encoder.learned and settings.tuning.budget:
         learned, head = tune(
             pictures, vectors, truth, classes, out, sight.encoder, settings, seed, course

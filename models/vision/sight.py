@@ -27,11 +27,6 @@ class Sight:
     mirrored: bool = False
     kind: ClassVar[str] = "sight"
 
-    @classmethod
-    def plain(cls, encoder: ImageEncoder) -> "Sight":
-        """The encoder's vectors with pixel features beside them, where it tells more than these."""
-        return cls(encoder, ("pixels",) if encoder.learned else ())
-
     @property
     def size(self) -> int:
         """Pixels a side of the pictures that are looked at."""
@@ -45,10 +40,15 @@ class Sight:
         ]
         return np.concatenate(parts) if parts else self.see(blank(self.size))[:0]
 
-    def see(self, pictures: np.ndarray) -> np.ndarray:
-        """(n, d) float32 of decoded pictures (n, size, size, 3) uint8; a block at a time."""
+    def see(self, pictures: np.ndarray, encoded: np.ndarray | None = None) -> np.ndarray:
+        """(n, d) float32 of decoded pictures (n, size, size, 3) uint8; a block at a time.
+
+        encoded: what the encoder gives of them (n, e), where that is known.
+        """
         parts = [
-            self.complete(self._encoded(block), block)
+            self.complete(
+                self._encoded(block) if encoded is None else encoded[start : start + BATCH], block
+            )
             for start in range(0, len(pictures), BATCH)
             for block in [np.asarray(pictures[start : start + BATCH])]
         ]
