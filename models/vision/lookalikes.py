@@ -7,6 +7,7 @@ import numpy as np
 
 from models.vision.colours import HISTOGRAM
 from models.vision.families import unit
+from models.vision.settings import LookalikesSettings
 from models.vision.sight import Sight
 
 BLOCK = 512
@@ -79,21 +80,6 @@ def towards_neighbours(
 
 
 @dataclass(frozen=True)
-class Settings:
-    """width, shrink: see `Whitening`. neighbours, power: see `towards_neighbours`; 0 neighbours: none.
-
-    colours, own: the weights of colours, and of what a picture is by itself, beside its draw to its neighbours.
-    """
-
-    width: int
-    shrink: float
-    colours: float
-    own: float
-    neighbours: int
-    power: float
-
-
-@dataclass(frozen=True)
 class Lookalikes:
     """A gallery's pictures as vectors of length 1 (n, w), and how others become alike.
 
@@ -102,7 +88,7 @@ class Lookalikes:
     """
 
     sight: Sight
-    settings: Settings
+    settings: LookalikesSettings
     mean: np.ndarray
     scale: np.ndarray
     whitening: Whitening
@@ -111,7 +97,9 @@ class Lookalikes:
     target: np.ndarray
 
     @classmethod
-    def of(cls, vectors: np.ndarray, sight: Sight, settings: Settings, seed: int) -> "Lookalikes":
+    def of(
+        cls, vectors: np.ndarray, sight: Sight, settings: LookalikesSettings, seed: int
+    ) -> "Lookalikes":
         """From what the sight gives (n, d) of the gallery's pictures."""
         parts = sight.encoder.parts
         encoded = vectors[:, : parts[-1].stop].astype(np.float32)

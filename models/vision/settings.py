@@ -110,3 +110,19 @@ class AttributesSettings:
     tuned_from: int
     heads: HeadSettings
     tuning: TuningSettings
+
+
+@dataclass(frozen=True)
+class LookalikesSettings:
+    """How pictures become alike. width, shrink: see `lookalikes.Whitening`.
+
+    neighbours, power: see `lookalikes.towards_neighbours`; 0 neighbours: none. colours, own: the weights of colours, and of
+    what a picture is by itself, beside its draw to its neighbours.
+    """
+
+    width: int
+    shrink: float
+    colours: float
+    own: float
+    neighbours: int
+    power: float

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from models.vision.settings import LookalikesSettings
 from pipelines.door.verb import Asked, File, Option, Verb
 from pipelines.seeing import SightParams
 
@@ -21,14 +22,9 @@ SECTION = "door-search"
 
 
 class DoorSearchParams(SightParams):
-    """See `models.vision.lookalikes.Settings`."""
+    """looks: how pictures become alike."""
 
-    width: int
-    shrink: float
-    colours: float
-    own: float
-    neighbours: int
-    power: float
+    looks: LookalikesSettings
 
 
 @dataclass(frozen=True)
@@ -43,7 +39,7 @@ class Gallery:
 def fit(asked: Asked) -> Gallery:
     import numpy as np
 
-    from models.vision.lookalikes import Lookalikes, Settings
+    from models.vision.lookalikes import Lookalikes
     from models.vision.sight import Sight
     from pipelines.door import pictures
 
@@ -52,10 +48,9 @@ def fit(asked: Asked) -> Gallery:
     sight = Sight(pictures.image_encoder(params, listing, asked), ("colours",), mirrored=True)
     vectors, good = seen(listing, sight, asked)
     asked.say(f"{int(good.sum())} pictures can be found")
-    chosen = params.model_dump(include=set(Settings.__dataclass_fields__))
     kept = np.flatnonzero(good)
     return Gallery(
-        Lookalikes.of(vectors[kept], sight, Settings(**chosen), asked.seed),
+        Lookalikes.of(vectors[kept], sight, params.looks, asked.seed),
         [listing.ids[at] for at in kept],
         [listing.paths[at] for at in kept],
     )
