@@ -98,18 +98,21 @@ class Why:
         wanted = np.arange(users)[:, None] * np.int64(histories.items) + listed
         there = lists >= 0
         place = np.searchsorted(keys, wanted)
+        # What is left out: each contender once, whichever of the user's items it is one for.
         named = self._contenders(histories, listed, candidates.raw, indptr)
         tried = (named >= 0) & there[:, :, None]
         user, at, which = np.nonzero(tried)
         entry = named[user, at, which]
         left, view = np.unique(entry, return_inverse=True)
         owner = histories.owner_of(left)
+        # What members say of all candidates without it: ranks among them change with the scores.
         lost = [member.falls(histories, left, asked) for member in self.members]
         lengths = np.diff(indptr)[owner]
         inside = np.arange(asked.shape[1]) < lengths[:, None]
         same = (indptr[owner, None] + np.arange(asked.shape[1]))[inside]
         rest = candidates.raw[same] - np.stack([fall[inside] for fall in lost], axis=1)
         starts = np.concatenate([[0], np.cumsum(lengths)])
+        # The ranker's values of the listed items, with the whole history and without.
         reader, slot = np.nonzero(there)
         whole = np.zeros(lists.shape)
         whole[reader, slot] = self._told(
