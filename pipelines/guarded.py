@@ -32,7 +32,7 @@ def changed(path: str | Path, fs: Any = None) -> Iterator[dict[str, Any]]:
     """`dvc.utils.serialize.modify_yaml`, which keeps the comments of what it changes, without that for `dvc.lock`.
 
     DVC alone writes that file, without a comment; to look for some takes seconds for each stage that has run. What is
-    written is the same to the byte.
+    written is the same to the byte, but for numbers of 17 digits, of which the other way may change the last one.
     """
     from dvc.utils.serialize import dump_yaml, load_yaml, modify_yaml
 
