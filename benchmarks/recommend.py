@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.list_speed import made
@@ -32,6 +31,7 @@ from pipelines.recommend import (
     everyone,
     make_lists,
     open_shop,
+    read_events,
     write_lists,
 )
 
@@ -74,9 +74,7 @@ def fitted(data: Path) -> tuple[Any, pd.DataFrame, pd.DataFrame, list[str]]:
     """The recommender of a run, and the events, products and users of its shop."""
     model = load_model(data / "recommender/bundle")
     split = data / SPLIT
-    columns = ["user_id", "item_id", "timestamp", "event"]
-    events = [pq.read_table(split / f"{part}.parquet", columns=columns) for part in PARTS]
-    frame = pa.concat_tables(events).to_pandas()
+    frame = read_events(split / f"{part}.parquet" for part in PARTS)
     products = pq.read_table(split / "products.parquet").to_pandas()
     print(f"members: {', '.join(getattr(model, 'members', [model.kind]))}")
     return model, frame, products, everyone(frame, split / "users.parquet")

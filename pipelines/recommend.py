@@ -106,7 +106,7 @@ class Shop:
 def recommend(run: Run, params: RecommendParams) -> None:
     if min(params.k, params.block_users) < 1 or params.half_life_days <= 0:
         raise BadConfig("recommend.k, block_users and half_life_days must be above 0")
-    frame = read_events(run)
+    frame = read_events([run.input(f"{SPLIT}/{part}.parquet") for part in PARTS])
     run.rows_in = len(frame)
     products = pq.read_table(run.input(f"{SPLIT}/products.parquet")).to_pandas()
     model = serving(run, frame, products[Products.ITEM].tolist(), params.half_life_days)
@@ -145,11 +145,10 @@ def what_sells(frame: pd.DataFrame, items: list[str], half_life: float) -> Popul
     return Popularity.fit(Events.from_frame(frame, known), half_life)
 
 
-def read_events(run: Run) -> pd.DataFrame:
-    """user_id, item_id, timestamp and event of all parts: what is known today."""
+def read_events(parts: Iterable[Path]) -> pd.DataFrame:
+    """user_id, item_id, timestamp and event of all parts of the split: what is known today."""
     columns = [Interactions.USER, Interactions.ITEM, Interactions.TIME, Interactions.EVENT]
-    parts = [pq.read_table(run.input(f"{SPLIT}/{part}.parquet"), columns=columns) for part in PARTS]
-    return pa.concat_tables(parts).to_pandas()
+    return pa.concat_tables([pq.read_table(part, columns=columns) for part in parts]).to_pandas()
 
 
 def everyone(frame: pd.DataFrame, users: Path) -> list[str]:

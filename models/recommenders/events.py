@@ -351,12 +351,8 @@ class Histories:
         indptr = np.concatenate([[0], np.cumsum(np.diff(self.indptr)[users])])
         return self._of(indptr, entries)
 
-    def without(self, entry: int) -> "Histories":
-        """The same but for one entry: as if that user had never touched that item."""
-        return self.kept(np.arange(len(self.item)) != entry)
-
     def without_each(self, entries: np.ndarray) -> "Histories":
-        """For each of `entries` (E,) its user's history without it, (E users)."""
+        """For each of `entries` (E,) its user's history as if that user had never touched that item, (E users)."""
         owner = self.owner_of(entries)
         copies = self.take(owner)
         keep = np.ones(len(copies.item), dtype=bool)

@@ -104,18 +104,15 @@ def fit_heads(
     Without a held-out label all epochs are taken, and a temperature of 1.
     """
     judged = bool((examples.labels[held] >= 0).any())
-    heads, curves = _trained(
-        examples.part(~held), examples.part(held), classes, settings, seed, judged
-    )
+    judge = examples.part(held) if judged else None
+    heads, curves = _trained(examples.part(~held), judge, classes, settings, seed)
     vectors = examples.vectors[examples.rows[held]]
     heads = [calibrated(head, vectors, examples.labels[held, at]) for at, head in enumerate(heads)]
     logits = [head.logits(vectors) for head in heads]
     if not held.any():
         return heads, logits, curves
     epochs = int(np.argmin(curves["valid_loss"])) + 1 if judged else settings.epochs
-    whole, _ = _trained(
-        examples, examples.part(held), classes, replace(settings, epochs=epochs), seed, False
-    )
+    whole, _ = _trained(examples, None, classes, replace(settings, epochs=epochs), seed)
     heads = [
         replace(last, temperature=head.temperature) for last, head in zip(whole, heads, strict=True)
     ]
@@ -124,13 +121,12 @@ def fit_heads(
 
 def _trained(
     train: Examples,
-    valid: Examples,
+    valid: Examples | None,
     classes: list[int],
     settings: HeadSettings,
     seed: int,
-    judged: bool,
 ) -> tuple[list[Head], dict[str, list[float]]]:
-    """Heads, at a temperature of 1, and the losses by epoch. judged: whether the best epoch on `valid` is kept."""
+    """Heads of the best epoch on `valid`, else of the last, at a temperature of 1, and the losses by epoch."""
     mean = train.vectors.mean(0)
     scale = 1.0 / (train.vectors.std(0) + 1e-2)
     seen = torch.from_numpy(((train.vectors - mean) * scale).astype(np.float32))
@@ -145,11 +141,11 @@ def _trained(
     curves = fit(
         module,
         loader(train, True),
-        loader(valid, False) if judged else None,
+        loader(valid, False) if valid else None,
         epochs=settings.epochs,
         seed=seed,
         report=lambda done, what: None,
-        monitor="valid_loss" if judged else None,
+        monitor="valid_loss" if valid else None,
         patience=settings.epochs,
     )
     heads = [

@@ -170,7 +170,7 @@ def test_falls_are_what_scores_lose_without_an_item(at: int) -> None:
     falls = model.falls(one, np.arange(len(one.item)), listed[None])
     whole = model.scores(one)[0]
     for entry in range(len(one.item)):
-        rest = model.scores(one.without(entry))[0]
+        rest = model.scores(one.without_each(np.array([entry])))[0]
         np.testing.assert_allclose(falls[entry], (whole - rest)[listed], atol=1e-4)
 
 
@@ -201,7 +201,9 @@ def test_a_reason_is_the_item_that_helped_most(at: int) -> None:
         one = events.histories.take(np.array([user]))
         entry = int(np.flatnonzero(one.item == reasons[user, place])[0])
         item = lists[user, place]
-        assert model.scores(one.without(entry))[0, item] < model.scores(one)[0, item]
+        assert (
+            model.scores(one.without_each(np.array([entry])))[0, item] < model.scores(one)[0, item]
+        )
 
 
 def test_ids_rows_and_ties_tell_nothing() -> None:

@@ -175,7 +175,10 @@ def test_a_reason_of_auto_makes_the_score_fall(model: Auto) -> None:
         one = some.take(np.array([user]))
         entry = int(np.flatnonzero(one.item == reasons[user, place])[0])
         listed = lists[user, place]
-        fell.append(model.scores(one.without(entry))[0, listed] < model.scores(one)[0, listed])
+        fell.append(
+            model.scores(one.without_each(np.array([entry])))[0, listed]
+            < model.scores(one)[0, listed]
+        )
     assert np.mean(fell) > 0.95
 
 
@@ -198,7 +201,7 @@ def test_of_one_member_a_reason_is_the_item_without_which_the_score_falls_most()
         one = some.take(np.array([user]))
         listed = lists[user, place]
         rest = {
-            one.item[entry]: alone.scores(one.without(entry))[0, listed]
+            one.item[entry]: alone.scores(one.without_each(np.array([entry])))[0, listed]
             for entry in range(len(one.item))
         }
         lowest = min(rest.values())
