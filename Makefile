@@ -75,6 +75,10 @@ serve: .venv ## a champion as a web service on loopback, by MLflow as it is: mak
 daily: .venv ## set the daily DAGs going: monitor, lists, retention (after make up)
 	@$(RUN) pipelines.services.stack daily
 
+.PHONY: lists
+lists: .venv ## have Airflow make everybody's list as of past days: make lists FROM=2017-12-05 TO=2017-12-11 (after make up)
+	@$(RUN) pipelines.services.stack lists "$(FROM)" "$(or $(TO),$(FROM))"
+
 .PHONY: monitor
 monitor: .venv ## look at the data and the lists now, as the daily DAG does
 	@$(RUN) pipelines.monitor

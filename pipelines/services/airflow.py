@@ -12,6 +12,8 @@ import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from datetime import time as clock
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,7 @@ UNFINISHED = ("queued", "running")
 PATIENCE_SECONDS = 120.0
 """How long a question is asked again that nobody answers: on busy cores the server may not get its turn."""
 PAUSE_SECONDS = 2.0
+BUSY = 503
 
 
 def settings(state: State, port: int) -> dict[str, str]:
@@ -197,7 +200,8 @@ class Api:
     def request(self, method: str, path: str, body: Any = None) -> Any:
         """One call below `/api/v2`, with a fresh token where the old one is no longer taken.
 
-        Raises `MissingResource` where nobody answers: a question (GET) is repeated for a while first.
+        Raises `MissingResource` where nobody answers, `Refused` for an answer that is no success. A question (GET)
+        that nobody answers, and whatever Airflow is too busy for, are repeated for a while first.
         """
         for _ in range(2):
             if self._token is None:
@@ -211,12 +215,16 @@ class Api:
         raise MissingResource(f"Airflow at {self.address} takes no token that it gave")
 
     def _call(self, method: str, path: str, body: Any = None) -> Any:
-        until = time.monotonic() + (PATIENCE_SECONDS if method == "GET" else 0.0)
+        until = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
                 return call(method, f"{self.address}{path}", body, self._token)
+            except Refused as error:
+                # Nothing was done: another process wrote to Airflow's SQLite in the same moment.
+                if error.status != BUSY or time.monotonic() >= until:
+                    raise
             except OSError as error:
-                if time.monotonic() >= until:
+                if method != "GET" or time.monotonic() >= until:
                     raise MissingResource(
                         f"Airflow at {self.address} does not answer ({error}); its logs are in .vitrine/logs"
                     ) from error
@@ -259,6 +267,24 @@ class Api:
         path = f"/dags/{quote(dag)}/dagRuns/{quote(run, safe='')}/taskInstances?limit=500"
         found = self.request("GET", path)["task_instances"]
         return {task["task_id"]: task for task in found}
+
+    def resume(self, dag: str) -> bool:
+        """See to it that a DAG is not paused. Returns whether it was. Raises `Refused` where it is not known."""
+        path = f"/dags/{quote(dag)}"
+        paused = bool(self.request("GET", path)["is_paused"])
+        if paused:
+            self.request("PATCH", path, {"is_paused": False})
+        return paused
+
+    def backfill(self, dag: str, first: date, last: date) -> None:
+        """Ask for a run of a DAG for each of its times from `first` to `last`, both days whole, in UTC.
+
+        Raises `Refused` where the DAG is not known, has no time then, or another backfill of it is not done.
+        """
+        begin = datetime.combine(first, clock.min, UTC)
+        end = datetime.combine(last, clock.max, UTC)
+        span = {"from_date": begin.isoformat(), "to_date": end.isoformat()}
+        self.request("POST", "/backfills", {"dag_id": dag, **span})
 
     def close(self, dags: Iterable[str]) -> list[str]:
         """Mark runs that were cut off as failed, so that they don't hold up the next. Returns their ids."""

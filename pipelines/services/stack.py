@@ -1,12 +1,13 @@
-"""All services together: `python -m pipelines.services.stack up | down | status | daily`."""
+"""All services together: `python -m pipelines.services.stack up | down | status | daily | lists FIRST LAST`."""
 
 import contextlib
 import fcntl
 import sys
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
-from pipelines.harness.errors import MissingResource
+from pipelines.harness.errors import BadConfig, MissingResource
 from pipelines.harness.state import State
 from pipelines.services import airflow, mlflow_server, processes, report_server, storefront
 from pipelines.services.processes import LOOPBACK
@@ -20,7 +21,9 @@ PAGES = {
     storefront.NAME: "the shop",
 }
 OWNER = "up"
-DAILY = ("monitor", "lists", "retention")
+PAST = "lists"
+"""The DAG whose runs may be asked for past days, and the verb that asks."""
+DAILY = ("monitor", PAST, "retention")
 """DAGs of `dags/operation.py` that wait to be set going."""
 
 
@@ -81,16 +84,47 @@ def down(root: Path) -> int:
 
 def daily(root: Path) -> int:
     """Set the daily DAGs going. Raises `MissingResource` where Airflow is down or does not know them."""
-    api = processes.running(State(root), airflow.NAMES[0])
-    if api is None:
-        raise MissingResource("Airflow is down: start it with `make up`")
+    api = _airflow(root)
     for name in DAILY:
-        try:
-            airflow.Api(api.port).request("PATCH", f"/dags/{name}", {"is_paused": False})
-        except Refused as error:
-            raise MissingResource(f"Airflow does not know the DAG {name} yet: {error}") from error
+        _resume(api, name)
         print(f"  {name:<11} runs by its schedule")
     return 0
+
+
+def lists(root: Path, first: str, last: str) -> int:
+    """Have Airflow make everybody's list as of each day from `first` to `last`.
+
+    Raises `BadConfig` for what is no such span, `MissingResource` where Airflow is down or can't take it now.
+    """
+    try:
+        days = date.fromisoformat(first), date.fromisoformat(last)
+    except ValueError:
+        raise BadConfig(f"{first!r} to {last!r}: write both days as 2017-12-05") from None
+    if days[0] > days[1]:
+        raise BadConfig(f"{first} is after {last}: name the earlier day first")
+    api = _airflow(root)
+    if _resume(api, PAST):
+        print(f"  {PAST} was paused: it runs by its schedule from now on, too")
+    try:
+        api.backfill(PAST, *days)
+    except Refused as error:
+        raise MissingResource(f"Airflow makes no lists of these days now: {error}") from error
+    print(f"  asked for; follow it at {api.address}/dags/{PAST}/backfills")
+    return 0
+
+
+def _airflow(root: Path) -> airflow.Api:
+    found = processes.running(State(root), airflow.NAMES[0])
+    if found is None:
+        raise MissingResource("Airflow is down: start it with `make up`")
+    return airflow.Api(found.port)
+
+
+def _resume(api: airflow.Api, name: str) -> bool:
+    try:
+        return api.resume(name)
+    except Refused as error:
+        raise MissingResource(f"Airflow does not know the DAG {name} yet: {error}") from error
 
 
 def status(root: Path) -> int:
@@ -109,14 +143,18 @@ def status(root: Path) -> int:
 def main(words: list[str], root: Path) -> int:
     """One of the verbs."""
     verbs = {"up": up, "down": down, "status": status, "daily": daily}
-    if len(words) != 1 or words[0] not in verbs:
-        print(f"usage: python -m pipelines.services.stack {' | '.join(verbs)}", file=sys.stderr)
-        return 64
+    verb, *days = words or [""]
     try:
-        return verbs[words[0]](root)
-    except MissingResource as error:
-        print(f"{words[0]}: {error}", file=sys.stderr)
+        if verb in verbs and not days:
+            return verbs[verb](root)
+        if verb == PAST and len(days) == 2:
+            return lists(root, *days)
+    except (BadConfig, MissingResource) as error:
+        print(f"{verb}: {error}", file=sys.stderr)
         return error.exit_code
+    usage = f"{' | '.join(verbs)} | {PAST} FIRST LAST"
+    print(f"usage: python -m pipelines.services.stack {usage}", file=sys.stderr)
+    return 64
 
 
 if __name__ == "__main__":

@@ -202,12 +202,12 @@ def test_the_report_opens_without_an_error(finished: Finished) -> None:
 
 
 def test_lists_of_past_days_are_made_by_airflows_own_backfill(finished: Finished) -> None:
-    api, state = finished.api, finished.shop.state
-    cut = json.loads((finished.shop.root / "data/split/recommending/cut.json").read_text("utf-8"))
+    api, shop = finished.api, finished.shop
+    cut = json.loads((shop.root / "data/split/recommending/cut.json").read_text("utf-8"))
     days = pd.date_range(end=pd.Timestamp(cut["test_from"]), periods=2) + pd.Timedelta(hours=4)
-    api.request("PATCH", "/dags/lists", {"is_paused": False})
-    first, last = (day.isoformat() for day in days)
-    api.request("POST", "/backfills", {"dag_id": "lists", "from_date": first, "to_date": last})
+    first, last = (str(day.date()) for day in days)
+    asked = shop.run("pipelines.services.stack", "lists", first, last)
+    assert asked.returncode == 0, asked.stdout
 
     def runs() -> list[dict[str, Any]]:
         return [run for run in api.runs("lists") if run["run_type"] == "backfill"]
@@ -218,7 +218,7 @@ def test_lists_of_past_days_are_made_by_airflows_own_backfill(finished: Finished
         FOLLOW_SECONDS,
         POLL_SECONDS,
     )
-    made = {pd.Timestamp(one.facts.before): one for one in kept(state)}
+    made = {pd.Timestamp(one.facts.before): one for one in kept(shop.state)}
     for day in days:
         assert made[day].facts.moment < day, "the lists know what came later"
         assert len(pd.read_parquet(made[day].lists)) == made[day].facts.rows > 0
