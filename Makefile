@@ -110,7 +110,7 @@ story: .venv ## a model's life, told and checked: train, a week passes, refuse, 
 
 .PHONY: test-shops
 test-shops: .venv ## shops in your own folder, from files to models, lists and a report: make test-shops SHOPS=folder
-	@VITRINE_SHOPS="$(SHOPS)" VITRINE_TEST_PROFILE="$(or $(PROFILE),tiny)" $(RUN) pytest tests/shops -s
+	@VITRINE_SHOPS="$(SHOPS)" VITRINE_TEST_PROFILE="$(or $(PROFILE),smoke)" $(RUN) pytest tests/shops -s
 
 .PHONY: types
 types: .venv ## check the types of models/ and pipelines/ (mypy, strict)

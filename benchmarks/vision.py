@@ -7,7 +7,8 @@ of its own, whose peak memory is told. Rows of the table: accuracy with its 95 %
 seconds to fit, pictures per second when predicting.
 
 With `--audit`, `--train F --field F` alone: the catalogue's second opinion on cells of which a share was swapped among
-one another before; its precision at several recalls, by the packaged encoder's vectors of the pictures.
+one another before; its precision at several recalls, by the vectors that the stage `image-features` makes of the pictures
+and, with `--title`, by those of the titles. The same of pictures that were swapped among one another.
 """
 
 import argparse
@@ -41,6 +42,7 @@ def main(words: list[str], root: Path) -> int:
     parser.add_argument("--test", type=Path)
     parser.add_argument("--audit", action="store_true", help="measure the audit instead")
     parser.add_argument("--field", required=True)
+    parser.add_argument("--title", help="with --audit: the column of train that holds the title")
     parser.add_argument("--profile", default="default")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", nargs="*", choices=(OURS, *OTHERS), default=[OURS, *OTHERS])
@@ -79,13 +81,14 @@ def main(words: list[str], root: Path) -> int:
 
 
 def _audited(asked: argparse.Namespace, root: Path) -> int:
-    """Swap cells, have all judged, and print how many of those named first were swapped."""
+    """Swap cells, then pictures, have all judged, and print how many of those named first were swapped."""
+    import pandas as pd
     import torch
-    from rich.console import Console
-    from rich.table import Table
     from threadpoolctl import threadpool_limits
 
     from models.catalogue.opinion import second_opinion
+    from models.catalogue.pairing import pairing
+    from pipelines.audit import words
 
     torch.set_num_threads(asked.threads)
     threadpool_limits(asked.threads)
@@ -99,19 +102,62 @@ def _audited(asked: argparse.Namespace, root: Path) -> int:
     given = labels.copy()
     given[chosen] = labels[draw.permutation(chosen)]
     planted = given != labels
-    said = second_opinion(_features(root)(pictures[rows]), given, int(kept.sum()))
-    order = np.argsort(-said.wrong, kind="stable")
+    vectors, titles = _features(root, None)(pictures[rows]), _titles(asked, root, rows)
+    both = np.concatenate([vectors, titles], axis=1)
+    said = second_opinion(both, given, int(kept.sum()))
+    title = f"{asked.field}: {int(planted.sum())} of {len(rows)} cells swapped"
+    right = {"of these the true value proposed": said.best == labels}
+    _curve(title, said.wrong, planted, right)
+
+    shown = np.arange(len(rows))
+    shown[chosen] = draw.permutation(chosen)
+    planted = shown != np.arange(len(rows))
+    frame = pd.DataFrame({asked.field: cells[rows]})
+    told = words(frame, titles, titles.any(axis=1), [asked.field], FEWEST)
+    found = pairing(vectors[shown], told, 0)
+    title = f"{int(planted.sum())} of {len(rows)} pictures swapped"
+    _curve(title, found.wrong, planted, {"of these the true owner named": found.owner == shown})
+    doubted = found.wrong >= 0.5
+    print(
+        f"named with a probability of one half or more: {int(doubted.sum())}, "
+        f"of which {int((doubted & planted).sum())} were swapped; "
+        f"where none is swapped: {int((pairing(vectors, told, 0).wrong >= 0.5).sum())}"
+    )
+    return 0
+
+
+def _curve(
+    title: str, wrong: np.ndarray, planted: np.ndarray, right: dict[str, np.ndarray]
+) -> None:
+    """Print the precision of those named first at several recalls, and the share of what is found that is `right`, too."""
+    from rich.console import Console
+    from rich.table import Table
+
+    order = np.argsort(-wrong, kind="stable")
     hits = np.cumsum(planted[order])
-    table = Table(title=f"{asked.field}: {int(planted.sum())} of {len(rows)} cells swapped")
-    for name in ("recall", "precision", "of these the true value proposed"):
+    table = Table(title=title)
+    for name in ("recall", "precision", *right):
         table.add_column(name, justify="right")
     for recall in RECALLS:
         named = int(np.searchsorted(hits, recall * hits[-1])) + 1
         found = order[:named][planted[order[:named]]]
-        right = (said.best[found] == labels[found]).mean()
-        table.add_row(f"{recall:.1f}", f"{hits[named - 1] / named:.3f}", f"{right:.3f}")
+        shares = [f"{one[found].mean():.3f}" for one in right.values()]
+        table.add_row(f"{recall:.1f}", f"{hits[named - 1] / named:.3f}", *shares)
     Console(width=None if sys.stdout.isatty() else 110).print(table)
-    return 0
+
+
+def _titles(asked: argparse.Namespace, root: Path, rows: np.ndarray) -> np.ndarray:
+    """Vectors of the titles (n, t) by the packaged encoder, without any (n, 0)."""
+    if asked.title is None:
+        return np.zeros((len(rows), 0), np.float32)
+    from pipelines import unpacked
+    from pipelines.door import Asked, pictures
+    from pipelines.encoders import text_encoder
+
+    listing = pictures.listed(asked.train, {asked.title: pa.string()})
+    titles = np.array(listing.column(asked.title), object)[rows]
+    door = Asked({}, {}, root, "default", 0, asked.threads, lambda text: None)
+    return text_encoder("package", unpacked.folder("text", door)).encode(titles.tolist(), BATCH)
 
 
 def _judged(asked: argparse.Namespace, out: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -200,8 +246,10 @@ def _decoded(path: Path, field: str) -> tuple[np.ndarray, np.ndarray, list[str]]
 Predict = Callable[[np.ndarray], tuple[list[str], np.ndarray]]
 
 
-def _features(root: Path) -> Callable[[np.ndarray], np.ndarray]:
-    encoder = _encoder(root)
+def _features(
+    root: Path, layers: tuple[int, ...] | None = ()
+) -> Callable[[np.ndarray], np.ndarray]:
+    encoder = _encoder(root, layers)
 
     def features(pictures: np.ndarray) -> np.ndarray:
         blocks = range(0, len(pictures), BATCH)
@@ -210,13 +258,13 @@ def _features(root: Path) -> Callable[[np.ndarray], np.ndarray]:
     return features
 
 
-def _encoder(root: Path):
+def _encoder(root: Path, layers: tuple[int, ...] | None = ()):
     from pipelines import unpacked
     from pipelines.door import Asked
     from pipelines.encoders import image_encoder
 
     asked = Asked({}, {}, root, "default", 0, 1, lambda text: print(text, file=sys.stderr))
-    return image_encoder("package", unpacked.folder("image", asked), SIZE, [])
+    return image_encoder("package", unpacked.folder("image", asked), SIZE, layers)
 
 
 def _logistic(

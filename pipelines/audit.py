@@ -4,11 +4,11 @@
 
 | column | what |
 |---|---|
-| kind | value disagrees, value proposed, same picture, nearly the same picture, blank picture, tiny picture, damaged picture |
+| kind | value disagrees, value proposed, wrong picture, same picture, nearly the same picture, blank picture, tiny picture, damaged picture |
 | item_id, image_key, title | the product, or the picture by itself |
 | field, value, wrong | what stands there, and the probability that it is not so |
-| proposed, confidence | what the others suggest, and its probability (a cosine for pictures) |
-| other | the earlier row with that picture |
+| proposed, confidence | what the others suggest, and its probability (a cosine for pictures that are nearly the same) |
+| other | the earlier row with that picture; of a wrong one, the row whose words it suits |
 | why | in words |
 | worth | confidence times what `audit.worth` of params.yaml says of its kind |
 """
@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 
 from models.catalogue.conspicuous import Look, look
 from models.catalogue.opinion import second_opinion
+from models.catalogue.pairing import pairing
 from models.catalogue.twins import nearest_twin
 from pipelines.harness import BadConfig, Bug, Params, Run, stage
 from pipelines.tables import Images, Products
@@ -35,12 +36,17 @@ QUARANTINE = "validate-images/quarantine.parquet"
 OUTSIDE = (Products.ITEM, Products.TITLE, Products.IMAGE, Images.BYTES)
 """Columns of the split's tables that are no fields."""
 DISAGREES, PROPOSED = "value disagrees", "value proposed"
+MISPLACED = "wrong picture"
 SAME, NEAR = "same picture", "nearly the same picture"
 BLANK, TINY, DAMAGED = "blank picture", "tiny picture", "damaged picture"
-KINDS = (DISAGREES, PROPOSED, SAME, NEAR, BLANK, TINY, DAMAGED)
+KINDS = (DISAGREES, PROPOSED, MISPLACED, SAME, NEAR, BLANK, TINY, DAMAGED)
 TEXTS = ("kind", "item_id", "image_key", "title", "field", "value", "proposed", "other", "why")
 NUMBERS = ("wrong", "confidence", "worth")
 BATCH = 256
+VALUES = 64
+"""Of a field, the most frequent ones, that take part where pictures are held against words."""
+CELL = 0.5
+"""What a field says there, beside a title."""
 
 
 class AuditParams(Params):
@@ -73,6 +79,8 @@ def audit(run: Run, params: AuditParams) -> None:
     for place, vectors in situations(titles, pictures):
         for name in fields:
             found.append(opinions(rows.iloc[place].reset_index(drop=True), vectors, name, params))
+    run.advance(0.4, "holding pictures against words")
+    found.append(misplaced(rows, titles, pictures, fields, params, run.seed))
     table = run.optional(IMAGES)
     if table is not None:
         run.advance(0.5, "looking at pictures")
@@ -171,6 +179,69 @@ def opinions(
             "wrong": np.where(empty[chosen], np.nan, said.wrong[chosen]),
             "confidence": said.sure[chosen],
             "why": "what looks or reads like it has another value",
+        }
+    )
+
+
+def words(
+    rows: pd.DataFrame, titles: np.ndarray, told: np.ndarray, fields: list[str], support: int
+) -> np.ndarray:
+    """What is said of each row (n, e) float16: its title's vector, and the values of its fields.
+
+    titles (n, t); told (n,): who has one. What a row does not say, or says with a rare value, is as in the mean row.
+    """
+    plain = titles.astype(np.float32)
+    plain[told] -= plain[told].mean(0) if told.any() else 0.0
+    plain[~told] = 0.0
+    parts = [_weighing(plain, 1.0)]
+    for name in fields:
+        counts = rows[name].value_counts()
+        values = counts.index[counts >= support][:VALUES]
+        place = pd.Index(values).get_indexer(rows[name])
+        said = np.flatnonzero(place >= 0)
+        marks = np.zeros((len(rows), len(values)), np.float32)
+        marks[said, place[said]] = 1.0
+        marks[said] -= marks[said].mean(0) if len(said) else 0.0
+        parts.append(_weighing(marks, CELL))
+    return np.concatenate(parts, axis=1).astype(np.float16)
+
+
+def _weighing(part: np.ndarray, weight: float) -> np.ndarray:
+    """Rows scaled alike, so that they are `weight` long in the quadratic mean."""
+    return part * (weight / (np.sqrt(np.square(part).sum(1).mean()) + 1e-9))
+
+
+def misplaced(
+    rows: pd.DataFrame,
+    titles: tuple[np.ndarray, np.ndarray],
+    pictures: tuple[np.ndarray, np.ndarray],
+    fields: list[str],
+    params: AuditParams,
+    seed: int,
+) -> pd.DataFrame:
+    """Rows whose picture does not go with their title and fields, though those of most others do."""
+    seen, vectors = pictures
+    told, texts = titles
+    place = np.flatnonzero((seen >= 0) & ((told >= 0) | rows[fields].notna().any(axis=1)))
+    chosen = rows.iloc[place].reset_index(drop=True)
+    known = told[place] >= 0
+    read = np.zeros((len(place), texts.shape[1]), texts.dtype)
+    read[known] = texts[told[place[known]]]
+    said = words(chosen, read, known, fields, params.support)
+    judged = pairing(vectors[seen[place]], said, seed)
+    doubted = np.flatnonzero(judged.wrong >= params.least)
+    owner = judged.owner[doubted]
+    items = chosen[Products.ITEM].to_numpy()
+    return pd.DataFrame(
+        {
+            "kind": MISPLACED,
+            "item_id": items[doubted],
+            "image_key": chosen[Products.IMAGE].to_numpy()[doubted],
+            "title": chosen[Products.TITLE].to_numpy()[doubted],
+            "other": np.where(owner >= 0, items[owner], None),
+            "wrong": judged.wrong[doubted],
+            "confidence": judged.wrong[doubted],
+            "why": "the picture goes with title and fields no better than another product's would",
         }
     )
 

@@ -114,7 +114,7 @@ class AttributesSettings:
 
 @dataclass(frozen=True)
 class LookalikesSettings:
-    """How pictures become alike. width, shrink: see `lookalikes.Whitening`.
+    """How pictures become alike. width, shrink: see `whitening.Whitening`.
 
     neighbours, power: see `lookalikes.towards_neighbours`; 0 neighbours: none. colours, own: the weights of colours, and of
     what a picture is by itself, beside its draw to its neighbours.

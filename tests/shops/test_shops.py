@@ -18,7 +18,7 @@ from pipelines.registry import CHAMPION, Registry
 from tests.pipeline.shop import Shop, make_shop
 
 FOLDER = os.environ.get("VITRINE_SHOPS", "")
-PROFILE = os.environ.get("VITRINE_TEST_PROFILE", "tiny")
+PROFILE = os.environ.get("VITRINE_TEST_PROFILE", "smoke")
 
 
 @dataclass(frozen=True)

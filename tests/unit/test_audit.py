@@ -9,6 +9,7 @@ from PIL import Image
 
 from models.catalogue.conspicuous import look
 from models.catalogue.opinion import second_opinion
+from models.catalogue.pairing import FEWEST, pairing
 from models.catalogue.twins import nearest_twin
 from models.encoders.decoding import Undecodable
 from models.vision.families import unit
@@ -17,6 +18,7 @@ from pipelines.audit import (
     DAMAGED,
     DISAGREES,
     KINDS,
+    MISPLACED,
     NEAR,
     PROPOSED,
     SAME,
@@ -25,10 +27,12 @@ from pipelines.audit import (
     conspicuous,
     damaged,
     in_order,
+    misplaced,
     opinions,
     shared,
     situations,
     twins,
+    words,
 )
 
 PARAMS = AuditParams(
@@ -68,6 +72,74 @@ def test_a_second_opinion_does_not_know_the_own_label():
     changed[7] = 1 - truth[7]
     one, two = second_opinion(vectors, truth, 2), second_opinion(vectors, changed, 2)
     assert one.wrong[7] < 0.5 < two.wrong[7] and two.best[7] == truth[7]
+
+
+def seen_and_said(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures and words of products that share what the products are, each in its own way."""
+    draw = np.random.default_rng(4)
+    inner = draw.normal(size=(count, 6))
+    return tuple(
+        (inner @ draw.normal(size=(6, width)) + 0.4 * draw.normal(size=(count, width))).astype(
+            np.float16
+        )
+        for width in (40, 30)
+    )
+
+
+def test_swapped_pictures_are_found_and_whose_they_are():
+    pictures, said = seen_and_said(1000)
+    assert pairing(pictures, said, 0).wrong.max() < 0.5
+    swapped = np.arange(1000)
+    swapped[:40] = np.roll(swapped[:40], 1)
+    found = pairing(pictures[swapped], said, 0)
+    doubted = np.flatnonzero(found.wrong >= 0.5)
+    assert (doubted < 40).mean() > 0.9 and (doubted < 40).sum() > 30
+    told = doubted[found.owner[doubted] >= 0]
+    assert (found.owner[told] == swapped[told]).mean() > 0.8
+    assert (found.owner[found.wrong < 0.5] == -1).all()
+
+
+def test_pictures_that_say_nothing_of_the_words_are_not_doubted():
+    draw = np.random.default_rng(5)
+    found = pairing(draw.normal(size=(400, 20)), draw.normal(size=(400, 10)), 0)
+    assert not found.wrong.any() and (found.owner == -1).all()
+    # Little is shared: the right ones, too, are often like strangers'.
+    inner = draw.normal(size=(2000, 1))
+    pictures, said = (inner + 1.5 * draw.normal(size=(2000, 8)) for _ in range(2))
+    assert (pairing(pictures, said, 0).wrong >= 0.5).mean() < 0.01
+    few = pairing(np.ones((FEWEST - 1, 3)), np.ones((FEWEST - 1, 2)), 0)
+    assert not few.wrong.any() and (few.owner == -1).all()
+
+
+def test_wrong_pictures_are_named_with_their_product():
+    pictures, titles = seen_and_said(600)
+    kinds = np.where(pictures[:, 0] > 0, "round", "long")
+    rows = pd.DataFrame(
+        {
+            "item_id": [f"i{at:03d}" for at in range(600)],
+            "title": "a title",
+            "image_key": [f"p{at:03d}" for at in range(600)],
+            "kind": kinds,
+        }
+    )
+    rows.loc[590:, "image_key"] = None
+    shown = np.where(np.arange(600) < 590, np.arange(600), -1)
+    shown[:20] = np.roll(shown[:20], 1)
+    told = np.arange(600)
+    found = misplaced(rows, (told, titles), (shown, pictures), ["kind"], PARAMS, 0)
+    assert set(found["kind"]) == {MISPLACED}
+    right = found["item_id"].isin([f"i{at:03d}" for at in range(20)])
+    assert right.mean() > 0.8 and right.sum() > 12
+    one = found[right].iloc[0]
+    assert one["image_key"] == "p" + one["item_id"][1:]
+
+
+def test_what_is_not_said_is_as_in_the_mean_row():
+    rows = pd.DataFrame({"shade": ["dark"] * 6 + ["light"] * 6 + ["rare", None]})
+    titles = np.random.default_rng(6).normal(size=(14, 3)).astype(np.float16)
+    said = words(rows, titles, np.arange(14) < 12, ["shade"], 5)
+    assert not said[12:].any() and said[:12].any(axis=1).all()
+    np.testing.assert_allclose(said.astype(float).mean(0), 0, atol=1e-2)
 
 
 def test_the_nearest_earlier_twin_is_that_of_all_pairs():

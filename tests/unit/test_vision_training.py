@@ -23,7 +23,7 @@ from models.vision.attributes import Attributes
 from models.vision.colours import HISTOGRAM, colour_features
 from models.vision.families import corners, families, joined
 from models.vision.linear import fit_linear, folds_of
-from models.vision.lookalikes import Whitening, nearest, towards_neighbours
+from models.vision.lookalikes import nearest, towards_neighbours
 from models.vision.packs import Line, in_order
 from models.vision.prototypes import Prototypes
 from models.vision.recognition import Expert, Recognition
@@ -34,6 +34,7 @@ from models.vision.settings import (
     TuningSettings,
 )
 from models.vision.sight import Sight
+from models.vision.whitening import Whitening
 
 
 def on_white(colour: tuple[int, int, int], side: int = 32) -> np.ndarray:
