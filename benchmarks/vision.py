@@ -87,7 +87,7 @@ def _audited(asked: argparse.Namespace, root: Path) -> int:
     from threadpoolctl import threadpool_limits
 
     from models.catalogue.opinion import second_opinion
-    from models.catalogue.pairing import pairing
+    from models.catalogue.pairing import misfits
     from pipelines.audit import words
 
     torch.set_num_threads(asked.threads)
@@ -114,14 +114,13 @@ def _audited(asked: argparse.Namespace, root: Path) -> int:
     planted = shown != np.arange(len(rows))
     frame = pd.DataFrame({asked.field: cells[rows]})
     told = words(frame, titles, titles.any(axis=1), [asked.field], FEWEST)
-    found = pairing(vectors[shown], told, 0)
-    title = f"{int(planted.sum())} of {len(rows)} pictures swapped"
-    _curve(title, found.wrong, planted, {"of these the true owner named": found.owner == shown})
-    doubted = found.wrong >= 0.5
+    wrong = misfits(vectors[shown], told, 0)
+    _curve(f"{int(planted.sum())} of {len(rows)} pictures swapped", wrong, planted, {})
+    doubted = wrong >= 0.5
     print(
         f"named with a probability of one half or more: {int(doubted.sum())}, "
         f"of which {int((doubted & planted).sum())} were swapped; "
-        f"where none is swapped: {int((pairing(vectors, told, 0).wrong >= 0.5).sum())}"
+        f"where none is swapped: {int((misfits(vectors, told, 0) >= 0.5).sum())}"
     )
     return 0
 

@@ -8,7 +8,7 @@
 | item_id, image_key, title | the product, or the picture by itself |
 | field, value, wrong | what stands there, and the probability that it is not so |
 | proposed, confidence | what the others suggest, and its probability (a cosine for pictures that are nearly the same) |
-| other | the earlier row with that picture; of a wrong one, the row whose words it suits |
+| other | the earlier row with that picture |
 | why | in words |
 | worth | confidence times what `audit.worth` of params.yaml says of its kind |
 """
@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from models.catalogue.conspicuous import Look, look
 from models.catalogue.opinion import second_opinion
-from models.catalogue.pairing import pairing
+from models.catalogue.pairing import misfits
 from models.catalogue.twins import nearest_twin
 from pipelines.harness import BadConfig, Bug, Params, Run, stage
 from pipelines.tables import Images, Products
@@ -228,19 +228,16 @@ def misplaced(
     read = np.zeros((len(place), texts.shape[1]), texts.dtype)
     read[known] = texts[told[place[known]]]
     said = words(chosen, read, known, fields, params.support)
-    judged = pairing(vectors[seen[place]], said, seed)
-    doubted = np.flatnonzero(judged.wrong >= params.least)
-    owner = judged.owner[doubted]
-    items = chosen[Products.ITEM].to_numpy()
+    wrong = misfits(vectors[seen[place]], said, seed)
+    doubted = np.flatnonzero(wrong >= params.least)
     return pd.DataFrame(
         {
             "kind": MISPLACED,
-            "item_id": items[doubted],
+            "item_id": chosen[Products.ITEM].to_numpy()[doubted],
             "image_key": chosen[Products.IMAGE].to_numpy()[doubted],
             "title": chosen[Products.TITLE].to_numpy()[doubted],
-            "other": np.where(owner >= 0, items[owner], None),
-            "wrong": judged.wrong[doubted],
-            "confidence": judged.wrong[doubted],
+            "wrong": wrong[doubted],
+            "confidence": wrong[doubted],
             "why": "the picture goes with title and fields no better than another product's would",
         }
     )

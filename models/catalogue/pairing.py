@@ -8,8 +8,6 @@ Sources: Hotelling (1936), Relations between two sets of variates; Vinod (1976),
 direct approach to false discovery rates.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from sklearn.isotonic import IsotonicRegression
 
@@ -24,33 +22,22 @@ STRANGERS = 5
 FEWEST = 100
 """Products below which nothing is said."""
 BLOCK = 8192
-LOWEST = 10
+LOWEST = 20
 """Products with the lowest scores, at least, that tell how many are wrong. A handful may be chance."""
 MOST = 0.25
 """Where more would be wrong, pictures and words tell too little of each other: none is doubted."""
 
 
-@dataclass(frozen=True)
-class Pairing:
-    """For each product (n,): the probability that its picture is not its own, and whose words it suits, or -1.
+def misfits(pictures: np.ndarray, words: np.ndarray, seed: int) -> np.ndarray:
+    """The probability that a product's picture is not its own, (n,).
 
-    `owner` is told where the probability is one half or more, and names a product whose own picture is as doubtful.
-    """
-
-    wrong: np.ndarray
-    owner: np.ndarray
-
-
-def pairing(pictures: np.ndarray, words: np.ndarray, seed: int) -> Pairing:
-    """Judge products by vectors of their pictures (n, d) and of their words (n, e), float16 or float32.
-
+    pictures (n, d) and words (n, e): vectors of the products' pictures and of what is said of them, float16 or float32.
     Memory: both in `WIDTH` directions, d x d, e x e. Of fewer than `FEWEST` products none is doubted, nor where
     pictures and words tell next to nothing of each other.
     """
     count = len(pictures)
-    none = np.full(count, -1, np.int64)
     if count < FEWEST:
-        return Pairing(np.zeros(count), none)
+        return np.zeros(count)
     seen, told = _whitened(pictures, seed), _whitened(words, seed)
     draw = np.random.default_rng(seed)
     fold = draw.permutation(count) % FOLDS
@@ -67,12 +54,7 @@ def pairing(pictures: np.ndarray, words: np.ndarray, seed: int) -> Pairing:
             others = np.empty_like(order)
             others[order] = np.roll(order, at + 1)
             strange[rows, at] = np.einsum("nd,nd->n", looks, reads[others])
-    wrong = _wrong(own, strange.ravel())
-    doubted = np.flatnonzero(wrong >= 0.5)
-    if len(doubted) > 1:
-        looks, reads = _shared(seen[doubted], told[doubted], whole)
-        none[doubted] = _owners(looks, reads, doubted, float(np.median(own)))
-    return Pairing(wrong, none)
+    return _wrong(own, strange.ravel())
 
 
 def _whitened(vectors: np.ndarray, seed: int) -> np.ndarray:
@@ -109,21 +91,9 @@ def _share(own: np.ndarray, strange: np.ndarray) -> float:
 
     Were all products with the lowest scores wrong, their number over the part of the strangers that score so low would be
     the number of all wrong ones. The right ones among them are fewer the lower the score, hence the least of several
-    answers; each is taken one deviation of its count lower.
+    answers; each is taken half a deviation of its count lower.
     """
     count = np.array([LOWEST << at for at in range(64) if LOWEST << at <= len(own) // 2])
     highest = np.sort(own)[count - 1]
     below = np.searchsorted(np.sort(strange), highest, "right") + 1
-    return float(((count - np.sqrt(count)) / below).min() * len(strange) / len(own))
-
-
-def _owners(looks: np.ndarray, reads: np.ndarray, rows: np.ndarray, fits: float) -> np.ndarray:
-    """Of doubtful products' pictures, the row among `rows` whose words suit best, -1 where none scores `fits`."""
-    found = np.full(len(rows), -1, np.int64)
-    for start in range(0, len(rows), BLOCK):
-        scores = looks[start : start + BLOCK] @ reads.T
-        places = np.arange(len(scores))
-        scores[places, start + places] = -1.0
-        best = scores.argmax(1)
-        found[start : start + BLOCK] = np.where(scores[places, best] >= fits, rows[best], -1)
-    return found
+    return float(((count - np.sqrt(count) / 2) / below).min() * len(strange) / len(own))
