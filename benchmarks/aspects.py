@@ -20,6 +20,8 @@ import numpy as np
 import pandas as pd
 
 MARKS = "tests/data/aspects.jsonl"
+REVIEWS = "data/validate-reviews/table.parquet"
+TRAIN = "data/split/sentiment/train.parquet"
 Found = tuple[int, int, str]
 
 
@@ -31,11 +33,16 @@ def main(words: list[str], root: Path) -> int:
     parser.add_argument("--errors", action="store_true", help="print what was missed and invented")
     asked = parser.parse_args(words)
     from pipelines import dictionaries
+    from pipelines.harness import MissingResource
     from pipelines.harness.params import read_params, section
     from pipelines.harness.state import State
     from pipelines.opinions import OpinionsParams
     from pipelines.review_trust import whole_reviews
 
+    for path in (REVIEWS, TRAIN):
+        if not (root / path).is_file():
+            print(f"{root / path} is missing: run `dvc repro split` first", file=sys.stderr)
+            return MissingResource.exit_code
     document = read_params(root)
     if asked.profile:
         document = {**document, "profile": asked.profile}
@@ -43,8 +50,8 @@ def main(words: list[str], root: Path) -> int:
     dictionary = dictionaries.english(State(root), _say) if params.dictionary else {}
     lines = (root / MARKS).read_text("utf-8").splitlines()
     marked = [json.loads(line) for line in lines]
-    reviews = whole_reviews(pd.read_parquet(root / "data/validate-reviews/table.parquet"))
-    train = pd.read_parquet(root / "data/split/sentiment/train.parquet")
+    reviews = whole_reviews(pd.read_parquet(root / REVIEWS))
+    train = pd.read_parquet(root / TRAIN)
     ids = {row["review_id"] for row in marked}
     train = train[~train["review_id"].isin(ids)]
     counts = np.zeros(4, dtype=np.int64)

@@ -239,6 +239,7 @@ def tuned_encoder(
         Linear(
             np.zeros(head.in_features, np.float32),
             np.ones(head.in_features, np.float32),
+            np.zeros(0, np.int64),
             head.weight.numpy().T.copy(),
             head.bias.numpy().copy(),
             np.ones(1, np.float32),

@@ -8,27 +8,52 @@ import numpy as np
 from models.vision.head import TEMPERATURES, log_softmax
 
 LEAST = 10
-TENSORS = ("mean", "scale", "weights", "bias", "temperature")
+TENSORS = ("mean", "scale", "ends", "weights", "bias", "temperature")
 
 
 @dataclass(frozen=True)
 class Linear:
-    """mean, scale: (d,) of the inputs. weights (d, c), bias (c,). temperature: (1,)."""
+    """mean, scale: (d,) of the inputs. ends (p,): see `evened`. weights (d, c), bias (c,). temperature: (1,)."""
 
     mean: np.ndarray
     scale: np.ndarray
+    ends: np.ndarray
     weights: np.ndarray
     bias: np.ndarray
     temperature: np.ndarray
 
     def logits(self, vectors: np.ndarray) -> np.ndarray:
         """(n, d) to (n, c) float32, the temperature applied."""
-        seen = ((vectors - self.mean) * self.scale).astype(np.float32)
+        seen = evened((vectors - self.mean) * self.scale, self.ends)
         return ((seen @ self.weights + self.bias) / self.temperature).astype(np.float32)
 
     def tensors(self, prefix: str = "") -> dict[str, np.ndarray]:
         """Arrays for a bundle."""
         return {prefix + name: np.asarray(getattr(self, name), np.float32) for name in TENSORS}
+
+    def among(self, vectors: np.ndarray) -> "Linear":
+        """The classifier for rows like vectors (n, d), two at least, which differ from those it learned from.
+
+        They take the place of those in standardising. Source: Sun, Feng and Saenko (2016), Return of frustratingly easy
+        domain adaptation (its first two moments, feature by feature).
+        """
+        mean, scale = standard(vectors, np.arange(len(vectors)))
+        return replace(self, mean=mean, scale=scale)
+
+    def without_hubs(self, vectors: np.ndarray, warmth: float) -> "Linear":
+        """The classifier with the logits of each class standardised over vectors (n, d), then multiplied by `warmth`.
+
+        A class that is near to everything, as one known by a single picture may be, no longer takes all.
+        Source: Schnitzer et al. (2012), Local and global scaling reduce hubs in space.
+        """
+        logits = replace(self, temperature=np.ones(1, np.float32)).logits(vectors)
+        scale = warmth / np.maximum(logits.std(0), 1e-9)
+        return replace(
+            self,
+            weights=self.weights * scale,
+            bias=(self.bias - logits.mean(0)) * scale,
+            temperature=np.ones(1, np.float32),
+        )
 
     def warmed(self, logits: np.ndarray, labels: np.ndarray) -> "Linear":
         """The classifier at the temperature that makes labels (n,) likeliest, from its logits (n, c); -1: not known."""
@@ -39,7 +64,24 @@ class Linear:
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, np.ndarray], prefix: str = "") -> "Linear":
         """The classifier that `tensors` gave."""
-        return cls(**{name: tensors[prefix + name] for name in TENSORS})
+        found = {name: tensors[prefix + name] for name in TENSORS}
+        return cls(**found | {"ends": found["ends"].astype(np.int64)})
+
+
+def evened(vectors: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Vectors (n, d) float32 whose parts, ending at ends (p,), are brought to the root of their share of the width.
+
+    What each layer says then counts by its direction: strong light or contrast do not make it louder. Without
+    ends nothing is brought anywhere.
+
+    >>> evened(np.array([[3.0, 4.0, 0.1, 0.0]]), np.array([2, 4])).astype(float).round(3).tolist()
+    [[0.424, 0.566, 0.707, 0.0]]
+    """
+    found = np.asarray(vectors, np.float32)
+    for start, end in zip([0, *ends[:-1]], ends, strict=True) if len(ends) else ():
+        length = np.linalg.norm(found[:, start:end], axis=1, keepdims=True)
+        found[:, start:end] *= np.sqrt((end - start) / found.shape[1]) / np.maximum(length, 1e-9)
+    return found
 
 
 def standard(vectors: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -121,18 +163,20 @@ def fit_linear(
     strengths: Sequence[float],
     kin: np.ndarray | None = None,
     skipped: int | None = None,
+    ends: Sequence[int] = (),
 ) -> tuple[Linear, np.ndarray]:
     """The classifier with the strength that is best on held-out folds (n,), and held-out logits (n, classes).
 
     The temperature is that of the held-out logits; where too few rows can be held out it is 1, and the strength the
     middle one. skipped: a fold that is never held out. kin (m, d): further views of the same rows, m a multiple of n in
-    the same order: they train with their row's label, and are held out with it.
+    the same order: they train with their row's label, and are held out with it. ends: see `evened`.
     Strengths ascend; each begins where the one before ended, and a worse one ends the search.
     """
     views = vectors if kin is None else np.concatenate([vectors, kin])
     times = len(views) // len(vectors)
     mean, scale = standard(vectors, np.arange(len(vectors)))
-    seen = ((views - mean) * scale).astype(np.float32)
+    parts = np.array(ends, np.int64)
+    seen = evened((views - mean) * scale, parts)
     truth, place = np.tile(labels, times), np.tile(folds, times)
     kept = [fold for fold in np.unique(folds) if fold != skipped and (folds != fold).any()]
     # A held-out row whose class no other fold has tells nothing.
@@ -143,7 +187,7 @@ def fit_linear(
     if told.sum() < max(LEAST, 0.1 * np.isin(folds, kept).sum()):
         strength = strengths[len(strengths) // 2]
         weights = logistic(seen, truth, classes, strength)
-        made = Linear(mean, scale, weights[:-1], weights[-1], np.ones(1, np.float32))
+        made = Linear(mean, scale, parts, weights[:-1], weights[-1], np.ones(1, np.float32))
         return made, seen[: len(labels)] @ weights[:-1] + weights[-1]
     here = np.arange(int(told.sum()))
     starts: dict[int, np.ndarray] = {}
@@ -164,5 +208,5 @@ def fit_linear(
     _, strength, held = best
     weights = logistic(seen, truth, classes, strength)
     warmth = temperature(held[told], labels[told])
-    made = Linear(mean, scale, weights[:-1], weights[-1], np.array([warmth], np.float32))
+    made = Linear(mean, scale, parts, weights[:-1], weights[-1], np.array([warmth], np.float32))
     return made, held

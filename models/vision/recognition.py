@@ -10,14 +10,29 @@ import pandas as pd
 
 from models.bundle import Bundle
 from models.vision.head import Head, log_softmax, softmax
-from models.vision.linear import Linear, standard
+from models.vision.linear import Linear
 from models.vision.prototypes import Prototypes
 from models.vision.sight import BATCH, Sight
 
 TOP = 5
 ALL_KNOWN = 2.0
 """A limit of strangeness that no picture exceeds."""
+FEW = 2
+"""With fewer pictures a class, in the mean, none can be held out: each stands for its class as it is."""
+MIXED = 2 / 3
+WARMTH = 2.5
+"""Of logits in deviations, where each class is known by one picture; there is nothing to tell it from."""
 Classifier = Head | Linear
+
+
+def spread(shares: np.ndarray) -> float:
+    """How many classes these shares (classes,) are worth: the exponential of their entropy.
+
+    >>> round(spread(np.array([0.5, 0.5, 0.0])), 6)
+    2.0
+    """
+    some = shares[shares > 0]
+    return float(np.exp(-(some * np.log(some)).sum()))
 
 
 def classifier(tensors: Mapping[str, np.ndarray], prefix: str = "") -> Classifier:
@@ -84,24 +99,28 @@ class Recognition:
         taught = self._prototypes().shares(seen[0])[:, found.shape[1] :]
         return np.concatenate([found * (1 - taught.sum(1, keepdims=True)), taught], axis=1)
 
-    def aligned(self, pictures: np.ndarray) -> "Recognition":
+    def aligned(self, pictures: np.ndarray, learned: int) -> "Recognition":
         """A recogniser for pictures like these (n, size, size, 3) uint8, such as photos where it learned from a catalogue.
 
-        Linear experts standardise what they see by these pictures, no longer by those they learned from. That takes the
-        difference of the two for one of cameras and grounds, not of classes: these must be a mixture of the classes.
-        Source: Sun, Feng and Saenko (2016), Return of frustratingly easy domain adaptation (its first two moments,
-        feature by feature). Raises `ValueError` for fewer than two pictures.
+        learned: pictures that it learned from. A classifier of frozen features, where it is alone, standardises what it sees
+        by these pictures, no longer by those it learned from. That takes the difference of the two for one of cameras and
+        grounds, not of classes: these must be a mixture of the classes. They are taken for one where what is told of
+        them spreads over the classes nearly as what was learned does (`MIXED`).
+        With fewer than `FEW` learned pictures a class this can't be told, and is believed; there no class is held to be
+        likelier than another, either. Raises `ValueError` for fewer than two pictures.
         """
         if len(pictures) < 2:
             raise ValueError("one picture alone does not tell how pictures differ")
-        experts = []
-        for expert in self.experts:
-            if isinstance(expert.head, Linear):
-                seen = expert.sight.see(pictures)
-                mean, scale = standard(seen, np.arange(len(seen)))
-                expert = replace(expert, head=replace(expert.head, mean=mean, scale=scale))
-            experts.append(expert)
-        return replace(self, experts=tuple(experts))
+        expert, *others = self.experts
+        if others or not isinstance(expert.head, Linear):
+            return self
+        seen = expert.sight.see(pictures)
+        head = expert.head.among(seen)
+        if learned < FEW * len(self.classes):
+            head = head.without_hubs(seen, WARMTH)
+        elif spread(softmax(expert.head.logits(seen)).mean(0)) < MIXED * spread(self.prior):
+            return self
+        return replace(self, experts=(replace(expert, head=head),))
 
     def with_class(self, name: str, pictures: np.ndarray) -> "Recognition":
         """A recogniser of one class more, from a few pictures (k, size, size, 3) uint8, without training.
@@ -188,6 +207,5 @@ class Recognition:
             tuple(experts),
             bundle.tensors["prior"],
             prototypes,
-            # Bundles made before there was a limit have none.
-            bundle.config.get("limit", ALL_KNOWN),
+            bundle.config["limit"],
         )

@@ -15,14 +15,12 @@ from models.vision.head import log_softmax
 from models.vision.head_training import Examples, fit_heads
 from models.vision.linear import LEAST, Linear, fit_linear, folds_of
 from models.vision.prototypes import Prototypes
-from models.vision.recognition import ALL_KNOWN, Expert, Recognition
+from models.vision.recognition import ALL_KNOWN, FEW, Expert, Recognition
 from models.vision.settings import RecognitionSettings
 from models.vision.sight import Sight
 
 HELD_OUT = 20
 """One of so many parts of the rows is held out where a network is tuned, and as many rows that stand apart."""
-FEW = 2
-"""With fewer pictures a class, in the mean, none can be held out: each stands for its class as it is."""
 LEARNED = -1
 """The fold of rows that are never held out."""
 KNOWN = 0.95
@@ -113,7 +111,8 @@ def _from_few(
         sight.see(augmented(pictures, settings.tuning.smallest, seed + at)) for at in range(copies)
     ]
     seen = np.concatenate(kin) if kin else None
-    probe, _ = fit_linear(vectors, truth, classes, folds, settings.strengths, seen)
+    ends = sight.ends(vectors.shape[1])
+    probe, _ = fit_linear(vectors, truth, classes, folds, settings.strengths, seen, ends=ends)
     return Expert(sight, probe)
 
 
@@ -141,7 +140,10 @@ def _from_many(
     found: list[tuple[str, Expert, np.ndarray]] = []
     if seen.size * classes <= PROBED:
         folds = np.where(held, 0, LEARNED)
-        probe, told = fit_linear(seen, labels, classes, folds, settings.strengths, skipped=LEARNED)
+        ends = sight.ends(seen.shape[1])
+        probe, told = fit_linear(
+            seen, labels, classes, folds, settings.strengths, skipped=LEARNED, ends=ends
+        )
         found.append(("the probe", Expert(sight, probe), told[held] / probe.temperature))
     examples = Examples(seen, np.arange(len(seen)), labels[:, None])
     heads, answers, curves = fit_heads(examples, held, [classes], settings.heads, seed)

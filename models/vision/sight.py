@@ -32,6 +32,10 @@ class Sight:
         """Pixels a side of the pictures that are looked at."""
         return self.encoder.size
 
+    def ends(self, width: int) -> list[int]:
+        """Where the parts of a vector of that width end: the encoder's layers, then what stands beside them."""
+        return sorted({*(one.stop for one in self.encoder.parts), width})
+
     def vectors(self, pictures: Sequence[bytes]) -> np.ndarray:
         """(n, d) float32. Raises `Undecodable` for the first that can't be read."""
         parts = [

@@ -22,7 +22,7 @@ from models.training import UNHEARD, Course
 from models.vision.attributes import Attributes
 from models.vision.colours import HISTOGRAM, colour_features
 from models.vision.families import corners, families, joined
-from models.vision.linear import fit_linear, folds_of
+from models.vision.linear import Linear, fit_linear, folds_of
 from models.vision.lookalikes import nearest, towards_neighbours
 from models.vision.packs import Line, in_order
 from models.vision.prototypes import Prototypes
@@ -341,6 +341,58 @@ def test_a_class_is_taught_from_three_pictures_and_a_stranger_is_told(tmp_path):
     bare = Recognition(["dark", "middle"], (Expert(sight, probe),), np.array([0.5, 0.5]))
     with pytest.raises(ValueError, match="without prototypes"):
         bare.strangeness(known)
+
+
+def test_parts_of_a_vector_are_heard_by_direction_alone():
+    draw = np.random.default_rng(7)
+    truth = draw.integers(0, 2, 300)
+    vectors = draw.normal(size=(300, 6)).astype(np.float32)
+    vectors[:, 0] += 4 * truth - 2
+    made, _ = fit_linear(vectors, truth, 2, np.arange(300) % 3, [10.0], ends=[2, 6])
+    louder = vectors - made.mean
+    louder[:, :2] *= 3.0
+    np.testing.assert_allclose(made.logits(louder + made.mean), made.logits(vectors), atol=1e-4)
+    again = Linear.from_tensors({name: one.copy() for name, one in made.tensors().items()})
+    np.testing.assert_array_equal(again.logits(vectors), made.logits(vectors))
+
+
+def lit(pictures: np.ndarray) -> np.ndarray:
+    """The same pictures in other light."""
+    return (pictures * 0.6 + 90).clip(0, 255).astype(np.uint8)
+
+
+def few_shaded(count: int) -> tuple[Recognition, np.ndarray, np.ndarray]:
+    """A recogniser of four shades from `count` pictures each; 40 other pictures with their class."""
+    shades = [20, 80, 140, 200]
+    sight = Sight(ImageEncoder.pixels())
+    truth = np.repeat(np.arange(4), count)
+    vectors = sight.see(plain(shades, count))
+    probe, _ = fit_linear(vectors, truth, 4, np.arange(4 * count) % 4, [100.0])
+    model = Recognition(["a", "b", "c", "d"], (Expert(sight, probe),), np.full(4, 0.25, np.float32))
+    return model, plain(shades, 10), np.repeat(np.arange(4), 10)
+
+
+def test_a_recogniser_gets_used_to_other_light_where_it_sees_a_mixture():
+    model, pictures, truth = few_shaded(6)
+    mild = (pictures * 0.9 + 12).astype(np.uint8)
+    before = (model.of_arrays(mild).argmax(1) == truth).mean()
+    used = model.aligned(mild, learned=24)
+    assert used is not model
+    assert (used.of_arrays(mild).argmax(1) == truth).mean() >= before
+    # Pictures of one class are no mixture: standardised by themselves they would be told apart by noise.
+    assert model.aligned(pictures[:10], learned=24) is model
+    with pytest.raises(ValueError, match="one picture alone"):
+        model.aligned(pictures[:1], learned=24)
+
+
+def test_from_one_picture_a_class_no_class_takes_all():
+    model, pictures, truth = few_shaded(1)
+    other = lit(pictures)
+    used = model.aligned(other, learned=4)
+    found = used.of_arrays(other)
+    assert (found.argmax(1) == truth).mean() > (model.of_arrays(other).argmax(1) == truth).mean()
+    np.testing.assert_allclose(found.sum(1), 1.0, atol=1e-5)
+    assert len(np.unique(found.argmax(1))) == 4
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])

@@ -69,21 +69,22 @@ def fit(asked: Asked) -> Taught:
 
 
 def aligned(taught: Taught, listing: "Listing", asked: Asked) -> "Recognition":
-    """The model, made for pictures like the asked ones where it was taught by one or two a class."""
+    """The model, made for pictures like the asked ones where it learned from few a class."""
     import numpy as np
 
-    from models.vision.recognition_training import FEW
     from pipelines.door import pictures
 
     model = taught.model
-    if taught.pictures >= FEW * len(model.classes):
+    if len(model.experts) > 1:
         return model
     some = list(pictures.blocks(listing.sample(MOST_ASKED), model.size, lambda text: None))
     seen = np.concatenate([block[good] for block, good in some]) if some else np.zeros(0)
     if len(seen) < LEAST_ASKED:
         return model
-    asked.say(f"few pictures a class: {len(seen)} of the asked ones tell how cameras differ")
-    return model.aligned(seen)
+    found = model.aligned(seen, taught.pictures)
+    if found is not model:
+        asked.say(f"few pictures a class: {len(seen)} of the asked ones tell how cameras differ")
+    return found
 
 
 def predict(taught: Taught, asked: Asked) -> Iterator[pa.RecordBatch]:
