@@ -36,7 +36,7 @@ def misfits(pictures: np.ndarray, words: np.ndarray, seed: int) -> np.ndarray:
     pictures and words tell next to nothing of each other.
     """
     count = len(pictures)
-    if count < FEWEST:
+    if count < FEWEST or not pictures.shape[1] or not words.shape[1]:
         return np.zeros(count)
     seen, told = _whitened(pictures, seed), _whitened(words, seed)
     draw = np.random.default_rng(seed)

@@ -103,6 +103,9 @@ def test_pictures_that_say_nothing_of_the_words_are_not_doubted():
     pictures, said = (inner + 1.5 * draw.normal(size=(2000, 8)) for _ in range(2))
     assert (misfits(pictures, said, 0) >= 0.5).mean() < 0.01
     assert not misfits(np.ones((FEWEST - 1, 3)), np.ones((FEWEST - 1, 2)), 0).any()
+    for width in (0, 2):
+        said = np.zeros((FEWEST, width))
+        assert misfits(draw.normal(size=(FEWEST, 3)), said, 0).max() < 0.5
 
 
 def test_wrong_pictures_are_named_with_their_product():
