@@ -6,7 +6,7 @@
 |---|---|
 | kind | value disagrees, value proposed, wrong picture, same picture, nearly the same picture, blank picture, tiny picture, damaged picture |
 | item_id, image_key, title | the product, or the picture by itself |
-| field, value, wrong | what stands there, and the probability that it is not so |
+| field, value, wrong | what stands there, and the probability that it is not so; beside a wrong picture, all fields' values |
 | proposed, confidence | what the others suggest, and its probability (a cosine for pictures that are nearly the same) |
 | other | the earlier row with that picture |
 | why | in words |
@@ -236,6 +236,10 @@ def misplaced(
             "item_id": chosen[Products.ITEM].to_numpy()[doubted],
             "image_key": chosen[Products.IMAGE].to_numpy()[doubted],
             "title": chosen[Products.TITLE].to_numpy()[doubted],
+            "value": [
+                ", ".join(value for value in row if isinstance(value, str))
+                for row in chosen[fields].iloc[doubted].to_numpy()
+            ],
             "wrong": wrong[doubted],
             "confidence": wrong[doubted],
             "why": "the picture goes with title and fields no better than another product's would",

@@ -129,6 +129,7 @@ def test_wrong_pictures_are_named_with_their_product():
     assert right.mean() > 0.8 and right.sum() > 12
     one = found[right].iloc[0]
     assert one["image_key"] == "p" + one["item_id"][1:]
+    assert one["value"] == kinds[int(one["item_id"][1:])]
 
 
 def test_what_is_not_said_is_as_in_the_mean_row():
