@@ -31,6 +31,11 @@ class Linear:
         """Arrays for a bundle."""
         return {prefix + name: np.asarray(getattr(self, name), np.float32) for name in TENSORS}
 
+    @property
+    def standardises(self) -> bool:
+        """Whether inputs are standardised. Those of a tuned network's last layer are not: it learned from them as they are."""
+        return bool(self.mean.any())
+
     def among(self, vectors: np.ndarray) -> "Linear":
         """The classifier for rows like vectors (n, d), two at least, which differ from those it learned from.
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 import pandas as pd
+from scipy.special import entr
 
 from models.bundle import Bundle
 from models.vision.head import Head, log_softmax, softmax
@@ -20,6 +21,7 @@ ALL_KNOWN = 2.0
 FEW = 2
 """With fewer pictures a class, in the mean, none can be held out: each stands for its class as it is."""
 MIXED = 2 / 3
+"""Of the learned classes' `spread`, that pictures have at least which are taken for a mixture of them."""
 WARMTH = 2.5
 """Of logits in deviations, where each class is known by one picture; there is nothing to tell it from."""
 Classifier = Head | Linear
@@ -31,8 +33,7 @@ def spread(shares: np.ndarray) -> float:
     >>> round(spread(np.array([0.5, 0.5, 0.0])), 6)
     2.0
     """
-    some = shares[shares > 0]
-    return float(np.exp(-(some * np.log(some)).sum()))
+    return float(np.exp(entr(shares).sum()))
 
 
 def classifier(tensors: Mapping[str, np.ndarray], prefix: str = "") -> Classifier:
@@ -72,6 +73,12 @@ class Recognition:
         """Pixels a side of the pictures that are looked at."""
         return self.experts[0].sight.size
 
+    @property
+    def probes(self) -> bool:
+        """Whether a probe of a frozen network is all that it has: the only kind that can be `aligned`."""
+        first, *others = (one.head for one in self.experts)
+        return not others and isinstance(first, Linear) and first.standardises
+
     def of_arrays(self, pictures: np.ndarray) -> np.ndarray:
         """Probabilities (n, classes) float32 of decoded pictures (n, size, size, 3) uint8."""
         return self._shares(self._seen(pictures))
@@ -102,7 +109,7 @@ class Recognition:
     def aligned(self, pictures: np.ndarray, learned: int) -> "Recognition":
         """A recogniser for pictures like these (n, size, size, 3) uint8, such as photos where it learned from a catalogue.
 
-        learned: pictures that it learned from. A classifier of frozen features, where it is alone, standardises what it sees
+        learned: pictures that it learned from. A probe of a frozen network, where it is alone, standardises what it sees
         by these pictures, no longer by those it learned from. That takes the difference of the two for one of cameras and
         grounds, not of classes: these must be a mixture of the classes. They are taken for one where what is told of
         them spreads over the classes nearly as what was learned does (`MIXED`).
@@ -111,8 +118,8 @@ class Recognition:
         """
         if len(pictures) < 2:
             raise ValueError("one picture alone does not tell how pictures differ")
-        expert, *others = self.experts
-        if others or not isinstance(expert.head, Linear):
+        expert = self.experts[0]
+        if not self.probes or not isinstance(expert.head, Linear):
             return self
         seen = expert.sight.see(pictures)
         head = expert.head.among(seen)

@@ -37,7 +37,8 @@ HEAVY = "heavy"
 """The pool of stages that keep their cores busy, `meta.pool` in dvc.yaml."""
 UNFINISHED = ("queued", "running")
 PATIENCE_SECONDS = 120.0
-"""How long a question is asked again that nobody answers: on busy cores the server may not get its turn."""
+"""How long a question is asked again that nobody answers: on busy cores the server may not get its turn. So long, too,
+whatever it is too busy for."""
 PAUSE_SECONDS = 2.0
 BUSY = 503
 

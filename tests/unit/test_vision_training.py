@@ -385,6 +385,18 @@ def test_a_recogniser_gets_used_to_other_light_where_it_sees_a_mixture():
         model.aligned(pictures[:1], learned=24)
 
 
+def test_the_classifier_of_a_tuned_network_stays_as_it_is():
+    model, pictures, _ = few_shaded(6)
+    expert = model.experts[0]
+    # It is linear, too, but standardises nothing: to standardise its inputs would change what it was taught.
+    assert isinstance(expert.head, Linear)
+    width = len(expert.head.mean)
+    head = replace(expert.head, mean=np.zeros(width), scale=np.ones(width))
+    tuned = replace(model, experts=(replace(expert, head=head),))
+    assert model.probes and not tuned.probes
+    assert tuned.aligned(pictures, learned=24) is tuned
+
+
 def test_from_one_picture_a_class_no_class_takes_all():
     model, pictures, truth = few_shaded(1)
     other = lit(pictures)
