@@ -3,7 +3,7 @@
 Everybody's list as the stage `recommend` makes it: scores of all items, rules (what is available, at most so many of a
 category), reasons, blocks kept for a run that is cut off, and the file of Parquet. On made histories and a two-tower
 recommender of random weights; or, with `--folder .`, with the recommender that a run fitted there, for all users of that
-shop. Prints users a minute, by the clock and by the work of a core (which a busy machine does not change); the aim is 10,000
+shop (`--times 10`: each ten times, since what every run costs once says little of a large shop). Prints users a minute, by the clock and by the work of a core (which a busy machine does not change); the aim is 10,000
 on two cores.
 """
 
@@ -41,6 +41,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--folder", type=Path, help="where a run was, its outputs in data/")
+    parser.add_argument(
+        "--times", type=int, default=1, help="with --folder: everybody of its shop so many times"
+    )
     parser.add_argument("--users", type=int, default=20_000)
     parser.add_argument("--items", type=int, default=20_000)
     parser.add_argument("--dim", type=int, default=64)
@@ -52,7 +55,7 @@ def main() -> None:
     settle(1, asked.threads)
     params = section(read_params(Path.cwd()), "recommend", RecommendParams)
     if asked.folder:
-        model, frame, products, users = fitted(asked.folder / "data")
+        model, frame, products, users = fitted(asked.folder / "data", asked.times)
     else:
         model, frame, products, users = made_up(asked)
     with tempfile.TemporaryDirectory() as scratch:
@@ -70,14 +73,17 @@ def main() -> None:
     )
 
 
-def fitted(data: Path) -> tuple[Any, pd.DataFrame, pd.DataFrame, list[str]]:
-    """The recommender of a run, and the events, products and users of its shop."""
+def fitted(data: Path, times: int) -> tuple[Any, pd.DataFrame, pd.DataFrame, list[str]]:
+    """The recommender of a run, and the events, products and users of its shop, everybody so many times."""
     model = load_model(data / "recommender/bundle")
     split = data / SPLIT
-    frame = read_events(split / f"{part}.parquet" for part in PARTS)
+    once = read_events(split / f"{part}.parquet" for part in PARTS)
+    users = everyone(once, split / "users.parquet")
+    copies = [once.assign(user_id=once["user_id"] + f" {at}") for at in range(times)]
+    frame = pd.concat(copies, ignore_index=True)
     products = pq.read_table(split / "products.parquet").to_pandas()
     print(f"members: {', '.join(getattr(model, 'members', [model.kind]))}")
-    return model, frame, products, everyone(frame, split / "users.parquet")
+    return model, frame, products, [f"{user} {at}" for user in users for at in range(times)]
 
 
 def made_up(asked: argparse.Namespace) -> tuple[Any, pd.DataFrame, pd.DataFrame, list[str]]:
