@@ -18,7 +18,7 @@ from models.metrics import ndcg
 from models.recommenders import base
 from models.recommenders.base import Recommender, Scored, blocks, highest, top_k
 from models.recommenders.catalogue import Catalogue
-from models.recommenders.cuts import Cut, Protocol, sampled, sold
+from models.recommenders.cuts import Cut, Protocol, met, sampled, sold
 from models.recommenders.events import Events, Histories
 from models.recommenders.features import Shop, pairs
 from models.recommenders.kernels import Fades, Fading
@@ -270,7 +270,7 @@ def fit_auto(
     begun = time.perf_counter()
     unsold = allowed is not None and catalogue.known and not (sold(events) & allowed).any()
     pool = len(events.items) if allowed is None else int(allowed.sum())
-    cut = protocol.cut(events, 0, unsold)
+    cut = met(protocol.cut(events, 0, unsold))
     ready = dict(beside or {})
     tried = [*(affordable(given(cut.before)) if names is None else names), *ready]
     most = int(np.clip(TUNED_CELLS // len(events.items), *TUNED_ON))
@@ -349,7 +349,7 @@ def fit_auto(
                 kept = [one for one in range(len(tried)) if one in kept or tried[one] not in ready]
             parts[0] = parts[0].of_members(kept)
             tried = [tried[one] for one in kept]
-        cut = protocol.cut(events, at, unsold)
+        cut = met(protocol.cut(events, at, unsold))
         if len(cut.before.user) < len(events.user) // 2 or not len(cut.asked):
             break
         if ready.keys() & set(tried):

@@ -74,6 +74,17 @@ def sampled(cut: Cut, most: int, seed: int) -> Cut:
     return replace(cut, asked=cut.asked[some], targets=cut.targets.take(some))
 
 
+def met(cut: Cut) -> Cut:
+    """The cut of the users who had something before it; the whole of it where nobody had.
+
+    Others are served by what newcomers get: they tell nothing of those who learn from histories.
+    """
+    has = np.flatnonzero(np.diff(cut.before.histories.indptr)[cut.asked])
+    if not len(has):
+        return cut
+    return replace(cut, asked=cut.asked[has], targets=cut.targets.take(has))
+
+
 def _fresh(cut: Cut, fresh: np.ndarray) -> Cut:
     """The users with targets among the items that `fresh` (items,) marks, and these targets."""
     targets = cut.targets.kept(fresh[cut.targets.item])

@@ -228,7 +228,7 @@ BY_CONTENT = (
 """Those that know items by what they are."""
 UNSOLD = ("attribute-neighbours", "attribute-popularity", "attribute-affinity")
 """Those that are considered for items which were never sold."""
-ORDERED = 0.5
+ORDERED = 0.4
 """Share of a user's neighbouring events that must have different times, for their order to mean something."""
 
 

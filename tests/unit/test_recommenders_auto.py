@@ -14,7 +14,7 @@ from models.recommenders.auto import Auto, fit_auto
 from models.recommenders.base import Recommender
 from models.recommenders.baselines import PersonalPopularity, Popularity
 from models.recommenders.catalogue import Catalogue
-from models.recommenders.cuts import Protocol
+from models.recommenders.cuts import Protocol, met
 from models.recommenders.events import Events, hash_order
 from models.recommenders.features import Shop, pairs
 from models.recommenders.ranker import Ranker, Rows, fit_trees, linear
@@ -214,6 +214,27 @@ def test_who_has_no_history_gets_what_sells(model: Auto) -> None:
     assert model.newcomers is not None
     popular = events().popularity(model.newcomers.setting.half_life)
     assert listed.item_id.tolist() == [NAMES[at] for at in np.argsort(-popular)[:5]]
+
+
+def test_newcomers_of_the_held_back_rows_choose_nothing() -> None:
+    known, rng = events(), np.random.default_rng(3)
+    # Many who have nothing before the cut, and who all take what the others never did.
+    new, late = np.repeat(np.arange(USERS, 3 * USERS), 3), np.tile([0, 1, 2], 2 * USERS)
+    whole = Events.from_arrays(
+        [f"u{at}" for at in range(3 * USERS)],
+        NAMES,
+        np.r_[known.user, new],
+        np.r_[known.item, late],
+        np.r_[known.day, rng.uniform(55, 60, len(new))],
+        known.now,
+    )
+    cut = PROTOCOL.cut(whole, 0)
+    assert (cut.asked >= USERS).sum() > (cut.asked < USERS).sum()
+    known_ones = met(cut)
+    assert known_ones.asked.tolist() == [at for at in cut.asked if at < USERS]
+    assert len(known_ones.targets) == len(known_ones.asked)
+    strangers = PROTOCOL.cut(whole.between(54.9, 61.0), 0)
+    assert met(strangers).asked.tolist() == strangers.asked.tolist()
 
 
 def test_what_is_bought_later_counts_without_training(model: Auto) -> None:
