@@ -1,7 +1,7 @@
 """Recognition of product pictures: one or more trained sights, pooled; calibrated confidence."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -11,6 +11,7 @@ from scipy.special import entr
 
 from models.bundle import Bundle
 from models.vision.head import Head, log_softmax, softmax
+from models.vision.kinship import drawn, looks
 from models.vision.linear import Linear
 from models.vision.prototypes import Prototypes
 from models.vision.sight import BATCH, Sight
@@ -22,6 +23,8 @@ FEW = 2
 """With fewer pictures a class, in the mean, none can be held out: each stands for its class as it is."""
 MIXED = 2 / 3
 """Of the learned classes' `spread`, that pictures have at least which are taken for a mixture of them."""
+NEVER = 1e-12
+"""A probability that stands for none."""
 WARMTH = 2.5
 """Of logits in deviations, where each class is known by one picture; there is nothing to tell it from."""
 Classifier = Head | Linear
@@ -58,7 +61,8 @@ class Recognition:
     The experts' probabilities are joined by their weighted geometric mean, normalised (a logarithmic opinion pool).
     All experts look at pictures of the same size. prototypes: of what the first expert's sight gives, one a class; the
     last classes are known by these alone where there are more than the experts know (see `with_class`). limit: of the
-    strangeness of a picture of these classes; what is stranger is none of them.
+    strangeness of a picture of these classes; what is stranger is none of them. kin: how much pictures that are asked
+    together speak for one another (see `kinship.drawn`).
     """
 
     classes: list[str]
@@ -66,6 +70,7 @@ class Recognition:
     prior: np.ndarray
     prototypes: Prototypes | None = None
     limit: float = ALL_KNOWN
+    kin: float = 0.0
     kind: ClassVar[str] = "recognition"
 
     @property
@@ -83,6 +88,22 @@ class Recognition:
         """Probabilities (n, classes) float32 of decoded pictures (n, size, size, 3) uint8."""
         return self._shares(self._seen(pictures))
 
+    def together(self, blocks: Iterable[np.ndarray]) -> np.ndarray:
+        """As `of_arrays` of all pictures of `blocks`, each (b, size, size, 3) uint8, which speak for one another by `kin`.
+
+        What is told of a picture then depends on what else is asked. What the sights give of all stands in memory.
+        """
+        seen, shares = [], [np.zeros((0, len(self.classes)), np.float32)]
+        for block in blocks:
+            views = self._seen(block)
+            seen.append(views)
+            shares.append(self._shares(views))
+        found = np.concatenate(shares)
+        if not len(found):
+            return found
+        whole = [np.concatenate(views) for views in zip(*seen, strict=True)]
+        return np.exp(drawn(np.log(np.maximum(found, NEVER)), looks(whole), self.kin))
+
     def strangeness(self, pictures: np.ndarray) -> np.ndarray:
         """How far decoded pictures (n, size, size, 3) uint8 are from every class: (n,), 0 (just like one) to 2.
 
@@ -90,15 +111,26 @@ class Recognition:
         """
         return self._prototypes().strangeness(self.experts[0].sight.see(pictures))
 
+    @property
+    def sights(self) -> list[Sight]:
+        """Of the experts, each once."""
+        return list({id(one.sight): one.sight for one in self.experts}.values())
+
+    @property
+    def _places(self) -> list[int]:
+        """Of each expert's sight among `sights`."""
+        order = [id(sight) for sight in self.sights]
+        return [order.index(id(one.sight)) for one in self.experts]
+
     def _seen(self, pictures: np.ndarray) -> list[np.ndarray]:
-        """What each expert's sight gives of decoded pictures, each (n, d)."""
-        return [expert.sight.see(pictures) for expert in self.experts]
+        """What each of `sights` gives of decoded pictures, each (n, d)."""
+        return [sight.see(pictures) for sight in self.sights]
 
     def _shares(self, seen: Sequence[np.ndarray]) -> np.ndarray:
-        """Probabilities (n, classes) float32 by what the experts' sights give."""
+        """Probabilities (n, classes) float32 by what `sights` give."""
         logs = [
-            expert.weight * log_softmax(expert.head.logits(vectors))
-            for expert, vectors in zip(self.experts, seen, strict=True)
+            expert.weight * log_softmax(expert.head.logits(seen[place]))
+            for expert, place in zip(self.experts, self._places, strict=True)
         ]
         found = softmax(np.sum(logs, axis=0))
         if found.shape[1] == len(self.classes):
@@ -194,19 +226,22 @@ class Recognition:
             tensors |= expert.head.tensors(f"{at}/")
         if self.prototypes is not None:
             tensors |= self.prototypes.tensors("prototypes/")
-        members = {f"sight-{at}": one.sight.to_bundle() for at, one in enumerate(self.experts)}
-        config = {"weights": [expert.weight for expert in self.experts], "limit": self.limit}
+        members = {f"sight-{at}": sight.to_bundle() for at, sight in enumerate(self.sights)}
+        config = {
+            "weights": [expert.weight for expert in self.experts],
+            "sights": self._places,
+            "limit": self.limit,
+            "kin": self.kin,
+        }
         return Bundle(self.kind, config, tensors, {"classes": self.classes}, members)
 
     @classmethod
     def from_bundle(cls, bundle: Bundle) -> "Recognition":
+        places = bundle.config["sights"]
+        sights = [Sight.from_bundle(bundle.members[f"sight-{at}"]) for at in range(max(places) + 1)]
         experts = [
-            Expert(
-                Sight.from_bundle(bundle.members[f"sight-{at}"]),
-                classifier(bundle.tensors, f"{at}/"),
-                weight,
-            )
-            for at, weight in enumerate(bundle.config["weights"])
+            Expert(sights[place], classifier(bundle.tensors, f"{at}/"), weight)
+            for at, (place, weight) in enumerate(zip(places, bundle.config["weights"], strict=True))
         ]
         prototypes = Prototypes.from_tensors(bundle.tensors, "prototypes/")
         return cls(
@@ -215,4 +250,5 @@ class Recognition:
             bundle.tensors["prior"],
             prototypes,
             bundle.config["limit"],
+            bundle.config["kin"],
         )

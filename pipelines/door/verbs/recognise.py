@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 SECTION = "door-recognise"
 LEAST_ASKED, MOST_ASKED = 32, 512
 """Asked pictures that tell how cameras differ."""
+TOGETHER = 4096
+"""Asked pictures that speak for one another: the vectors of so many, in the file's order, stand in memory at a time."""
 
 
 class DoorRecogniseParams(SightParams):
@@ -95,21 +98,30 @@ def predict(taught: Taught, asked: Asked) -> Iterator[pa.RecordBatch]:
     top = asked.params(SECTION, DoorRecogniseParams).top
     listing = pictures.listed(asked.files["test"])
     model = aligned(taught, listing, asked)
+    coming = pictures.blocks(listing, model.size, asked.say)
     at = 0
-    for seen, good in pictures.blocks(listing, model.size, asked.say):
-        found = np.tile(model.prior, (len(seen), 1))
-        if good.any():
-            found[good] = model.of_arrays(seen[good])
+    while at < max(len(listing), 1):
+        fine: list[np.ndarray] = []
+
+        def readable(fine: list[np.ndarray] = fine) -> Iterator[np.ndarray]:
+            for seen, good in islice(coming, TOGETHER // pictures.BLOCK):
+                fine.append(good)
+                yield seen[good]
+
+        told = model.together(readable())
+        good = np.concatenate(fine)
+        found = np.tile(model.prior, (len(good), 1))
+        found[good] = told
         ranked = model.ranked(found, top)
         yield pa.record_batch(
             {
-                "id": pa.array(listing.ids[at : at + len(seen)], pa.string()),
+                "id": pa.array(listing.ids[at : at + len(good)], pa.string()),
                 "pred": [row[0][0] for row in ranked],
                 "conf": [round(row[0][1], 6) for row in ranked],
                 "topk": pictures.pairs(ranked, ("label", "probability")),
             }
         )
-        at += len(seen)
+        at += max(len(good), 1)
 
 
 VERB = Verb(

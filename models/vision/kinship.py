@@ -1,0 +1,69 @@
+"""Pictures that are asked together speak for one another.
+
+A shelf is photographed several times, a product from several sides: what is told of a picture is drawn to what is told of
+those that look most like it. Sources: Zhou et al. (2004), Learning with local and global consistency (the spreading of labels
+over neighbours); Heskes (1998), Selecting weighting factors in logarithmic opinion pools (the geometric mean of what they say).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.sparse import coo_array
+
+from models.vision.families import unit
+from models.vision.head import log_softmax
+
+NEAREST = 3
+"""Pictures that each listens to; those that listen to it are heard, too."""
+SHARP = 4
+"""The power of a cosine that says how much they are heard: half as alike is a sixteenth as loud."""
+ROUNDS = 5
+BLOCK = 1024
+WEIGHTS = (0.0, 0.5, 1.0, 2.0)
+"""How loud a picture that looks just the same is, beside one's own voice: these are tried."""
+USUAL = 1.0
+"""Where none can be tried."""
+
+
+def looks(views: Sequence[np.ndarray]) -> np.ndarray:
+    """Directions (n, d) whose products are the mean cosines of n pictures over `views`, each (n, d_v) and centred."""
+    parts = [unit((view - view.mean(0)).astype(np.float32)) for view in views]
+    return np.concatenate(parts, axis=1) / np.float32(np.sqrt(len(parts)))
+
+
+def drawn(logs: np.ndarray, seen: np.ndarray, weight: float) -> np.ndarray:
+    """Log probabilities (n, c) drawn to those of the pictures most alike, normalised. seen (n, d): see `looks`."""
+    own = log_softmax(logs)
+    if weight <= 0 or len(logs) < 2:
+        return own
+    heard, other, loud = _neighbours(seen)
+    voices = coo_array((weight * loud, (heard, other)), shape=(len(logs), len(logs))).tocsr()
+    voices = voices.maximum(voices.T)
+    whole = 1 + voices.sum(axis=1)[:, None]
+    found = own
+    for _ in range(ROUNDS):
+        found = (own + voices @ found) / whole
+    return log_softmax(found)
+
+
+def fit_weight(logs: np.ndarray, seen: np.ndarray, labels: np.ndarray) -> float:
+    """The one of `WEIGHTS` that makes labels (n,) of pictures that nothing learned from likeliest. logs, seen: of `drawn`."""
+    here = np.arange(len(labels))
+    costs = [-float(drawn(logs, seen, weight)[here, labels].mean()) for weight in WEIGHTS]
+    return WEIGHTS[int(np.argmin(costs))]
+
+
+def _neighbours(seen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Who listens to whom, and how much: (n k,) each."""
+    count = len(seen)
+    nearest = min(NEAREST, count - 1)
+    others, voices = [], []
+    for start in range(0, count, BLOCK):
+        alike = seen[start : start + BLOCK] @ seen.T
+        rows = np.arange(len(alike))
+        alike[rows, start + rows] = -np.inf
+        best = np.argpartition(-alike, nearest - 1, axis=1)[:, :nearest]
+        others.append(best)
+        voices.append(np.maximum(np.take_along_axis(alike, best, axis=1), 0.0) ** SHARP)
+    heard = np.repeat(np.arange(count), nearest)
+    return heard, np.concatenate(others).ravel(), np.concatenate(voices).ravel()
