@@ -404,7 +404,8 @@ def settle(seed: int, threads: int) -> None:
 
         torch.manual_seed(seed)
         torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        # As `use_deterministic_algorithms`, which brings in the compiler besides: seconds of each stage.
+        torch.set_deterministic_debug_mode("warn")
         # It would write NaN into all memory before it is used: that finds errors, changes no result, and takes time.
         # Types don't see a property of a module's class.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
