@@ -12,9 +12,10 @@ from pipelines.harness import Params
 if TYPE_CHECKING:
     import numpy as np
 
-    from models.encoders.reranker import Progress
+    from models.encoders.reranker import Progress, Reranker
     from models.encoders.text import TextEncoder
     from models.language.answers import Answers
+    from models.language.finding import Finder
     from models.language.library import Library
     from models.language.marked import Asked
     from models.language.quoting import Quoter
@@ -71,7 +72,10 @@ def fit(
     plain = partial(
         untrained, params, folder=folder, progress=progress, known=known, foreign=foreign
     )
-    return fit_answering(library, asked, plain, reader, params.fitting, f1, seed, say, progress)
+    finder = partial(finding, params, folder=folder, foreign=foreign)
+    return fit_answering(
+        *(library, asked, plain, reader, finder, params.fitting, f1, seed, say, progress)
+    )
 
 
 def reader_encoder(
@@ -112,22 +116,12 @@ def untrained(
     foreign: the packaged encoder is the multilingual one, and it weighs what is Chinese, which the cross-encoder can't read.
     """
     from models.language.answers import Answers, Scorer
-    from pipelines.encoders import reranker, text_encoder
-    from pipelines.weights import packed_encoder
 
-    packaged = {
-        name: folder(name) if made == "package" else None
-        for name, made in (("text", params.encoder), ("reranker", params.reranker))
-    }
-    if foreign:
-        path = folder("multilingual")
-        encoder = packed_encoder("multilingual", path, WHOLE, params.max_tokens)
-    else:
-        encoder = text_encoder(params.encoder, packaged["text"])
+    encoder = frozen_encoder(params, folder, foreign)
     model = Answers.untrained(
         library,
         encoder,
-        reranker(params.reranker, packaged["reranker"], params.max_tokens),
+        frozen_reranker(params, folder),
         params.candidates,
         progress,
         known(encoder) if known else None,
@@ -135,3 +129,33 @@ def untrained(
     model.scorer = Scorer.plain(NONE[params.reranker])
     model.meant = MEANT if foreign and params.reranker == "package" else None
     return model
+
+
+def finding(
+    params: AnsweringParams, library: "Library", folder: Callable[[str], Path], foreign: bool
+) -> "Finder":
+    """What finds the reviews that a reader reads. foreign: the cross-encoder can't read them, as of `untrained`."""
+    from models.language.finding import Finder
+
+    reader = None if foreign else frozen_reranker(params, folder)
+    return Finder.untrained(library, frozen_encoder(params, folder, foreign), reader)
+
+
+def frozen_encoder(
+    params: AnsweringParams, folder: Callable[[str], Path], foreign: bool
+) -> "TextEncoder":
+    """What tells the meaning of sentences. foreign: some are Chinese."""
+    from pipelines.encoders import text_encoder
+    from pipelines.weights import packed_encoder
+
+    if foreign:
+        return packed_encoder("multilingual", folder("multilingual"), WHOLE, params.max_tokens)
+    return text_encoder(params.encoder, folder("text") if params.encoder == "package" else None)
+
+
+def frozen_reranker(params: AnsweringParams, folder: Callable[[str], Path]) -> "Reranker":
+    """The packaged cross-encoder, or what stands for it."""
+    from pipelines.encoders import reranker
+
+    packaged = folder("reranker") if params.reranker == "package" else None
+    return reranker(params.reranker, packaged, params.max_tokens)

@@ -10,6 +10,7 @@ from models.encoders.text import TextEncoder
 from models.language import quoting_training
 from models.language.answers import Answers
 from models.language.answers_training import fit_answers
+from models.language.finding import Finder
 from models.language.library import Library
 from models.language.marked import Asked, gained
 from models.language.quoting import Quoter
@@ -26,20 +27,22 @@ def fit(
     asked: Sequence[Asked],
     plain: Callable[[Library], Answers],
     encoder: Callable[[], TextEncoder] | None,
+    finder: Callable[[Library], Finder],
     settings: AnsweringSettings,
     f1: Callable[[str, str], float],
     seed: int,
     say: Callable[[str], None] = lambda text: None,
     progress: Progress = lambda done, what: None,
 ) -> Answers | Quoter:
-    """The model fitted on `asked`. plain: untrained, with the cross-encoder. encoder: what a reader starts from; None: no reader.
+    """The model fitted on `asked`. plain: untrained, with the cross-encoder. encoder: what a reader starts from; None: no
+    reader. finder: untrained, of what is to be read.
 
     Of questions enough for a reader, but fewer than `settings.sure`, some are held back, and the reader is taken where it
     answers those at least as well as the scorer. f1: how good an answer is for a marked one, 0 to 1.
     """
     if encoder is not None and readable(asked, settings.fewest):
         quoter, held = quoting_training.fit(
-            library, asked, encoder(), settings.quoter, f1, seed, say
+            library, asked, encoder(), finder(library), settings.quoter, f1, seed, say
         )
         if len(asked) >= settings.sure:
             return quoter

@@ -1,7 +1,7 @@
 """Answers quoted from reviews by a reader that was trained on marked questions.
 
-The words of a question find the reviews that are read; what the reader sees and how many of the question's words a
-review has decide together which review answers it and whether any does.
+A finder says which reviews are read; its order, and what the reader sees in them, say which of them answers. Whether it does
+is decided by all that is known of it: what the reader sees, what the finder thinks, and how many of the question's words it has.
 """
 
 import re
@@ -13,10 +13,10 @@ import pandas as pd
 from models.bundle import Bundle
 from models.encoders.ngrams import normal
 from models.language import library as shelves_of
+from models.language.finding import Finder, Looked, standing
 from models.language.library import Library, Review
-from models.language.passages import PARTS, Index
 from models.language.polarity import Linear
-from models.language.reader import PARTS_WEIGHT, Passage, SpanReader
+from models.language.reader import Passage, SpanReader
 from models.language.sentiment import Sentiment
 from models.language.sureness import Sureness
 from models.language.telling import Quote, Reply, told
@@ -39,6 +39,8 @@ FEATURES = (
     "often",
     "found",
     "against others",
+    "meaning",
+    "reading",
     "length",
     "words",
     "alone",
@@ -52,28 +54,32 @@ class Quoter:
     def __init__(
         self,
         library: Library,
+        finder: Finder,
         reader: SpanReader,
+        heed: float,
         weigh: Linear,
         threshold: float,
         reviews_read: int,
         known: Mapping[tuple[str, str], Span],
         sides: Sentiment | None = None,
     ) -> None:
-        """library: item to its reviews. weigh: over FEATURES to a logit. threshold: the chance to answer from.
+        """library: item to its reviews. heed: how much the reader counts beside the finder in which reviews come first, both in
+        standard deviations of the reviews that are read. weigh: over FEATURES to a logit. threshold: the chance to answer from.
 
         reviews_read: at most, a question. known: answers that are marked already, by item and question. sides: tells which
         quotes praise, and so how opinions divide.
         """
         self.library = {item: list(reviews) for item, reviews in library.items()}
-        self.reader, self.weigh, self.threshold = reader, weigh, threshold
+        self.finder, self.reader, self.heed = finder, reader, heed
+        self.weigh, self.threshold = weigh, threshold
         self.reviews_read, self.known = reviews_read, dict(known)
         self.sureness, self.sides = Sureness.untrained(), sides
 
     def shelved(self, library: Library) -> "Quoter":
         """The same model with other reviews."""
         made = Quoter(
-            *(library, self.reader, self.weigh, self.threshold, self.reviews_read, self.known),
-            self.sides,
+            *(library, self.finder, self.reader, self.heed, self.weigh, self.threshold),
+            *(self.reviews_read, self.known, self.sides),
         )
         made.sureness = self.sureness
         return made
@@ -82,8 +88,8 @@ class Quoter:
         """One line a line of `frame`, and what it may give, as of `Answers.predict`."""
         return told(self.replies(frame), frame.index, self.sureness, self.sides)
 
-    def replies(self, frame: pd.DataFrame) -> list[Reply]:
-        """To each line of `frame`."""
+    def replies(self, frame: pd.DataFrame, looked: Sequence[Looked] | None = None) -> list[Reply]:
+        """To each line of `frame`. looked: at the reviews of each line, where that was done already."""
         questions, items = frame["question"].tolist(), frame["item_id"].tolist()
         given = frame["reviews"].tolist() if "reviews" in frame else [None] * len(frame)
         shelves = [
@@ -94,11 +100,9 @@ class Quoter:
         ]
         pairs: list[tuple[int, int]] = []
         passages: list[Passage] = []
-        quick = []
+        looked = self.finder.look(questions, shelves) if looked is None else looked
         for row, (question, reviews) in enumerate(zip(questions, shelves, strict=True)):
-            scores = find(question, reviews)
-            quick.append(scores)
-            for place in np.argsort(-scores, kind="stable")[: self.reviews_read]:
+            for place in looked[row].order[: self.reviews_read]:
                 if question.strip() and reviews[place].text.strip():
                     pairs.append((row, int(place)))
                     passages.append(self.reader.passage(question, reviews[place].text))
@@ -109,7 +113,7 @@ class Quoter:
                     questions[row],
                     shelves[row][place].text,
                     (read.relevance[at], read.sureness[at]),
-                    quick[row],
+                    looked[row],
                     place,
                 )
                 for at, (row, place) in enumerate(pairs)
@@ -121,9 +125,12 @@ class Quoter:
             of.setdefault(row, []).append(at)
         replies = []
         for row, reviews in enumerate(shelves):
-            mine = sorted(of.get(row, []), key=lambda at: -chances[at])
+            mine = of.get(row, [])
+            known = [pairs[at][1] for at in mine]
+            order = heeding(looked[row].scores[known], read.relevance[mine], self.heed)
+            mine = [mine[at] for at in np.argsort(-order, kind="stable")]
             places = [pairs[at][1] for at in mine]
-            rest = [int(at) for at in np.argsort(-quick[row], kind="stable") if at not in places]
+            rest = [at for at in looked[row].order.tolist() if at not in places]
             quotes = [
                 Quote(reviews[pairs[at][1]], *read.spans[at].tolist())
                 for at in mine
@@ -153,7 +160,11 @@ class Quoter:
         spans = np.asarray([[s, e] for _, s, e in self.known.values()], dtype=np.int64)
         return Bundle(
             KIND,
-            {"threshold": self.threshold, "reviews_read": self.reviews_read},
+            {
+                "heed": self.heed,
+                "threshold": self.threshold,
+                "reviews_read": self.reviews_read,
+            },
             {
                 "weigh.weights": self.weigh.weights,
                 "weigh.bias": self.weigh.bias,
@@ -167,6 +178,7 @@ class Quoter:
             },
             {
                 **({"sides": self.sides.to_bundle()} if self.sides else {}),
+                "finder": self.finder.to_bundle(),
                 "library": shelves_of.to_bundle(self.library),
                 "reader": self.reader.to_bundle(),
             },
@@ -189,7 +201,9 @@ class Quoter:
         sides = bundle.members.get("sides")
         made = cls(
             shelves_of.from_bundle(bundle.members["library"]),
+            Finder.from_bundle(bundle.members["finder"]),
             SpanReader.from_bundle(bundle.members["reader"]),
+            bundle.config["heed"],
             Linear(tensors["weigh.weights"], tensors["weigh.bias"]),
             bundle.config["threshold"],
             bundle.config["reviews_read"],
@@ -200,12 +214,10 @@ class Quoter:
         return made
 
 
-def find(question: str, reviews: Sequence[Review]) -> np.ndarray:
-    """(n,): how well each of an item's reviews has the question's words and their parts."""
-    texts = [review.text for review in reviews]
-    scores = Index.of(texts).search(question)
-    scores = scores + PARTS_WEIGHT * Index.of(texts, PARTS).search(question, PARTS)
-    return scores + np.asarray([hits(question, text)[0] for text in texts])
+def heeding(scores: np.ndarray, relevance: np.ndarray, heed: float) -> np.ndarray:
+    """How likely each of n reviews of one item is to answer, (n,): the finder's scores and `heed` times the reader's."""
+    told = np.column_stack([scores, relevance]).reshape(-1, 2)
+    return standing(told) @ np.array([1.0, heed])
 
 
 def hits(question: str, text: str) -> tuple[float, float, float, float]:
@@ -224,12 +236,15 @@ def hits(question: str, text: str) -> tuple[float, float, float, float]:
 
 
 def features(
-    question: str, text: str, read: tuple[float, float], scores: np.ndarray, place: int
+    question: str, text: str, read: tuple[float, float], looked: Looked, place: int
 ) -> list[float]:
-    """The values of FEATURES of one question with one review. scores: of `find` over the item's reviews."""
+    """The values of FEATURES of one question with one review. looked: at the item's reviews."""
     share, last, often, words = hits(question, text)
+    scores = looked.scores
     others = np.delete(scores, place)
     ahead = float(scores[place] - others.max()) if len(others) else 0.0
     alone = float(not len(others))
     length = float(np.log1p(len(text)))
-    return [*read, share, last, often, float(scores[place]), ahead, length, words, alone]
+    _, meaning, reading = looked.opinions[place].tolist()
+    found = [float(scores[place]), ahead, meaning, reading]
+    return [*read, share, last, often, *found, length, words, alone]

@@ -1,18 +1,23 @@
 """Fitting of the quoter: the reader on most of the marked questions, what decides on those that were held back."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
 
 from models.encoders.ngrams import normal
 from models.encoders.text import TextEncoder
-from models.language.library import Library
+from models.language.finding import Finder, Looked
+from models.language.finding_training import fit_weights
+from models.language.library import Library, Review
 from models.language.marked import Asked, gained
 from models.language.polarity import Linear
 from models.language.polarity_training import fit_head
-from models.language.quoting import FEATURES, Quoter, Span, features, find
+from models.language.quoting import FEATURES, Quoter, Span, features, heeding
 from models.language.reader import SpanReader
 from models.language.reader_training import Example, train
 from models.language.settings import QuoterSettings
@@ -20,6 +25,8 @@ from models.language.sureness_training import fit_sureness
 from models.language.telling import Reply
 
 STRENGTH = 0.1
+MISTRUST, MOST_HEED = 5.0, 3.0
+"""How strongly the reader's weight in the order is drawn to none, in questions, and the most that it can be."""
 NEGATIVES = 2
 """Reviews of an item, besides those with the answer, that a question is read with in training."""
 
@@ -36,37 +43,59 @@ def fit(
     library: Library,
     asked: Sequence[Asked],
     encoder: TextEncoder,
+    finder: Finder,
     settings: QuoterSettings,
     f1: Callable[[str, str], float],
     seed: int,
     say: Callable[[str], None] = lambda text: None,
 ) -> tuple[Quoter, Held]:
-    """The quoter fitted on `asked`. f1: how good a given answer is for a marked one, from 0 to 1."""
+    """The quoter fitted on `asked`. encoder: what the reader starts from. finder: untrained.
+
+    f1: how good a given answer is for a marked one, from 0 to 1.
+    """
     rng = np.random.default_rng(seed)
     items = sorted({one.item for one in asked})
     held = set(rng.permutation(items)[: max(round(settings.held * len(items)), 1)].tolist())
     examples = [
-        example for one in asked if one.item not in held for example, _, _ in pairs_of(one, library)
+        example
+        for one in asked
+        if one.item not in held
+        for example, _ in pairs_of(one, library, -finder.words(one.question, shelf(one, library)))
     ]
     reader = SpanReader.fresh(encoder, settings.reader.limit)
     say(f"training the reader on {len(examples)} pairs of a question and a review")
     train(reader, examples, settings.reader, seed)
     judged = [one for one in asked if one.item in held]
     say(f"choosing when to answer by {len(judged)} questions that were held back")
-    halves = [judged[0::2], judged[1::2]]
-    told = [
-        replies_of(halves[1 - at], half, library, reader, settings, f1)
-        for at, half in enumerate(halves)
-    ]
-    replies, judged = [*told[0], *told[1]], [*halves[0], *halves[1]]
+    looked = finder.look([one.question for one in judged], [shelf(one, library) for one in judged])
+    places = [range(0, len(judged), 2), range(1, len(judged), 2)]
+    replies: list[Reply] = []
+    for mine, others in (places, places[::-1]):
+        apart = decide(
+            [judged[at] for at in others],
+            [looked[at] for at in others],
+            library,
+            finder,
+            reader,
+            f1,
+        )
+        frame = pd.DataFrame(
+            {
+                "item_id": [judged[at].item for at in mine],
+                "question": [judged[at].question for at in mine],
+            }
+        )
+        seen = [apart.finder.weighed(looked[at].opinions) for at in mine]
+        replies += apart.quoter(library, reader, settings).replies(frame, seen)
+    whole = decide(judged, looked, library, finder, reader, f1)
+    judged = [judged[at] for half in places for at in half]
     said = [reply.quotes[0].text if reply.quotes else "" for reply in replies]
     scores = np.asarray(gained(said, judged, library, f1))
-    weigh, threshold = decide(judged, library, reader, f1)
     known: dict[tuple[str, str], Span] = {}
     for one in asked:
         for name, spans in one.spans.items():
             known.setdefault((one.item, normal(one.question)), (name, *spans[0]))
-    made = Quoter(library, reader, weigh, threshold, settings.reviews_read, known)
+    made = whole.quoter(library, reader, settings, known)
     made.sureness = fit_sureness(
         np.asarray([reply.confidence for reply in replies]),
         np.asarray([bool(text) for text in said]),
@@ -75,68 +104,118 @@ def fit(
     return made, Held(judged, scores)
 
 
-def replies_of(
-    learned: Sequence[Asked],
-    asked: Sequence[Asked],
-    library: Library,
-    reader: SpanReader,
-    settings: QuoterSettings,
-    f1: Callable[[str, str], float],
-) -> list[Reply]:
-    """To `asked`, by the reader with what decides learned from `learned`: other questions."""
-    weigh, threshold = decide(learned, library, reader, f1)
-    frame = pd.DataFrame(
-        {"item_id": [one.item for one in asked], "question": [one.question for one in asked]}
-    )
-    return Quoter(library, reader, weigh, threshold, settings.reviews_read, {}).replies(frame)
+def shelf(one: Asked, library: Library) -> Sequence[Review]:
+    """The reviews that may answer a question."""
+    return library.get(one.item, ())
 
 
-def pairs_of(one: Asked, library: Library) -> list[tuple[Example, np.ndarray, int]]:
-    """A question with the reviews that answer it and those that look most as if; scores of `find`, and the place."""
-    reviews = library.get(one.item, [])
-    if not reviews:
-        return []
-    scores = find(one.question, reviews)
-    order = np.argsort(-scores, kind="stable")
-    wrong = [at for at in order if reviews[at].review_id not in one.spans][:NEGATIVES]
+def pairs_of(one: Asked, library: Library, order: np.ndarray) -> list[tuple[Example, int]]:
+    """A question with the reviews that answer it and those that look most as if, each with its place.
+
+    order: (n,) numbers of the item's reviews, the lowest of what looks most as if.
+    """
+    reviews = shelf(one, library)
+    wrong = [
+        at for at in np.argsort(order, kind="stable") if reviews[at].review_id not in one.spans
+    ]
     right = [at for at in range(len(reviews)) if reviews[at].review_id in one.spans]
     return [
         (
             Example(one.question, reviews[at].text, one.spans.get(reviews[at].review_id, ())),
-            scores,
             int(at),
         )
-        for at in [*right, *wrong]
+        for at in [*right, *wrong[:NEGATIVES]]
     ]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What decides which review answers and whether any does, as learned from questions."""
+
+    finder: Finder
+    heed: float
+    weigh: Linear
+    threshold: float
+
+    def quoter(
+        self,
+        library: Library,
+        reader: SpanReader,
+        settings: QuoterSettings,
+        known: Mapping[tuple[str, str], Span] = MappingProxyType({}),
+    ) -> Quoter:
+        """The quoter that decides so."""
+        given = (library, self.finder, reader, self.heed, self.weigh, self.threshold)
+        return Quoter(*given, settings.reviews_read, known)
 
 
 def decide(
     judged: Sequence[Asked],
+    looked: Sequence[Looked],
     library: Library,
+    finder: Finder,
     reader: SpanReader,
     f1: Callable[[str, str], float],
-) -> tuple[Linear, float]:
-    """The weights of FEATURES, and the chance from which answering is best where half of the questions have one."""
-    pairs = [pair for one in judged for pair in pairs_of(one, library)]
-    truth = np.asarray([bool(example.spans) for example, _, _ in pairs], dtype=np.int64)
+) -> Decision:
+    """The weights of opinions, of the reader and of FEATURES, and the chance from which answering is best where half of the
+    questions have an answer. looked: at the reviews of each of `judged`, by whatever weights."""
+    right = [
+        np.asarray([review.review_id in one.spans for review in shelf(one, library)], dtype=bool)
+        for one in judged
+    ]
+    finder = finder.with_weights(fit_weights([one.opinions for one in looked], right))
+    seen = [finder.weighed(one.opinions) for one in looked]
+    asked = [
+        (at, *pair)
+        for at, one in enumerate(judged)
+        for pair in pairs_of(one, library, -seen[at].scores)
+    ]
+    truth = np.asarray([bool(one.spans) for _, one, _ in asked], dtype=np.int64)
     if len(np.unique(truth)) < 2:
-        return Linear(np.eye(len(FEATURES), 1), np.zeros(1)), 0.5
-    read = reader.read([reader.passage(one.question, one.text) for one, _, _ in pairs])
+        return Decision(finder, 0.0, Linear(np.eye(len(FEATURES), 1), np.zeros(1)), 0.5)
+    read = reader.read([reader.passage(one.question, one.text) for _, one, _ in asked])
+    told = zip(read.relevance.tolist(), read.sureness.tolist(), strict=True)
     table = np.asarray(
         [
-            features(one.question, one.text, (read.relevance[at], read.sureness[at]), scores, place)
-            for at, (one, scores, place) in enumerate(pairs)
+            features(one.question, one.text, pair, seen[at], place)
+            for (at, one, place), pair in zip(asked, told, strict=True)
         ]
     )
+    scores = np.asarray([seen[at].scores[place] for at, _, place in asked])
+    whose = np.asarray([at for at, _, _ in asked])
+    heed = fit_heed(scores, read.relevance, truth, whose)
     weigh = fit_head(table, truth, 2, STRENGTH)
     chances = 1 / (1 + np.exp(-weigh(table)[:, 0]))
-    right = np.asarray(
+    won = np.asarray(
         [
             max((f1(one.text[start:end], one.text[a:b]) for a, b in one.spans), default=0.0)
-            for (one, _, _), (start, end) in zip(pairs, read.spans.tolist(), strict=True)
+            for (_, one, _), (start, end) in zip(asked, read.spans.tolist(), strict=True)
         ]
     )
-    return weigh, best_threshold(chances, right, truth)
+    return Decision(finder, heed, weigh, best_threshold(chances, won, truth))
+
+
+def fit_heed(
+    scores: np.ndarray, relevance: np.ndarray, truth: np.ndarray, whose: np.ndarray
+) -> float:
+    """How much the reader counts beside the finder, so that reviews with the answer come first; 0 where nothing tells.
+
+    scores (n,): of the finder; relevance (n,): of the reader, which has not learned from these; truth (n,): 1 where the answer
+    is; whose (n,): the question. By the cross-entropy of a softmax over a question's reviews, as of the finder's weights.
+    """
+    parts = [np.flatnonzero(whose == one) for one in np.unique(whose)]
+    parts = [part for part in parts if 0 < truth[part].sum() < len(part)]
+
+    def cost(heed: float) -> float:
+        value = MISTRUST * heed**2
+        for part in parts:
+            logs = log_softmax(heeding(scores[part], relevance[part], heed))
+            value -= float(logs[truth[part] == 1].mean())
+        return value
+
+    return (
+        float(minimize_scalar(cost, bounds=(0.0, MOST_HEED), method="bounded").x) if parts else 0.0
+    )
 
 
 def best_threshold(chances: np.ndarray, gained: np.ndarray, truth: np.ndarray) -> float:

@@ -11,11 +11,12 @@ from models.encoders.reranker import Reranker
 from models.encoders.text import TextEncoder
 from models.language import answering_training
 from models.language.answers import Answers
-from models.language.library import Review
+from models.language.finding import Finder
+from models.language.library import Library, Review
 from models.language.marked import Asked, Marked, gained, merged
 from models.language.polarity import Linear
 from models.language.quoting import FEATURES, Quoter, hits
-from models.language.quoting_training import best_threshold, fit
+from models.language.quoting_training import best_threshold, fit, fit_heed
 from models.language.reader import SpanReader, best_span
 from models.language.reader_training import target
 from models.language.settings import (
@@ -43,7 +44,12 @@ def reader() -> SpanReader:
 
 def quoter(reader: SpanReader, threshold: float = 0.0) -> Quoter:
     weigh = Linear(np.eye(len(FEATURES), 1), np.zeros(1))
-    return Quoter(LIBRARY, reader, weigh, threshold, 8, {("item 1", "known"): ("s1", 2, 5)})
+    known = {("item 1", "known"): ("s1", 2, 5)}
+    return Quoter(LIBRARY, finder(LIBRARY), reader, 1.0, weigh, threshold, 8, known)
+
+
+def finder(library: Library) -> Finder:
+    return Finder.untrained(library, TextEncoder.hashing(64), Reranker.overlap())
 
 
 def test_a_passage_keeps_its_places_and_what_is_wanted(reader: SpanReader) -> None:
@@ -108,7 +114,7 @@ def test_the_reader_is_taken_where_it_answers_what_was_held_back_as_well(
     plain = Answers.untrained(LIBRARY, TextEncoder.hashing(16), Reranker.overlap(), 4)
 
     def made(count: int, settings: AnsweringSettings) -> Quoter | Answers:
-        given = (LIBRARY, asked[:count], plain.shelved, toy_transformer, settings, f1, 1)
+        given = (LIBRARY, asked[:count], plain.shelved, toy_transformer, finder, settings, f1, 1)
         return answering_training.fit(*given)
 
     assert isinstance(made(11, settings), Answers)
@@ -130,7 +136,7 @@ def questions() -> list[Asked]:
 def test_fitting_gives_a_model_that_answers() -> None:
     asked = questions()
     settings = QuoterSettings(ReaderSettings(1, 1, 4, 1e-3, 24), held=0.4, reviews_read=2)
-    made, held = fit(LIBRARY, asked, toy_transformer(), settings, f1, seed=1)
+    made, held = fit(LIBRARY, asked, toy_transformer(), finder(LIBRARY), settings, f1, seed=1)
     assert (
         len(held.asked) == len(held.gained) == 4 and ((held.gained >= 0) & (held.gained <= 1)).all()
     )
@@ -142,6 +148,19 @@ def test_the_threshold_weighs_answered_and_unanswered_the_same() -> None:
     chances = np.array([0.9, 0.8, 0.3, 0.2])
     truth = np.array([1, 1, 0, 0])
     assert 0.3 < best_threshold(chances, np.array([1.0, 1.0, 0.0, 0.0]), truth) <= 0.8
+
+
+def test_a_reader_that_knows_better_is_heeded_and_one_that_guesses_is_not() -> None:
+    rng = np.random.default_rng(2)
+    whose, truth = np.repeat(np.arange(80), 3), np.tile([1, 0, 0], 80)
+    scores, noise = rng.normal(size=240) + truth, rng.normal(size=240)
+    assert (
+        fit_heed(scores, noise, truth, whose)
+        < 0.3
+        < 1
+        < fit_heed(noise, scores + truth, truth, whose)
+    )
+    assert fit_heed(scores, noise, np.zeros(240, int), whose) == 0
 
 
 def test_telling_words_are_counted_in_any_script() -> None:
