@@ -19,10 +19,8 @@ SHARP = 4
 """The power of a cosine that says how much they are heard: half as alike is a sixteenth as loud."""
 ROUNDS = 5
 BLOCK = 1024
-WEIGHTS = (0.0, 0.5, 1.0, 2.0)
-"""How loud a picture that looks just the same is, beside one's own voice: these are tried."""
-USUAL = 1.0
-"""Where none can be tried."""
+WEIGHT = 1.0
+"""How loud a picture that looks just the same is, beside one's own voice."""
 
 
 def looks(views: Sequence[np.ndarray]) -> np.ndarray:
@@ -31,13 +29,18 @@ def looks(views: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate(parts, axis=1) / np.float32(np.sqrt(len(parts)))
 
 
-def drawn(logs: np.ndarray, seen: np.ndarray, weight: float) -> np.ndarray:
-    """Log probabilities (n, c) drawn to those of the pictures most alike, normalised. seen (n, d): see `looks`."""
+def drawn(logs: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Log probabilities (n, c) drawn to those of the pictures most alike, normalised. seen (n, d): see `looks`.
+
+    They are what they were where pictures that look alike seem to show different things (see `akin`).
+    """
     own = log_softmax(logs)
-    if weight <= 0 or len(logs) < 2:
+    if len(logs) < 2:
         return own
     heard, other, loud = _neighbours(seen)
-    voices = coo_array((weight * loud, (heard, other)), shape=(len(logs), len(logs))).tocsr()
+    if not akin(own, heard, other, loud):
+        return own
+    voices = coo_array((WEIGHT * loud, (heard, other)), shape=(len(logs), len(logs))).tocsr()
     voices = voices.maximum(voices.T)
     whole = 1 + voices.sum(axis=1)[:, None]
     found = own
@@ -46,11 +49,16 @@ def drawn(logs: np.ndarray, seen: np.ndarray, weight: float) -> np.ndarray:
     return log_softmax(found)
 
 
-def fit_weight(logs: np.ndarray, seen: np.ndarray, labels: np.ndarray) -> float:
-    """The one of `WEIGHTS` that makes labels (n,) of pictures that nothing learned from likeliest. logs, seen: of `drawn`."""
-    here = np.arange(len(labels))
-    costs = [-float(drawn(logs, seen, weight)[here, labels].mean()) for weight in WEIGHTS]
-    return WEIGHTS[int(np.argmin(costs))]
+def akin(logs: np.ndarray, heard: np.ndarray, other: np.ndarray, loud: np.ndarray) -> bool:
+    """Whether pairs of pictures (p,) are told to show the same about as often as if they did.
+
+    logs (n, c): log probabilities; loud (p,): how much each pair counts. Two pictures of one thing, each told right with a
+    chance of p, are told the same with one of p² at least, were they told apart from one another. Pictures of which each
+    shows something else agree far less.
+    """
+    told, sure = logs.argmax(1), float(np.exp(logs.max(1)).mean())
+    agreed = loud @ (told[heard] == told[other]) / max(float(loud.sum()), 1e-9)
+    return bool(agreed >= sure**2)
 
 
 def _neighbours(seen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

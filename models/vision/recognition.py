@@ -61,8 +61,7 @@ class Recognition:
     The experts' probabilities are joined by their weighted geometric mean, normalised (a logarithmic opinion pool).
     All experts look at pictures of the same size. prototypes: of what the first expert's sight gives, one a class; the
     last classes are known by these alone where there are more than the experts know (see `with_class`). limit: of the
-    strangeness of a picture of these classes; what is stranger is none of them. kin: how much pictures that are asked
-    together speak for one another (see `kinship.drawn`).
+    strangeness of a picture of these classes; what is stranger is none of them.
     """
 
     classes: list[str]
@@ -70,7 +69,6 @@ class Recognition:
     prior: np.ndarray
     prototypes: Prototypes | None = None
     limit: float = ALL_KNOWN
-    kin: float = 0.0
     kind: ClassVar[str] = "recognition"
 
     @property
@@ -89,7 +87,7 @@ class Recognition:
         return self._shares(self._seen(pictures))
 
     def together(self, blocks: Iterable[np.ndarray]) -> np.ndarray:
-        """As `of_arrays` of all pictures of `blocks`, each (b, size, size, 3) uint8, which speak for one another by `kin`.
+        """As `of_arrays` of all pictures of `blocks`, each (b, size, size, 3) uint8, which speak for one another (see `kinship.drawn`).
 
         What is told of a picture then depends on what else is asked. What the sights give of all stands in memory.
         """
@@ -102,7 +100,7 @@ class Recognition:
         if not len(found):
             return found
         whole = [np.concatenate(views) for views in zip(*seen, strict=True)]
-        return np.exp(drawn(np.log(np.maximum(found, NEVER)), looks(whole), self.kin))
+        return np.exp(drawn(np.log(np.maximum(found, NEVER)), looks(whole)))
 
     def strangeness(self, pictures: np.ndarray) -> np.ndarray:
         """How far decoded pictures (n, size, size, 3) uint8 are from every class: (n,), 0 (just like one) to 2.
@@ -231,7 +229,6 @@ class Recognition:
             "weights": [expert.weight for expert in self.experts],
             "sights": self._places,
             "limit": self.limit,
-            "kin": self.kin,
         }
         return Bundle(self.kind, config, tensors, {"classes": self.classes}, members)
 
@@ -250,5 +247,4 @@ class Recognition:
             bundle.tensors["prior"],
             prototypes,
             bundle.config["limit"],
-            bundle.config["kin"],
         )

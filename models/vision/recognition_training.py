@@ -13,7 +13,6 @@ from models.vision.families import corners, families
 from models.vision.finetuning import tuned_encoder
 from models.vision.head import log_softmax
 from models.vision.head_training import Examples, fit_heads
-from models.vision.kinship import USUAL, fit_weight, looks
 from models.vision.linear import LEAST, Linear, fit_linear, folds_of
 from models.vision.prototypes import Prototypes
 from models.vision.recognition import ALL_KNOWN, FEW, Expert, Recognition
@@ -57,12 +56,11 @@ def fit(
     )
     if not many or folds.max() == 0 or len(classes) < 2:
         experts = [_from_few(sight, pictures, vectors, truth, len(classes), folds, settings, seed)]
-        kin = USUAL
     else:
         # The last fold is that of the smallest families. What is asked later may be less like what is known than
         # these are, so that rows that stand apart have their say, too.
         out = (folds == folds.max()) | corners(vectors, truth, 1 / HELD_OUT)
-        experts, kin = _from_many(
+        experts = _from_many(
             sight, pictures, vectors, truth, len(classes), out, settings, seed, course
         )
         folds = np.where(out, 0, LEARNED)
@@ -76,7 +74,7 @@ def fit(
         told = first.see(pictures)
     prototypes = Prototypes.of(told, truth, len(classes))
     limit = strangest(told, truth, len(classes), folds)
-    return Recognition(classes, tuple(experts), shares.astype(np.float32), prototypes, limit, kin)
+    return Recognition(classes, tuple(experts), shares.astype(np.float32), prototypes, limit)
 
 
 def strangest(vectors: np.ndarray, truth: np.ndarray, classes: int, folds: np.ndarray) -> float:
@@ -128,9 +126,8 @@ def _from_many(
     settings: RecognitionSettings,
     seed: int,
     course: Course,
-) -> tuple[list[Expert], float]:
-    """A linear probe, a classifier with a hidden layer and a tuned network, weighed on the rows that are `out` (n,), and how
-    much pictures that are asked together speak for one another.
+) -> list[Expert]:
+    """A linear probe, a classifier with a hidden layer and a tuned network, weighed on the rows that are `out` (n,).
 
     These are looked at twice, as they are and changed: what is asked later differs more from what was learned from than
     rows of the same shop, which alone would make every expert too sure.
@@ -141,7 +138,6 @@ def _from_many(
     held = np.concatenate([out, np.ones(len(changed), bool)])
     wanted = labels[held]
     found: list[tuple[str, Expert, np.ndarray]] = []
-    tuned_views = np.zeros((0, 0), np.float32)
     if seen.size * classes <= PROBED:
         folds = np.where(held, 0, LEARNED)
         ends = sight.ends(seen.shape[1])
@@ -158,26 +154,18 @@ def _from_many(
             pictures, vectors, truth, classes, out, sight.encoder, settings, seed, course
         )
         eye = Sight(learned, (), mirrored=True)
-        tuned_views = eye.see(pictures[out])
-        both = np.concatenate([tuned_views, eye.see(changed)])
-        head = head.warmed(head.logits(both), wanted)
-        found.append(("the tuned network", Expert(eye, head), head.logits(both)))
+        views = np.concatenate([eye.see(pictures[out]), eye.see(changed)])
+        head = head.warmed(head.logits(views), wanted)
+        found.append(("the tuned network", Expert(eye, head), head.logits(views)))
     weights = pool_weights([log_softmax(logits) for _, _, logits in found], wanted)
     for (name, _, logits), weight in zip(found, weights, strict=True):
         right = float((logits.argmax(1) == wanted).mean())
         course.say(f"{name}: {right:.3f} of {len(wanted)} held-out views, weight {weight:.2f}")
-    kept = [
-        (replace(expert, weight=weight), logits)
-        for (_, expert, logits), weight in zip(found, weights, strict=True)
+    return [
+        replace(expert, weight=weight)
+        for (_, expert, _), weight in zip(found, weights, strict=True)
         if weight > 0
     ]
-    # As they are, not changed: so they are asked.
-    plain = int(out.sum())
-    logs = np.sum([one.weight * log_softmax(logits[:plain]) for one, logits in kept], axis=0)
-    of = {id(one.sight): vectors[out] if one.sight is sight else tuned_views for one, _ in kept}
-    kin = fit_weight(logs, looks(list(of.values())), wanted[:plain])
-    course.say(f"pictures that look alike speak for one another with weight {kin:g}")
-    return [one for one, _ in kept], kin
 
 
 def tune(

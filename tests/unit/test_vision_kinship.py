@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from models.bundle import load, save
 from models.encoders.image import ImageEncoder
 from models.vision import kinship
-from models.vision.kinship import WEIGHTS, drawn, fit_weight, looks
+from models.vision.head import softmax
+from models.vision.kinship import WEIGHT, drawn, looks
 from models.vision.linear import fit_linear
 from models.vision.recognition import Expert, Recognition
 from models.vision.sight import Sight
@@ -28,14 +29,14 @@ def unsure(truth: np.ndarray, seed: int = 2) -> np.ndarray:
     return 1.2 * np.eye(5)[truth] + rng.normal(size=(len(truth), 5))
 
 
-def slowly(logs: np.ndarray, seen: np.ndarray, weight: float) -> np.ndarray:
+def slowly(logs: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """What `drawn` does, one picture at a time."""
     alike = seen @ seen.T
     np.fill_diagonal(alike, -np.inf)
     voices = np.zeros_like(alike)
     for row, line in enumerate(alike):
         for other in np.argsort(-line)[: kinship.NEAREST]:
-            loud = weight * max(line[other], 0) ** kinship.SHARP
+            loud = WEIGHT * max(line[other], 0) ** kinship.SHARP
             voices[row, other] = max(voices[row, other], loud)
             voices[other, row] = max(voices[other, row], loud)
     own = logs - np.log(np.exp(logs).sum(1, keepdims=True))
@@ -51,32 +52,37 @@ def test_it_is_what_a_loop_over_pictures_gives(monkeypatch: pytest.MonkeyPatch) 
     seen, truth = crowd(40)
     logs = unsure(truth)
     monkeypatch.setattr(kinship, "BLOCK", 7)
-    np.testing.assert_allclose(drawn(logs, seen, 1.0), slowly(logs, seen, 1.0), atol=1e-5)
+    np.testing.assert_allclose(drawn(logs, seen), slowly(logs, seen), atol=1e-5)
 
 
-def test_those_who_are_alike_help_one_another_and_strangers_are_not_heard() -> None:
+def test_those_who_are_alike_help_one_another() -> None:
     seen, truth = crowd(300)
     logs = unsure(truth)
-    right = [(drawn(logs, seen, weight).argmax(1) == truth).mean() for weight in (0.0, 1.0)]
-    assert right[1] > right[0] + 0.1
-    assert fit_weight(logs, seen, truth) == max(WEIGHTS)
-    noise = looks([np.random.default_rng(5).normal(size=(300, 5))])
-    assert fit_weight(logs, noise, truth) == 0
+    before, after = ((one.argmax(1) == truth).mean() for one in (logs, drawn(logs, seen)))
+    assert after > before + 0.1
 
 
-@given(st.permutations(range(12)), st.sampled_from(WEIGHTS))
-def test_chances_sum_to_one_in_any_order(order: list[int], weight: float) -> None:
+def test_where_look_alikes_show_different_things_none_is_heard() -> None:
+    # As alike as can be, two by two, and never of one class.
+    seen = looks([np.repeat(np.eye(150), 2, axis=0)])
+    mixed = np.arange(300) % 5
+    logs = 4 * np.eye(5)[mixed]
+    np.testing.assert_allclose(drawn(logs, seen), np.log(softmax(logs)), atol=1e-5)
+
+
+@given(st.permutations(range(12)))
+def test_chances_sum_to_one_in_any_order(order: list[int]) -> None:
     seen, truth = crowd(12)
     logs = unsure(truth)
-    found = drawn(logs, seen, weight)
+    found = drawn(logs, seen)
     np.testing.assert_allclose(np.exp(found).sum(1), 1.0, atol=1e-5)
-    np.testing.assert_allclose(drawn(logs[order], seen[order], weight), found[order], atol=1e-4)
+    np.testing.assert_allclose(drawn(logs[order], seen[order]), found[order], atol=1e-4)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_few_pictures_are_told_too(count: int) -> None:
     seen, truth = crowd(count)
-    assert np.isfinite(drawn(unsure(truth), seen, 1.0)).all()
+    assert np.isfinite(drawn(unsure(truth), seen)).all()
 
 
 def test_a_recogniser_tells_pictures_together_and_remembers_how(tmp_path) -> None:
@@ -87,7 +93,7 @@ def test_a_recogniser_tells_pictures_together_and_remembers_how(tmp_path) -> Non
     sight = Sight(ImageEncoder.pixels())
     probe, _ = fit_linear(sight.see(pictures), truth, 2, np.arange(40) % 4, [10.0])
     prior = np.full(2, 0.5, np.float32)
-    model = Recognition(["dark", "light"], (Expert(sight, probe, 0.5),) * 2, prior, kin=1.0)
+    model = Recognition(["dark", "light"], (Expert(sight, probe, 0.5),) * 2, prior)
     assert len(model.sights) == 1
     found = model.together([pictures[:15], pictures[15:15], pictures[15:]])
     np.testing.assert_allclose(found, model.together([pictures]), atol=1e-5)
