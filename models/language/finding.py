@@ -32,6 +32,8 @@ SENTENCES = 3
 LEAST = np.array([0.0, -1.0, -20.0])
 """Of each opinion, what is below all that it gives."""
 BATCH = 64
+KEPT = 20_000
+"""Sentences whose vectors stay in memory for the next question."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class Finder:
     ) -> None:
         """reranker: None where it can't read the language; meaning then speaks for it. weights (3,): of OPINIONS."""
         self.encoder, self.reranker, self.rarity, self.weights = encoder, reranker, rarity, weights
+        self._kept: dict[str, np.ndarray] = {}
 
     @classmethod
     def untrained(
@@ -148,7 +151,7 @@ class Finder:
     ) -> list[list[tuple[int, list[str]]]]:
         """Fill in how near each of the reviews `skimmed` (question, place, sentences) is; of each question, the places of
         those to be read, with their nearest sentences."""
-        vectors = self.encoder.encode([text for *_, texts in skimmed for text in texts], BATCH)
+        vectors = self._vectors([text for *_, texts in skimmed for text in texts])
         asked = self.encoder.encode(questions, BATCH)
         nearest: dict[tuple[int, int], list[str]] = {}
         start = 0
@@ -164,6 +167,15 @@ class Finder:
             order = np.argsort(-standing(table[places, :2]).sum(1), kind="stable")[:READ]
             near.append([(place, nearest[at, place]) for place in places[order].tolist()])
         return near
+
+    def _vectors(self, texts: Sequence[str]) -> np.ndarray:
+        """Of sentences (n, width); those that were asked for lately are not encoded again."""
+        fresh = [text for text in dict.fromkeys(texts) if text not in self._kept]
+        if len(self._kept) + len(fresh) > KEPT:
+            self._kept, fresh = {}, list(dict.fromkeys(texts))
+        self._kept.update(zip(fresh, self.encoder.encode(fresh, BATCH), strict=True))
+        found = [self._kept[text] for text in texts]
+        return np.stack(found) if found else np.zeros((0, self.encoder.width), np.float32)
 
     def _reading(
         self,

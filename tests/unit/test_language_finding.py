@@ -67,6 +67,21 @@ def test_where_nothing_reads_the_language_meaning_speaks_for_it(finder: Finder) 
     assert looked.opinions[:, 2].tolist() == looked.opinions[:, 1].tolist()
 
 
+def test_what_was_encoded_is_not_encoded_for_the_next_question(monkeypatch) -> None:
+    encoder, encoded = TextEncoder.hashing(32), []
+    encode = encoder.encode
+    monkeypatch.setattr(
+        encoder, "encode", lambda texts, *rest: encoded.extend(texts) or encode(texts, *rest)
+    )
+    made = Finder.untrained({"item": REVIEWS}, encoder, None)
+    first = made.look(["sound"], [REVIEWS])
+    encoded.clear()
+    again = made.look(["sound"], [REVIEWS])
+    assert encoded == ["sound"] and again[0].scores.tolist() == first[0].scores.tolist()
+    monkeypatch.setattr(finding, "KEPT", 3)
+    assert made.look(["sound"], [REVIEWS])[0].scores.tolist() == first[0].scores.tolist()
+
+
 def test_a_finder_comes_back_from_its_bundle(finder: Finder, tmp_path) -> None:
     made = finder.with_weights(np.array([0.5, 0.25, 0.0]))
     save(made.to_bundle(), tmp_path / "bundle")
