@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -11,7 +11,7 @@ from scipy.special import entr
 
 from models.bundle import Bundle
 from models.vision.head import Head, log_softmax, softmax
-from models.vision.kinship import drawn, looks
+from models.vision.kinship import STRANGERS, drawn, looks
 from models.vision.linear import Linear
 from models.vision.prototypes import Prototypes
 from models.vision.sight import BATCH, Sight
@@ -23,7 +23,7 @@ FEW = 2
 """With fewer pictures a class, in the mean, none can be held out: each stands for its class as it is."""
 MIXED = 2 / 3
 """Of the learned classes' `spread`, that pictures have at least which are taken for a mixture of them."""
-NEVER = 1e-12
+NONE = 1e-12
 """A probability that stands for none."""
 WARMTH = 2.5
 """Of logits in deviations, where each class is known by one picture; there is nothing to tell it from."""
@@ -61,7 +61,7 @@ class Recognition:
     The experts' probabilities are joined by their weighted geometric mean, normalised (a logarithmic opinion pool).
     All experts look at pictures of the same size. prototypes: of what the first expert's sight gives, one a class; the
     last classes are known by these alone where there are more than the experts know (see `with_class`). limit: of the
-    strangeness of a picture of these classes; what is stranger is none of them.
+    strangeness of a picture of these classes; what is stranger is none of them. kin (2,): see `kinship.fit_kin`.
     """
 
     classes: list[str]
@@ -69,6 +69,7 @@ class Recognition:
     prior: np.ndarray
     prototypes: Prototypes | None = None
     limit: float = ALL_KNOWN
+    kin: np.ndarray = field(default_factory=lambda: STRANGERS)
     kind: ClassVar[str] = "recognition"
 
     @property
@@ -100,7 +101,7 @@ class Recognition:
         if not len(found):
             return found
         whole = [np.concatenate(views) for views in zip(*seen, strict=True)]
-        return np.exp(drawn(np.log(np.maximum(found, NEVER)), looks(whole)))
+        return np.exp(drawn(np.log(np.maximum(found, NONE)), looks(whole), self.kin))
 
     def strangeness(self, pictures: np.ndarray) -> np.ndarray:
         """How far decoded pictures (n, size, size, 3) uint8 are from every class: (n,), 0 (just like one) to 2.
@@ -219,7 +220,7 @@ class Recognition:
         )
 
     def to_bundle(self) -> Bundle:
-        tensors = {"prior": np.asarray(self.prior, np.float32)}
+        tensors = {"prior": np.asarray(self.prior, np.float32), "kin": np.asarray(self.kin)}
         for at, expert in enumerate(self.experts):
             tensors |= expert.head.tensors(f"{at}/")
         if self.prototypes is not None:
@@ -247,4 +248,5 @@ class Recognition:
             bundle.tensors["prior"],
             prototypes,
             bundle.config["limit"],
+            bundle.tensors["kin"],
         )

@@ -13,6 +13,7 @@ from models.vision.families import corners, families
 from models.vision.finetuning import tuned_encoder
 from models.vision.head import log_softmax
 from models.vision.head_training import Examples, fit_heads
+from models.vision.kinship import fit_kin, looks
 from models.vision.linear import LEAST, Linear, fit_linear, folds_of
 from models.vision.prototypes import Prototypes
 from models.vision.recognition import ALL_KNOWN, FEW, Expert, Recognition
@@ -56,11 +57,12 @@ def fit(
     )
     if not many or folds.max() == 0 or len(classes) < 2:
         experts = [_from_few(sight, pictures, vectors, truth, len(classes), folds, settings, seed)]
+        kin = fit_kin(looks([vectors]), truth, seed)
     else:
         # The last fold is that of the smallest families. What is asked later may be less like what is known than
         # these are, so that rows that stand apart have their say, too.
         out = (folds == folds.max()) | corners(vectors, truth, 1 / HELD_OUT)
-        experts = _from_many(
+        experts, kin = _from_many(
             sight, pictures, vectors, truth, len(classes), out, settings, seed, course
         )
         folds = np.where(out, 0, LEARNED)
@@ -74,7 +76,7 @@ def fit(
         told = first.see(pictures)
     prototypes = Prototypes.of(told, truth, len(classes))
     limit = strangest(told, truth, len(classes), folds)
-    return Recognition(classes, tuple(experts), shares.astype(np.float32), prototypes, limit)
+    return Recognition(classes, tuple(experts), shares.astype(np.float32), prototypes, limit, kin)
 
 
 def strangest(vectors: np.ndarray, truth: np.ndarray, classes: int, folds: np.ndarray) -> float:
@@ -126,8 +128,9 @@ def _from_many(
     settings: RecognitionSettings,
     seed: int,
     course: Course,
-) -> list[Expert]:
-    """A linear probe, a classifier with a hidden layer and a tuned network, weighed on the rows that are `out` (n,).
+) -> tuple[list[Expert], np.ndarray]:
+    """A linear probe, a classifier with a hidden layer and a tuned network, weighed on the rows that are `out` (n,), and what
+    look-alikes among these say of one another (see `kinship`).
 
     These are looked at twice, as they are and changed: what is asked later differs more from what was learned from than
     rows of the same shop, which alone would make every expert too sure.
@@ -138,6 +141,7 @@ def _from_many(
     held = np.concatenate([out, np.ones(len(changed), bool)])
     wanted = labels[held]
     found: list[tuple[str, Expert, np.ndarray]] = []
+    plain = {id(sight): vectors[out]}
     if seen.size * classes <= PROBED:
         folds = np.where(held, 0, LEARNED)
         ends = sight.ends(seen.shape[1])
@@ -154,18 +158,21 @@ def _from_many(
             pictures, vectors, truth, classes, out, sight.encoder, settings, seed, course
         )
         eye = Sight(learned, (), mirrored=True)
-        views = np.concatenate([eye.see(pictures[out]), eye.see(changed)])
+        plain[id(eye)] = eye.see(pictures[out])
+        views = np.concatenate([plain[id(eye)], eye.see(changed)])
         head = head.warmed(head.logits(views), wanted)
         found.append(("the tuned network", Expert(eye, head), head.logits(views)))
     weights = pool_weights([log_softmax(logits) for _, _, logits in found], wanted)
     for (name, _, logits), weight in zip(found, weights, strict=True):
         right = float((logits.argmax(1) == wanted).mean())
         course.say(f"{name}: {right:.3f} of {len(wanted)} held-out views, weight {weight:.2f}")
-    return [
+    kept = [
         replace(expert, weight=weight)
         for (_, expert, _), weight in zip(found, weights, strict=True)
         if weight > 0
     ]
+    looked = {id(one.sight): plain[id(one.sight)] for one in kept}
+    return kept, fit_kin(looks(list(looked.values())), truth[out], seed)
 
 
 def tune(
