@@ -29,10 +29,11 @@ from airflow.sdk import (
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from dags.incidents import tell
-from dags.stages import DEFAULTS, ROOT, Stage, addresses, placed, promotions, task_id
+from dags.stages import DEFAULTS, ROOT, Stage, placed, promotions, task_id
 from pipelines.harness.errors import BadConfig, BadData
 from pipelines.harness.graph import Graph, read_graph
 from pipelines.harness.state import State
+from pipelines.services.airflow_connections import addresses
 
 START = datetime(2015, 1, 1, tzinfo=UTC)
 """No backfill goes further back than this."""

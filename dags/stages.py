@@ -5,12 +5,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import Asset, BaseOperator, Connection, Context
-from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException
+from airflow.sdk import Asset, BaseOperator, Context
+from airflow.sdk.exceptions import AirflowFailException
 
 from dags.incidents import Incidents
 from pipelines.harness.errors import BadConfig, BadData
 from pipelines.harness.graph import Graph, Node
+from pipelines.services.airflow_connections import addresses
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULTS = {
@@ -39,9 +40,13 @@ class Stage(BaseOperator):
 
     def execute(self, context: Context) -> None:
         """Run the stage with the choices of the run. Data and settings that are wrong are not tried again."""
+        from pipelines import connections
         from pipelines.run import StageRun
 
-        os.environ.update(addresses(self.connections))
+        wanted = connections.wanted(ROOT, self.stage)
+        # "" for those that Airflow does not have: the stage, which may not ask, says so.
+        handed = {**dict.fromkeys(wanted, ""), **addresses({**wanted, **self.connections})}
+        os.environ.update(handed)
         run = context["dag_run"]
         asked = run.conf or {}
         self._running = StageRun(
@@ -68,30 +73,6 @@ class Stage(BaseOperator):
 def task_id(stage: str) -> str:
     """A stage's name as Airflow allows it."""
     return stage.replace("@", "-")
-
-
-def addresses(connections: dict[str, str]) -> dict[str, str]:
-    """Variable to address of a database, of the connections that exist. connections: variable to connection.
-
-    A connection's `schema` is the database; `extra` may hold `{"driver": …}`, SQLAlchemy's name of dialect and driver.
-    """
-    found = {}
-    for variable, name in connections.items():
-        try:
-            connection = Connection.get(name)
-        except AirflowNotFoundException:
-            continue
-        from sqlalchemy.engine import URL
-
-        found[variable] = URL.create(
-            connection.extra_dejson.get("driver") or connection.conn_type,
-            connection.login,
-            connection.password,
-            connection.host,
-            connection.port,
-            connection.schema,
-        ).render_as_string(hide_password=False)
-    return found
 
 
 def placed(node: Node) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
+from pipelines import connections
 from pipelines.cache import check, store_folder
 from pipelines.exchange import asked_for
 from pipelines.harness import BadConfig, MissingResource, VitrineError, space
@@ -209,7 +210,7 @@ class StageRun:
         child.wait()
 
     def _environment(self) -> dict[str, str]:
-        kept = without_secrets()
+        kept = {**without_secrets(), **connections.given(self.root, self.name)}
         own = {
             "PATH": search_path(),
             "PYTHONUNBUFFERED": "1",

@@ -31,8 +31,10 @@ NAMES = ("airflow-api", "airflow-scheduler", "airflow-processor", "airflow-trigg
 PORT = 8080
 START_SECONDS = 180.0
 MIGRATE_SECONDS = 300.0
-CONNECTIONS = "AIRFLOW_CONN_VITRINE_"
-"""Beginning of the names of variables by which connections of ours are given."""
+CONNECTIONS = "AIRFLOW_CONN_"
+"""Beginning of the names of variables by which Airflow is given connections."""
+MIGRATED = "migrated"
+"""The file that says for which version the database was made or migrated."""
 HEAVY = "heavy"
 """The pool of stages that keep their cores busy, `meta.pool` in dvc.yaml."""
 UNFINISHED = ("queued", "running")
@@ -124,7 +126,7 @@ def _keys(home: Path) -> dict[str, str]:
 def _migrate(state: State, environment: dict[str, str]) -> None:
     """Bring Airflow's database to the installed version; nothing to do where it is."""
     wanted = version("apache-airflow")
-    mark = state.airflow / "migrated"
+    mark = state.airflow / MIGRATED
     if mark.exists() and mark.read_text("utf-8") == wanted:
         return
     done = subprocess.run(

@@ -60,7 +60,7 @@ def read(connection: Any, part: Part, root: Path, spill: Path) -> list[Raw]:
     if part.format == "sql":
         from pipelines.sources.sql import as_parquet
 
-        target = as_parquet(part.url, part.query, spill / "query.parquet")
+        target = as_parquet(part.url, part.query, spill / "query.parquet", root)
         return parquet(connection, {target: Path(part.query)})
     found = files.find(root, part.files, SUFFIXES.get(part.format, ()))
     if part.format in ("archive", "pictures"):

@@ -1,29 +1,34 @@
-"""Rows of any database that SQLAlchemy reaches, as a stream; the secret comes from the environment."""
+"""Rows of any database that SQLAlchemy reaches, as a stream; its secret comes from the environment or from Airflow."""
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import pyarrow as pa
 
-from pipelines import engine
+from pipelines import connections, engine
 from pipelines.harness import BadConfig, BadData, MissingResource
 
 SECRET = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 ROWS = 10_000
 
 
-def address(url: str) -> str:
-    """The URL with each `${NAME}` replaced by that variable of the environment.
+def address(url: str, root: Path) -> str:
+    """The URL with each `${NAME}` replaced by that variable of the environment, or what Airflow's connection says.
 
     Raises `BadConfig` where the URL itself holds a password (`params.yaml` is in git and in every record of a run),
-    `MissingResource` where a variable is not set.
+    `MissingResource` where a variable is not set or Airflow has no such connection.
     """
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
+    connection = connections.named(url)
+    if connection:
+        return connections.address(connection, root)
     try:
         parsed = make_url(SECRET.sub("secret", url))
     except ArgumentError:
@@ -38,13 +43,31 @@ def address(url: str) -> str:
     for name in SECRET.findall(url):
         if not os.environ.get(name):
             raise MissingResource(f"the variable {name} is not set, which the database's URL names")
-    from urllib.parse import quote_plus
-
     return SECRET.sub(lambda match: quote_plus(os.environ[match.group(1)]), url)
 
 
-def as_parquet(url: str, query: str, target: Path) -> Path:
+def _hidden(words: str, url: str, full: str) -> str:
+    """What a driver said without the secrets of the address, whichever way it quotes them."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    secrets = {os.environ[name] for name in SECRET.findall(url)}
+    with contextlib.suppress(ArgumentError):
+        secrets.add(str(make_url(full).password or ""))
+    forms = {form(one) for one in secrets for form in (str, quote, quote_plus, _quoted)}
+    for form in sorted(forms - {""}, key=len, reverse=True):
+        words = words.replace(form, "…")
+    return words
+
+
+def _quoted(secret: str) -> str:
+    return quote(secret, safe=" +")  # as SQLAlchemy does
+
+
+def as_parquet(url: str, query: str, target: Path, root: Path) -> Path:
     """Write what a query gives as Parquet, all columns as text but bytes, `ROWS` rows at a time.
+
+    root: the project, whose Airflow is asked for connections.
 
     Raises `MissingResource` where the database can't be reached or refuses the query; the message holds no secret.
     """
@@ -53,7 +76,7 @@ def as_parquet(url: str, query: str, target: Path) -> Path:
 
     if not url or not query:
         raise BadConfig("shop: a part of format sql has a url and a query")
-    full = address(url)
+    full = address(url, root)
     try:
         database = create_engine(full)
         with database.connect().execution_options(stream_results=True) as connection:
@@ -69,9 +92,7 @@ def as_parquet(url: str, query: str, target: Path) -> Path:
             engine.write_batches(_batches(first, blocks, schema), schema, target)
         database.dispose()
     except (SQLAlchemyError, ImportError) as error:
-        words = str(error).partition("(Background on")[0]
-        for name in SECRET.findall(url):
-            words = words.replace(os.environ[name], "…")
+        words = _hidden(str(error).partition("(Background on")[0], url, full)
         raise MissingResource(f"{url}: the query fails: {words.strip()}") from None
     return target
 

@@ -32,7 +32,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace as Thing
 from dags.incidents import Incidents
-from dags.stages import addresses
+from pipelines.services.airflow_connections import addresses
 print(addresses({"VITRINE_LISTS_URL": "vitrine_lists", "OTHER": "vitrine_none"}))
 run = Thing(dag_id="train", run_id="manual 1", clear_number=0)
 for stage, error in (("toy", RuntimeError("toy: bad data")), ("after", RuntimeError("after: killed: 9"))):

@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from pipelines import engine
+from pipelines.connections import variable
 from pipelines.harness import BadConfig, BadData, MissingResource, VitrineError
 from pipelines.ingest_shop import ingest_shop
 from pipelines.sources import own, pictures
@@ -252,6 +253,12 @@ def test_a_database(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     open_secret = part.model_copy(update={"url": "postgresql://reader:hunter2@host/base"})
     with pytest.raises(BadConfig, match="environment"):
         reader.table("products", open_secret)
+    by_name = part.model_copy(update={"url": "airflow://shop_db"})
+    monkeypatch.setenv(variable("shop_db"), f"sqlite:///{reader.folder}/shop.db")
+    assert [row["item_id"] for row in reader.table("products", by_name)] == ["007", "008"]
+    monkeypatch.setenv(variable("shop_db"), "")  # its task found none
+    with pytest.raises(MissingResource, match="AIRFLOW_CONN_SHOP_DB"):
+        reader.table("products", by_name)
 
 
 def test_sequences_keep_their_order_and_leave_one_event_a_window(reader: Reader) -> None:

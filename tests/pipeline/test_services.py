@@ -114,11 +114,14 @@ def test_keys_are_made_once_and_for_the_owner_alone(tmp_path: Path) -> None:
     assert first["AIRFLOW__API__HOST"] == LOOPBACK
 
 
-def test_settings_of_another_airflow_are_left_out(
+def test_settings_of_another_airflow_are_left_out_and_connections_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW__API__SSL_CERT", "x")
-    assert "AIRFLOW__API__SSL_CERT" not in airflow.settings(State(tmp_path), 1)
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP_DB", "postgres://db/shop")
+    found = airflow.settings(State(tmp_path), 1)
+    assert "AIRFLOW__API__SSL_CERT" not in found
+    assert found["AIRFLOW_CONN_SHOP_DB"] == "postgres://db/shop"
 
 
 @pytest.fixture
