@@ -9,10 +9,14 @@ seconds to fit, pictures per second when predicting.
 With `--audit`, `--train F --field F` alone: the catalogue's second opinion on cells of which a share was swapped among
 one another before; its precision at several recalls, by the vectors that the stage `image-features` makes of the pictures
 and, with `--title`, by those of the titles. The same of pictures that were swapped among one another.
+
+With `--colours`, `--train F --field F` alone: how often the measured colours bear the name of the colour that the column
+states, the first of them and any; words of shops become our names by `STATED`.
 """
 
 import argparse
 import json
+import re
 import resource
 import subprocess
 import sys
@@ -33,6 +37,28 @@ PLANTED = 0.05
 FEWEST = 10
 """Rows that a value needs to take part there."""
 RECALLS = (0.2, 0.4, 0.6, 0.8)
+SAID = {
+    "grey": "gray charcoal silver steel",
+    "beige white": "cream ivory",
+    "yellow beige brown": "gold",
+    "brown beige": "tan",
+    "beige olive": "khaki",
+    "beige brown": "taupe",
+    "beige": "skin nude",
+    "brown": "coffee bronze",
+    "brown orange": "copper rust",
+    "yellow": "mustard",
+    "orange pink": "peach coral",
+    "pink purple": "magenta mauve",
+    "purple": "lavender violet lilac",
+    "maroon": "burgundy wine",
+    "blue navy": "denim",
+    "turquoise": "teal aqua",
+    "green turquoise": "mint",
+    "green": "lime",
+}
+"""Names that a measured colour may bear, and what shops call such colours beside the names themselves."""
+STATED = {word: names for names, words in SAID.items() for word in words.split()}
 
 
 def main(words: list[str], root: Path) -> int:
@@ -41,6 +67,9 @@ def main(words: list[str], root: Path) -> int:
     parser.add_argument("--train", type=Path, required=True)
     parser.add_argument("--test", type=Path)
     parser.add_argument("--audit", action="store_true", help="measure the audit instead")
+    parser.add_argument("--colours", action="store_true", help="measure the colours instead")
+    parser.add_argument("--pictures", type=int, default=1500, help="with --colours: at most")
+    parser.add_argument("--size", type=int, default=96, help="with --colours: pixels a side")
     parser.add_argument("--field", required=True)
     parser.add_argument("--title", help="with --audit: the column of train that holds the title")
     parser.add_argument("--profile", default="default")
@@ -52,6 +81,8 @@ def main(words: list[str], root: Path) -> int:
     asked = parser.parse_args(words)
     if asked.audit:
         return _audited(asked, root)
+    if asked.colours:
+        return _coloured(asked)
     if asked.test is None:
         parser.error("--test is missing")
     if asked.one:
@@ -123,6 +154,70 @@ def _audited(asked: argparse.Namespace, root: Path) -> int:
         f"where none is swapped: {int((misfits(vectors, told, 0) >= 0.5).sum())}"
     )
     return 0
+
+
+def _coloured(asked: argparse.Namespace) -> int:
+    """Measure colours, and print how often the first of a picture, and any, has the stated name."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from models.encoders.decoding import Undecodable, decode_stretched
+    from models.metrics import interval
+    from models.vision.dominant import dominant
+    from pipelines.door import pictures
+
+    listing = pictures.listed(asked.train, {asked.field: pa.string()}).sample(asked.pictures)
+    stated, seen, opaque = [], [], []
+    for path, text in zip(listing.paths, listing.column(asked.field), strict=True):
+        if names := stated_names(text):
+            try:
+                pixels, cover = decode_stretched(pictures.content(path), asked.size)
+            except Undecodable as error:
+                print(f"{path}: {error}", file=sys.stderr)
+                continue
+            stated.append(names)
+            seen.append(pixels)
+            opaque.append(cover)
+    if not stated:
+        sys.exit(f"{asked.train}: no row of {asked.field} states a colour that we know")
+    started = time.process_time()
+    found = dominant(np.stack(seen), np.stack(opaque))
+    seconds = time.process_time() - started
+    named = np.where(found.shares > 0, found.names, "")
+    right = np.array([np.isin(row, names) for row, names in zip(named, stated, strict=True)])
+    first, anywhere = right[:, 0].astype(float), right.any(1).astype(float)
+    group = np.array([" or ".join(names) for names in stated])
+    table = Table(title=f"measured colours against {asked.field}: {len(stated)} of {len(listing)}")
+    for name in ("stated", "pictures", "first", "any"):
+        table.add_column(name, justify="left" if name == "stated" else "right")
+    values, counts = np.unique(group, return_counts=True)
+    for at in np.argsort(-counts, kind="stable"):
+        rows = group == values[at]
+        shares = (f"{one[rows].mean():.3f}" for one in (first, anywhere))
+        table.add_row(values[at], str(counts[at]), *shares)
+    whole = [interval(one, seed=0) for one in (first, anywhere)]
+    told = (f"{one.mean:.3f} ({one.low:.3f} to {one.high:.3f})" for one in whole)
+    table.add_row("all", str(len(stated)), *told)
+    Console(width=None if sys.stdout.isatty() else 110).print(table)
+    print(
+        f"the commonest stated name: {counts.max() / len(stated):.3f}; "
+        f"colours a picture: {(found.shares > 0).sum(1).mean():.1f}; "
+        f"{1000 * seconds / len(stated):.1f} ms of a processor a picture, decoding left out"
+    )
+    return 0
+
+
+def stated_names(text: str) -> list[str]:
+    """The names of ours that a shop's word for a colour may mean: those of its first word that we know.
+
+    >>> stated_names("Navy Blue"), stated_names("Off White"), stated_names("Multi")
+    (['navy'], ['white'], [])
+    """
+    from models.vision.colour_names import NAMES
+
+    known = {name: name for name in NAMES} | STATED
+    words = (known[word] for word in re.findall(r"[a-z]+", text.casefold()) if word in known)
+    return next(words, "").split()
 
 
 def _curve(

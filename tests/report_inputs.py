@@ -156,6 +156,7 @@ def shop(data: Path, rng: np.random.Generator) -> None:
     notes = {"vitrine.bundle": BUNDLE, "vitrine.baselines": '["majority"]'}
     write_table(data / "evaluate/attributes/scores.parquet", pd.DataFrame(frame), notes)
     test = products[["item_id", "title"]].assign(department="Grocery", brand="Grocery")
+    test["image_key"] = [f"p{at:03d}" for at in range(ITEMS)]
     write_table(data / "split/attributes/test.parquet", test)
 
 
@@ -170,6 +171,9 @@ def pictures(data: Path, rng: np.random.Generator) -> None:
     path = data / "image-features/images.parquet"
     path.parent.mkdir(parents=True)
     write_vectors(path, "image_key", keys, vectors, "made")
+    measured = pd.DataFrame({"image_key": keys, "name": HOSTILE_TITLE, "hex": "#aa3322"})
+    measured = pd.concat([measured.assign(rank=at, share=0.7 / at) for at in (2, 1)])
+    write_table(data / "image-features/colours.parquet", measured)
     found = pd.DataFrame(
         {
             "kind": ["value disagrees", "value proposed", "same picture"],

@@ -15,6 +15,8 @@ from PIL import Image, ImageOps
 T = TypeVar("T")
 FORMATS = ("JPEG", "PNG", "WEBP")
 MAX_PIXELS = 40_000_000
+OPAQUE = 250
+"""Of 255: a pixel of this cover or more is no edge to a clear ground."""
 BROKEN = (
     OSError,
     ValueError,
@@ -70,17 +72,40 @@ def decode_whole(data: bytes, least: int, most: int) -> np.ndarray:
     return read(data, most, fitted)
 
 
+def decode_stretched(data: bytes, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """One picture as (size, size, 3) uint8, on white, and which of its pixels are opaque (size, size).
+
+    Its sides are stretched to a square and nothing is padded: shares of its area stay what they are.
+    Raises `Undecodable` as `decode` does.
+    """
+
+    def stretched(picture: Image.Image) -> tuple[np.ndarray, np.ndarray]:
+        opaque = np.ones((size, size), bool)
+        if picture.has_transparency_data:
+            cover = picture.convert("RGBA").getchannel("A")
+            opaque = np.asarray(cover.resize((size, size), Image.Resampling.BOX)) >= OPAQUE
+        small = _plain(picture).resize((size, size), Image.Resampling.BOX)
+        return np.asarray(small), opaque
+
+    return _opened(data, 2 * size, stretched)
+
+
 def read(data: bytes, draft: int, use: Callable[[Image.Image], T]) -> T:
     """What `use` makes of the picture as plain RGB, turned as EXIF says.
 
     draft: pixels a side from which a JPEG may be read smaller, to save time. Raises `Undecodable` as `decode` does.
     """
+    return _opened(data, draft, lambda picture: use(_plain(picture)))
+
+
+def _opened(data: bytes, draft: int, use: Callable[[Image.Image], T]) -> T:
+    """What `use` makes of the picture in its own mode."""
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
             width, height = opened.size
             if width * height <= MAX_PIXELS:
                 opened.draft(None, (draft, draft))
-                return use(_plain(ImageOps.exif_transpose(opened)))
+                return use(ImageOps.exif_transpose(opened))
     except BROKEN as error:
         raise Undecodable(f"no {', '.join(FORMATS)} picture: {error}") from None
     raise Undecodable(f"{width} x {height} pixels, more than {MAX_PIXELS:,}")

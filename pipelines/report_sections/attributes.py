@@ -7,6 +7,7 @@ import pandas as pd
 from pipelines.report_sections.capabilities import named
 from pipelines.report_sections.inputs import Absent, Choice, Inputs
 from pipelines.report_sections.judged import scores, slices
+from pipelines.report_sections.swatches import swatches
 from pipelines.report_sections.thumbnails import thumbnails
 from pipelines.tables import Products as P
 
@@ -17,7 +18,10 @@ PREDICTION, RIGHT, SURE = "prediction_", "right_", "confidence_"
 
 
 def view(inputs: Inputs, choice: Choice) -> dict[str, Any]:
-    """products: some picked by hash, with each field's prediction and truth; fields: how often each was right."""
+    """products: some picked by hash, with each field's prediction and truth and the measured colours of the picture.
+
+    fields: how often each was right.
+    """
     judged = scores(inputs, KEY, ("row_id", "score"))
     names = [c.removeprefix(PREDICTION) for c in judged.rows if c.startswith(PREDICTION)]
     if not names:
@@ -27,10 +31,12 @@ def view(inputs: Inputs, choice: Choice) -> dict[str, Any]:
     chosen = _chosen(choice, truth[truth.index.isin(frame.index)])
     keys = [cell(truth, item, P.IMAGE) for item in chosen]
     pictures = _pictures(inputs, [key for key in keys if key])
+    colours = swatches(inputs, [key for key in keys if key])
     products = [
         {
             "title": cell(truth, item, P.TITLE),
             "picture": pictures.get(key, ""),
+            "colours": colours.get(key, []),
             "fields": [
                 {
                     "name": named(name),

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.report_sections.inputs import Absent, Choice, Inputs
+from pipelines.report_sections.swatches import swatches
 from pipelines.report_sections.thumbnails import TABLE, thumbnails
 from pipelines.tables import Images
 from pipelines.vectors import read_vectors
@@ -17,7 +18,10 @@ BLOCK = 8192
 
 
 def view(inputs: Inputs, choice: Choice) -> dict[str, Any]:
-    """rows: pictures of different labels picked by hash, each with its six nearest; agree: share of equal labels."""
+    """rows: pictures of different labels picked by hash, each with its colours and its six nearest; total: pictures.
+
+    measured: whether colours were.
+    """
     keys, vectors, _ = read_vectors(inputs.path(FEATURES), Images.IMAGE)
     if len(keys) <= NEAR:
         raise Absent(f"data/{FEATURES} holds too few pictures to compare.")
@@ -27,6 +31,7 @@ def view(inputs: Inputs, choice: Choice) -> dict[str, Any]:
     place = {key: at for at, key in enumerate(keys)}
     chosen = _queries(choice, keys, labels)
     near, cosines = nearest(vectors, np.array([place[key] for key in chosen]), NEAR)
+    colours = swatches(inputs, chosen)
     shown = thumbnails(inputs, [*chosen, *(keys[at] for at in near.ravel())])
 
     def card(key: str) -> dict[str, Any]:
@@ -36,6 +41,7 @@ def view(inputs: Inputs, choice: Choice) -> dict[str, Any]:
     rows = [
         {
             "query": card(key),
+            "colours": colours.get(key, []),
             "near": [
                 {**card(keys[at]), "cosine": float(cosine)}
                 for at, cosine in zip(near[row], cosines[row], strict=True)
@@ -43,7 +49,7 @@ def view(inputs: Inputs, choice: Choice) -> dict[str, Any]:
         }
         for row, key in enumerate(chosen)
     ]
-    return {"rows": rows, "total": len(keys)}
+    return {"rows": rows, "total": len(keys), "measured": bool(colours)}
 
 
 def _queries(choice: Choice, keys: list[str], labels: dict[str, Any]) -> list[str]:

@@ -213,6 +213,21 @@ def test_a_user_is_told_by_the_strongest_interests(data: Path) -> None:
     assert lists.view(Inputs(find), CHOICE)["users"][0]["interests"] == []
 
 
+def test_measured_colours_stand_by_their_names_beside_pictures(data: Path, page: str) -> None:
+    def without(name: str) -> Path | None:
+        return None if name.endswith("/colours.parquet") else data / name
+
+    told = [{"hex": "#aa3322", "name": HOSTILE_TITLE, "share": share} for share in (0.7, 0.35)]
+    for key, rows in (("pictures", "rows"), ("attributes", "products")):
+        view = import_module(f"pipelines.report_sections.{key}").view
+        assert [row["colours"] for row in view(Inputs(lambda name: data / name), CHOICE)[rows]] == [
+            told
+        ] * len(view(Inputs(without), CHOICE)[rows])
+        assert not any(row["colours"] for row in view(Inputs(without), CHOICE)[rows])
+    name = "&lt;script&gt;alert(1)&lt;/script&gt;"
+    assert f'<i style="background:#aa3322"></i>{name} <span class="sure">70 %</span>' in page
+
+
 def test_a_persons_word_keeps_the_figures_that_it_was_given_on(tmp_path: Path) -> None:
     journal = Journal(State(tmp_path))
     line = {"who": "run 1", "capability": "content", "from": None, "to": BUNDLE}
