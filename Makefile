@@ -150,6 +150,17 @@ lock: .venv .vitrine/uv/bin/uv ## resolve the dependencies anew into requirement
 lock-cluster: .vitrine/uv/bin/uv ## resolve what a cluster needs beyond that into docker/cluster.lock and docker/local.lock
 	@bash docker/lock.sh .vitrine/uv/bin/uv
 
+# pip fetches the build of torch that has no CUDA: uv would look for all the rest in that index, too.
+.PHONY: lock-peers
+lock-peers: .venv .vitrine/uv/bin/uv ## resolve what the recommenders of other libraries need into benchmarks/peers.lock
+	@wheels=$$(mktemp -d); trap 'rm -r "$$wheels"' EXIT; lock=benchmarks/peers.lock; \
+	$(RUN) pip download --quiet --no-deps --dest "$$wheels" -r benchmarks/peers-torch.txt; \
+	{ echo '# What RecTools and RecBole need beside torch, made by `make lock-peers`.'; \
+		{ cat benchmarks/peers.in; grep ^torch== benchmarks/peers-torch.txt; } | .vitrine/uv/bin/uv pip compile \
+			--quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
+			--excludes benchmarks/peers-without.txt --no-emit-package torch --find-links "$$wheels" -; } >$$lock.partial; \
+	mv $$lock.partial $$lock
+
 .vitrine/uv/bin/uv:
 	@python3 -m venv .vitrine/uv && .vitrine/uv/bin/pip install --quiet uv
 

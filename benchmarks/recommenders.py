@@ -1,10 +1,11 @@
-"""Recommenders side by side: `python -m benchmarks.recommenders FOLDER [--again] [--names auto,next-item,…]`.
+"""Recommenders side by side: `python -m benchmarks.recommenders FOLDER [--again] [--peers] [--names auto,next-item,…]`.
 
 FOLDER holds train.parquet and test.parquet (columns of the `recommend` verb), and may hold valid.parquet, items.parquet,
 users.parquet and candidates.parquet (`benchmarks.recommender_shops` makes such folders). Every recommender by name, `auto`,
 and the models of the package `implicit` as a user would call them are run in a process of their own, on the same rows and
-machine. All items are ranked. Without --again what a user had is neither listed nor asked for. With candidates.parquet only
-these are listed and asked for; `implicit` knows nothing of them and stays out.
+machine. With --peers, or where --names has them, models of RecTools and RecBole too, in the environment that
+`python -m benchmarks.recommender_peers setup` makes. All items are ranked. Without --again what a user had is neither listed nor
+asked for. With candidates.parquet only these are listed and asked for; other libraries know nothing of them and stay out.
 
 Prints one table: NDCG@10 with its interval by user bootstrap, what the first gains over it (paired), Recall@20, HitRate@20,
 MAP@12, MRR, novelty in bits, coverage, Gini's index of the places on lists, seconds to fit, lists a second, peak memory; and below it the first against the best of the others.
@@ -29,6 +30,8 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.peer_models import MODELS as PEERS
+from benchmarks.peer_models import SECONDS
 from models import metrics
 
 K = 20
@@ -58,11 +61,16 @@ NEWCOMERS = 0.2, 1000
 
 @dataclass(frozen=True)
 class Way:
-    """How lists are made. again: what a user had may be listed. threads: of the processor."""
+    """How lists are made. again: what a user had may be listed. threads: of the processor. peers: their environment, where any is asked for.
+
+    seconds: of the processor, in which a network of the peers looks for its best number of epochs.
+    """
 
     again: bool
     threads: int
     profile: str
+    peers: Path | None = None
+    seconds: float = SECONDS
 
 
 @dataclass(frozen=True)
@@ -98,6 +106,15 @@ def library(folder: Path, name: str, way: Way, out: Path) -> dict[str, float]:
     words = [sys.executable, "-m", "benchmarks.recommenders", str(folder), "--one", name]
     words += ["--out", str(out), "--threads", str(way.threads)]
     return _ran([*words, *(["--again"] if way.again else [])], name)
+
+
+def peer(folder: Path, name: str, way: Way, out: Path) -> dict[str, float]:
+    """One model of RecTools or RecBole, in the environment of the peers; the same figures."""
+    from benchmarks.recommender_peers import command
+
+    assert way.peers is not None
+    words = command(way.peers, folder, name, out, way.again, way.threads, way.seconds)
+    return _ran(words, name)
 
 
 def _ran(words: list[str], name: str) -> dict[str, float]:
@@ -215,7 +232,8 @@ def side_by_side(folder: Path, names: Sequence[str], way: Way, seed: int) -> Non
     with tempfile.TemporaryDirectory() as scratch:
         for name in names:
             out = Path(scratch) / "lists.parquet"
-            figures = (library if name in LIBRARY else door)(folder, name, way, out)
+            run = library if name in LIBRARY else peer if name in PEERS else door
+            figures = run(folder, name, way, out)
             found = judged(folder, out, way.again)
             ndcg[name] = found.ndcg
             whole = metrics.interval(found.ndcg, seed)
@@ -291,6 +309,31 @@ def draw(train: pd.DataFrame, test: pd.DataFrame, events: int, seed: int) -> pd.
     return pd.Index(rng.permutation(able)[: max(min(int(len(able) * share), most), 1)])
 
 
+def fitting(folder: Path, again: bool, peers: bool) -> list[str]:
+    """Names of those that suit what the folder holds."""
+    if (folder / "candidates.parquet").is_file():
+        everyone: tuple[str, ...] = UNSOLD
+    else:
+        everyone = (*OURS, *LIBRARY, *(PEERS if peers else ()))
+    gone = set() if again else {"personal-popularity"}
+    if not (folder / "items.parquet").is_file():
+        gone |= {name for name in everyone if name.startswith("attribute")}
+    return [name for name in everyone if name not in gone]
+
+
+def environment(named: Path | None) -> Path:
+    """The environment of the peers. Raises `SystemExit` with the cure where it is not ready: before anything is measured."""
+    from benchmarks import recommender_peers
+    from pipelines.harness.errors import MissingResource
+
+    found = recommender_peers.STATE.peers if named is None else named.resolve()
+    try:
+        recommender_peers.need(found)
+    except MissingResource as error:
+        raise SystemExit(str(error)) from None
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -298,6 +341,14 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--again", action="store_true", help="what a user had may be listed")
     parser.add_argument("--names", help="which, the first is compared to (default: all that fit)")
+    parser.add_argument("--peers", action="store_true", help="models of RecTools and RecBole too")
+    parser.add_argument("--environment", type=Path, help="of the peers (default: .vitrine/peers)")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=SECONDS,
+        help=f"of the processor, in which a network of the peers looks for its best number of epochs (default: {SECONDS})",
+    )
     parser.add_argument("--newcomers", type=int, metavar="EVENTS", help="see above")
     parser.add_argument("--profile", default="default")
     parser.add_argument("--threads", type=int, default=2)
@@ -308,12 +359,13 @@ def main() -> None:
     if asked.one:
         one(asked.folder, asked.one, asked.again, asked.out, asked.threads)
         return
-    everyone = UNSOLD if (asked.folder / "candidates.parquet").is_file() else (*OURS, *LIBRARY)
-    gone = set() if asked.again else {"personal-popularity"}
-    if not (asked.folder / "items.parquet").is_file():
-        gone |= {name for name in everyone if name.startswith("attribute")}
-    names = asked.names.split(",") if asked.names else [n for n in everyone if n not in gone]
-    way = Way(asked.again, asked.threads, asked.profile)
+    names = (
+        asked.names.split(",") if asked.names else fitting(asked.folder, asked.again, asked.peers)
+    )
+    if asked.names and asked.peers:
+        names += [name for name in PEERS if name not in names]
+    peers = environment(asked.environment) if set(names) & set(PEERS) else None
+    way = Way(asked.again, asked.threads, asked.profile, peers, asked.seconds)
     if asked.newcomers:
         newcomers(asked.folder, names[0], asked.newcomers, way, asked.seed)
         return

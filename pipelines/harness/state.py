@@ -53,6 +53,11 @@ class State:
         return self.home / "logs"
 
     @property
+    def peers(self) -> Path:
+        """The environment of the recommenders of other libraries that ours are measured beside."""
+        return self.home / "peers"
+
+    @property
     def records(self) -> Path:
         """One JSON file a stage: rows, seconds, memory and headline metric of its last run."""
         return self.home / "records"
