@@ -35,7 +35,7 @@ def products(pictures: np.ndarray, opaque: np.ndarray | None = None) -> np.ndarr
     side = pictures.shape[1]
     found, plain = _before_ground(pictures)
     if opaque is not None:
-        cut_out = ~opaque.all((1, 2))
+        cut_out: np.ndarray = np.logical_not(opaque.all((1, 2)))
         found = np.where(cut_out[:, None, None], opaque, found)
         plain = plain | cut_out
     plain = plain & (found.mean((1, 2)) >= LEAST)
