@@ -3,7 +3,7 @@
 | DAG | when | what |
 |---|---|---|
 | monitor | 02:00 UTC | takes the data anew, looks at them and at what users did since, tells of alarms, starts training |
-| lists | 04:00 UTC | everybody's list as of that day, with the champion; for past days by Airflow's own backfill |
+| lists | 04:00 UTC | everybody's list as of that day, with the champion, and the features of users and items; for past days by Airflow's own backfill |
 | retention | Sundays, 05:00 UTC | removes what no rule keeps; the form's dry run only names it |
 
 They are paused until `make daily` or a switch on Airflow's page sets them going. Nothing is done twice: stages whose inputs did not change end at once, lists that are there are not made again.
@@ -155,16 +155,24 @@ def make_monitor(graph: Graph) -> DAG:
 
 
 def make_lists() -> DAG:
-    """Everybody's list as of the run's moment; the DAG to backfill."""
-    about = "everybody's list as of a day"
+    """Everybody's list, and the features of users and items, as of the run's moment; the DAG to backfill."""
+    about = "everybody's list, and users' and items' features, as of a day"
+    moment = "{{ (dag_run.logical_date or dag_run.run_after).isoformat() }}"
     with waiting("lists", about, "0 4 * * *", start_date=START) as dag:
         made = Verb(
             task_id="make",
             module="pipelines.backfill",
-            words=["{{ (dag_run.logical_date or dag_run.run_after).isoformat() }}"],
+            words=[moment],
             retries=1,
             execution_timeout=timedelta(hours=1),
             pool=HEAVY,
+        )
+        Verb(
+            task_id="features",
+            module="pipelines.past_features",
+            words=[moment],
+            retries=1,
+            execution_timeout=timedelta(hours=1),
         )
         made >> Verb(
             task_id="table",

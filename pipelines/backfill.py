@@ -18,9 +18,9 @@ import pyarrow.parquet as pq
 from models.kinds import load_model
 from pipelines import exclusions, list_archive
 from pipelines.exclusions import Exclusions
-from pipelines.harness import BadConfig, MissingResource, VitrineError
+from pipelines.harness import MissingResource, VitrineError
 from pipelines.harness.absent import lacking
-from pipelines.harness.params import read_params, section
+from pipelines.harness.params import as_moment, read_params, section
 from pipelines.harness.stage import settle, stage_lock
 from pipelines.harness.state import State
 from pipelines.list_archive import Facts, Kept
@@ -85,7 +85,7 @@ def backfill(root: Path, moment: pd.Timestamp) -> Kept:
         words = [facts.name, facts.champion, facts.before, params.model_dump_json()]
         with (
             parts(state, words, tables.files) as done,
-            list_archive.filing(state, facts.name) as place,
+            list_archive.filing(list_archive.archive(state) / facts.name) as place,
         ):
             blocks = make_lists(model, shop, tables.events, users, params, done)
             summary = write_lists(blocks, place / list_archive.LISTS, params.k)
@@ -124,24 +124,13 @@ def fitted_before(root: Path) -> str:
     return json.loads(path.read_text("utf-8"))["test_from"]
 
 
-def as_moment(text: str) -> pd.Timestamp:
-    """A moment in UTC. Raises `BadConfig` for what is none."""
-    try:
-        found = pd.Timestamp(text)
-    except ValueError:
-        raise BadConfig(
-            f"{text!r} is no moment: give one as 2026-01-31 or 2026-01-31T06:00"
-        ) from None
-    return found.tz_localize("UTC") if found.tzinfo is None else found.tz_convert("UTC")
-
-
 def main(words: list[str], root: Path) -> int:
     """The command line; the exit status is that of the class of failure."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.backfill", description=__doc__)
     parser.add_argument("moment", help="as 2026-01-31, or 2026-01-31T06:00")
     asked = parser.parse_args(words)
     try:
-        kept = backfill(root, as_moment(asked.moment))
+        kept = backfill(root, pd.Timestamp(as_moment(asked.moment)))
     except VitrineError as error:
         print(f"backfill: {error.title}: {error}", file=sys.stderr)
         return error.exit_code

@@ -42,7 +42,7 @@ def deliver(run: Run, params: DeliverParams) -> None:
         users=len(columns[Interactions.USER].unique()),
         maker="recommend",
     )
-    with list_archive.filing(run.state, facts.name) as folder:
+    with list_archive.filing(list_archive.archive(run.state) / facts.name) as folder:
         shutil.copyfile(lists, folder / list_archive.LISTS)
         list_archive.write_facts(folder, facts)
     url = database()

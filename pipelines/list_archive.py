@@ -97,15 +97,14 @@ def newest(state: State) -> Kept | None:
 
 
 @contextmanager
-def filing(state: State, name: str) -> Iterator[Path]:
+def filing(place: Path) -> Iterator[Path]:
     """A folder to fill; it takes its place when the block ends well, and the older one of that name goes."""
-    place = archive(state) / name
-    aside = archive(state) / f".{name}.{os.getpid()}"
+    aside = place.with_name(f".{place.name}.{os.getpid()}")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     try:
         yield aside
-        old = archive(state) / f".{name}.{os.getpid()}.old"
+        old = place.with_name(f"{aside.name}.old")
         if place.exists():
             place.rename(old)
         aside.rename(place)

@@ -49,3 +49,17 @@ PRODUCTS = pa.schema(
         ("quotes_against", QUOTES),
     ]
 )
+USERS = pa.schema(
+    [
+        ("user_id", pa.string()),
+        ("language", pa.string()),
+        ("category", pa.string()),
+        ("reviews", pa.int64()),
+        ("written", pa.int64()),
+        ("care", pa.float64()),
+        ("positive", pa.int64()),
+        ("negative", pa.int64()),
+        ("against", pa.float64()),
+        ("compared", pa.int64()),
+    ]
+)

@@ -2,6 +2,7 @@
 
 `aspects.parquet`: each name that something is said of, with its category, polarity and the words that say so.
 `products.parquet`: per product and category how many reviews praise and blame it, how that moved, and quotes.
+`users.parquet`: per user and category how often they speak of it against all who write, and how their verdicts lie against others'.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,8 +18,9 @@ from models.language.settings import OpinionSettings
 from pipelines import dictionaries, lexicons
 from pipelines.encoders import text_encoder
 from pipelines.harness import Params, Run, stage
-from pipelines.opinion_columns import ASPECTS, PRODUCTS
+from pipelines.opinion_columns import ASPECTS, PRODUCTS, USERS
 from pipelines.opinion_tables import products, write
+from pipelines.opinion_users import users
 from pipelines.review_trust import whole_reviews, with_sentences
 from pipelines.tables import Reviews
 
@@ -70,6 +72,10 @@ def opinions(run: Run, params: OpinionsParams) -> None:
     counts = products(said, kept, params.quotes, params.longest_quote)
     write(said, ASPECTS, run, "aspects.parquet")
     write(counts, PRODUCTS, run, "products.parquet")
+    if kept[Reviews.USER].isna().all():
+        run.absent("users.parquet", "no review names who wrote it")
+    else:
+        write(users(said, kept), USERS, run, "users.parquet")
     run.rows_in, run.rows_out = len(reviews), len(said)
     run.measure("categories", said["category"].nunique())
     for language in languages:

@@ -5,6 +5,7 @@
 | versions of registered models | no alias names them, no receipt, no kept run, older than `bundle_days`, not among the newest `keep_versions` |
 | runs in MLflow | ended, older than `run_days`, and no kept version was made by them or below them |
 | lists | older than `list_days`, and not among the newest `keep_lists` |
+| features of past days | made longer than `list_days` ago |
 | looks of the monitor, incidents, Airflow's logs | older than `log_days` |
 | DVC's store | larger than `max_cache_gb`: then what the folder as it stands does not use |
 
@@ -26,7 +27,7 @@ from typing import Any
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
-from pipelines import incidents, list_archive, monitor
+from pipelines import incidents, list_archive, monitor, past_features
 from pipelines.harness import MissingResource, Params, VitrineError
 from pipelines.harness.params import read_params, section
 from pipelines.harness.state import State
@@ -203,7 +204,7 @@ def _drop_runs(registry: Registry, names: list[str]) -> None:
 
 
 def lists(state: State, params: RetentionParams, now: float) -> Iterator[Leaving]:
-    """Lists of the archive, by when they were put there."""
+    """Lists of the archive and features of past days, by when they were put there."""
     kept = list_archive.kept(state)
     for one in kept[: -params.keep_lists or len(kept)]:
         age = now - (one.folder / list_archive.FACTS).stat().st_mtime
@@ -214,6 +215,13 @@ def lists(state: State, params: RetentionParams, now: float) -> Iterator[Leaving
                 f"{age / DAY:.0f} days old",
                 _size(one.folder),
                 partial(shutil.rmtree, one.folder),
+            )
+    for folder in sorted(past_features.archive(state).glob("[0-9]*")):
+        age = now - folder.stat().st_mtime
+        if age > params.list_days * DAY:
+            why = f"{age / DAY:.0f} days old"
+            yield Leaving(
+                "features", folder.name, why, _size(folder), partial(shutil.rmtree, folder)
             )
 
 

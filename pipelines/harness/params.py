@@ -130,9 +130,17 @@ def read_moment(text: str, name: str) -> datetime.datetime | None:
         found = datetime.datetime.fromisoformat(text)
     except ValueError:
         raise BadConfig(
-            f"{name} {text!r} is no moment: write it as 2024-05-31T00:00:00+00:00"
+            f"{name} {text!r} is no moment: write it as 2024-05-31 or 2024-05-31T06:00:00+00:00"
         ) from None
     return found if found.tzinfo else found.replace(tzinfo=datetime.UTC)
+
+
+def as_moment(text: str) -> datetime.datetime:
+    """The moment that somebody asked for, in UTC. Raises `BadConfig` where it is none, or empty."""
+    found = read_moment(text, "the moment")
+    if found is None:
+        raise BadConfig("no moment was named: give one as 2026-01-31 or 2026-01-31T06:00")
+    return found.astimezone(datetime.UTC)
 
 
 def set_choice(root: Path, key: str, value: str) -> bool:

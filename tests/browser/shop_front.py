@@ -20,7 +20,7 @@ from models.language.telling import Quote, Reply, told
 from models.recommenders.base import Recommender
 from models.recommenders.events import Histories, hash_order
 from pipelines.harness import MissingResource
-from pipelines.list_archive import Facts, filing, write_facts
+from pipelines.list_archive import Facts, archive, filing, write_facts
 from pipelines.list_rules import Rules
 from pipelines.opinion_columns import PRODUCTS
 from pipelines.services.processes import LOOPBACK, free_port
@@ -167,7 +167,7 @@ def write_lists(root: Path, moment: str, shift: int) -> None:
         for rank in range(6)
     ]
     names = ["user_id", "rank", "item_id", "score", "reason", "reason_item_id"]
-    with filing(State(root), facts.name) as folder:
+    with filing(archive(State(root)) / facts.name) as folder:
         put(pd.DataFrame(rows, columns=names), folder / "lists.parquet")
         write_facts(folder, facts)
 

@@ -51,6 +51,11 @@ class Shop:
         path = os.pathsep.join([*first, str(Path(sys.executable).parent), kept["PATH"]])
         return {**kept, "PATH": path, "PYTHONUNBUFFERED": "1"}
 
+    def copy(self, root: Path) -> "Shop":
+        """The whole of it in another folder, registry and outputs too."""
+        shutil.copytree(self.root, root, symlinks=True)
+        return Shop(root, self.warm)
+
     def repro(self) -> str:
         """What `dvc repro` prints; it must end well."""
         done = self.run("dvc", "repro")

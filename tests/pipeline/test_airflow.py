@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from pipelines import past_features
 from pipelines.harness.graph import Graph, read_graph
 from pipelines.list_archive import kept
 from pipelines.services import airflow, processes, stack
@@ -29,6 +30,7 @@ PROFILE = os.environ.get("VITRINE_TEST_PROFILE", "tiny")
 RUN_SECONDS = 2400.0
 FOLLOW_SECONDS = 180.0
 POLL_SECONDS = 2.0
+ENDS = ("success", "failed")
 CAPABILITIES = (
     *("collaborative", "content", "hybrid", "recommender"),
     *("recognition", "attributes", "sentiment", "answers"),
@@ -49,7 +51,7 @@ class Finished:
     def follow(self, dag: str, run: str) -> None:
         """Wait for a run's end and keep what Airflow tells about it."""
         poll(
-            lambda: self.api.run(dag, run)["state"] in ("success", "failed"),
+            lambda: self.api.run(dag, run)["state"] in ENDS,
             lambda: f"the end of {dag}: {self.api.tasks(dag, run)}",
             RUN_SECONDS,
             POLL_SECONDS,
@@ -67,6 +69,11 @@ class Finished:
             for task, one in tasks.items()
             if one["state"] == "failed" and (logs / f"{task}.log").exists()
         )
+
+    def airflow_logs(self, dag: str) -> str:
+        """The ends of what Airflow itself kept of a DAG's tasks."""
+        found = sorted((self.shop.state.home / "airflow" / "logs" / f"dag_id={dag}").rglob("*.log"))
+        return "".join(f"\n{path.parent.name}\n{path.read_text()[-3000:]}" for path in found)
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +208,9 @@ def test_the_report_opens_without_an_error(finished: Finished) -> None:
     assert [url for url in asked if url.startswith("http")] == []
 
 
-def test_lists_of_past_days_are_made_by_airflows_own_backfill(finished: Finished) -> None:
+def test_lists_and_features_of_past_days_are_made_by_airflows_own_backfill(
+    finished: Finished,
+) -> None:
     api, shop = finished.api, finished.shop
     cut = json.loads((shop.root / "data/split/recommending/cut.json").read_text("utf-8"))
     days = pd.date_range(end=pd.Timestamp(cut["test_from"]), periods=2) + pd.Timedelta(hours=4)
@@ -212,16 +221,22 @@ def test_lists_of_past_days_are_made_by_airflows_own_backfill(finished: Finished
     def runs() -> list[dict[str, Any]]:
         return [run for run in api.runs("lists") if run["run_type"] == "backfill"]
 
-    poll(
-        lambda: [run["state"] for run in runs()].count("success") == len(days),
-        lambda: f"two days of lists: {[(run['run_id'], run['state']) for run in runs()]}",
-        FOLLOW_SECONDS,
-        POLL_SECONDS,
-    )
+    def ended() -> bool:
+        return [run["state"] in ENDS for run in runs()] == [True] * len(days)
+
+    def told() -> str:
+        return f"two days of lists: {[(run['dag_run_id'], run['state']) for run in runs()]}"
+
+    poll(ended, told, RUN_SECONDS, POLL_SECONDS)
+    assert {run["state"] for run in runs()} == {"success"}, told() + finished.airflow_logs("lists")
     made = {pd.Timestamp(one.facts.before): one for one in kept(shop.state)}
     for day in days:
         assert made[day].facts.moment < day, "the lists know what came later"
         assert len(pd.read_parquet(made[day].lists)) == made[day].facts.rows > 0
+        features = pd.read_parquet(
+            past_features.archive(shop.state) / f"{day:%Y%m%dT%H%M%S}" / "users.parquet"
+        )
+        assert features["events"].min() > 0
 
 
 @pytest.mark.skipif(

@@ -2,7 +2,6 @@
 
 import datetime
 import json
-import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -48,8 +47,7 @@ LATE = [
 def test_rows_edited_and_added_after_the_cut_change_no_fitted_artefact(
     tiny_shop: Shop, tmp_path: Path
 ) -> None:
-    shutil.copytree(tiny_shop.root, tmp_path / "shop", symlinks=True)
-    shop = Shop(tmp_path / "shop", tiny_shop.warm)
+    shop = tiny_shop.copy(tmp_path / "shop")
     cut = json.loads((shop.root / "data/split/recommending/cut.json").read_text("utf-8"))
     fix_the_cut(shop, cut["test_from"])
     date_reviews(shop, cut)
@@ -70,8 +68,7 @@ def test_rows_edited_and_added_after_the_cut_change_no_fitted_artefact(
 
 
 def test_a_planted_bomb_is_neither_learned_nor_quoted(tiny_shop: Shop, tmp_path: Path) -> None:
-    shutil.copytree(tiny_shop.root, tmp_path / "shop", symlinks=True)
-    shop = Shop(tmp_path / "shop", tiny_shop.warm)
+    shop = tiny_shop.copy(tmp_path / "shop")
     cut = json.loads((shop.root / "data/split/cut.json").read_text("utf-8"))
     date_reviews(shop, cut)
     learned = ("split", "review_trust", "text_features", "sentiment", "answers", "opinions")
@@ -88,6 +85,7 @@ def test_a_planted_bomb_is_neither_learned_nor_quoted(tiny_shop: Shop, tmp_path:
         "answers/answers.parquet",
         "opinions/aspects.parquet",
         "opinions/products.parquet",
+        "opinions/users.parquet",
     ):
         assert "bomb" not in str(pq.read_table(shop.root / "data" / path).to_pylist())
     library = (shop.root / "data" / LIBRARY / "vocabulary.json").read_text("utf-8")

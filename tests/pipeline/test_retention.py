@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import retention
+from pipelines import past_features, retention
 from pipelines.harness.state import State
 from pipelines.harness.tracking import EXPERIMENT, client
 from pipelines.list_archive import Facts, archive, filing, kept, write_facts
@@ -122,7 +122,7 @@ def test_lists_looks_and_logs_go_by_age(tmp_path: Path) -> None:
     state, now = State(tmp_path), time.time()
     for day in (1, 2, 3, 4):
         facts = Facts(f"2026-01-0{day}T00:00:00+00:00", "", "c" * 64, "", 0, 0, "test")
-        with filing(state, facts.name) as folder:
+        with filing(archive(state) / facts.name) as folder:
             write_facts(folder, facts)
     old = now - 40 * DAY
     for one in kept(state)[:3]:
@@ -131,6 +131,12 @@ def test_lists_looks_and_logs_go_by_age(tmp_path: Path) -> None:
     assert [one.name[:8] for one in going] == ["20260101", "20260102"]
     going[0].remove()
     assert len(list(archive(state).iterdir())) == 3
+    features = past_features.archive(state) / "20260101T000000"
+    features.mkdir(parents=True)
+    assert "features" not in {one.kind for one in retention.lists(state, PARAMS, now)}
+    left = {one.kind: one for one in retention.lists(state, PARAMS, now + 40 * DAY)}
+    left["features"].remove()
+    assert not features.exists()
     log = state.airflow / "logs" / "dag" / "one.log"
     log.parent.mkdir(parents=True)
     log.write_text("x")

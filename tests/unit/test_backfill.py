@@ -15,8 +15,9 @@ import pytest
 
 from models.recommenders.base import Recommender
 from models.recommenders.events import Events, Histories, hash_order
-from pipelines import backfill
+from pipelines import backfill, past_features
 from pipelines.harness import BadConfig, MissingResource
+from pipelines.harness.params import as_moment
 from pipelines.harness.state import State
 from pipelines.list_archive import NO_MODEL, kept
 from tests.conftest import REPOSITORY
@@ -125,6 +126,32 @@ def test_what_is_missing_is_named(root: Path, capsys: pytest.CaptureFixture[str]
     assert kept(State(root)) == []
 
 
+def test_features_tell_of_nothing_later_and_are_made_once(root: Path) -> None:
+    place = past_features.make(root, DAY)
+    users = pd.read_parquet(place / "users.parquet").set_index("user_id")
+    items = pd.read_parquet(place / "items.parquet").set_index("item_id")
+    assert users["events"].to_dict() == {"a": 1, "b": 1}
+    assert users["recency_days"].to_dict() == {"a": 1.0, "b": 0.0}
+    assert items["events"].to_dict() == {"early": 2}
+    (place / "mark").touch()
+    assert past_features.make(root, DAY) == place and (place / "mark").exists()
+    later = past_features.make(root, DAY + pd.Timedelta(days=30))
+    assert pd.read_parquet(later / "items.parquet")["events"].tolist() == [2, 2]
+    assert {one.name for one in place.parent.iterdir()} == {place.name, later.name}
+
+
+def test_features_of_a_moment_before_all_events_leave_nothing(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert past_features.main(["2020-01-01"], root) == MissingResource.exit_code
+    assert "no event before" in capsys.readouterr().err
+    assert not list((root / ".vitrine/features").glob("*"))
+    assert past_features.main([""], root) == BadConfig.exit_code
+    (root / "data/validate-products/table.parquet").unlink()
+    assert past_features.main(["2026-01-10"], root) == MissingResource.exit_code
+    assert "validate-products" in capsys.readouterr().err
+
+
 def test_without_a_champion_lists_hold_what_sold_by_then(root: Path) -> None:
     Champions.manifest = None
     made = backfill.backfill(root, DAY)
@@ -134,5 +161,5 @@ def test_without_a_champion_lists_hold_what_sold_by_then(root: Path) -> None:
 
 
 def test_a_moment_is_in_utc() -> None:
-    assert backfill.as_moment("2026-01-10") == DAY
-    assert backfill.as_moment("2026-01-10T02:00:00+02:00") == DAY
+    assert as_moment("2026-01-10") == DAY
+    assert as_moment("2026-01-10T02:00:00+02:00") == DAY

@@ -77,7 +77,7 @@ def lists(root: Path, moment: str, items: np.ndarray, before: str | None = None)
         }
     )
     state = State(root)
-    with filing(state, facts.name) as place:
+    with filing(list_archive.archive(state) / facts.name) as place:
         pq.write_table(pa.Table.from_pandas(table, preserve_index=False), place / "lists.parquet")
         write_facts(place, facts)
     return Kept(list_archive.archive(state) / facts.name, facts)
@@ -196,7 +196,7 @@ def test_the_archive_knows_its_newest(tmp_path: Path) -> None:
     again = lists(tmp_path, "2026-02-11T00:00:00+00:00", ITEMS[:3])
     assert len(list_archive.kept(state)) == 2
     assert list_archive.newest(state) == again
-    with pytest.raises(RuntimeError), filing(state, "20260301T000000-x"):
+    with pytest.raises(RuntimeError), filing(list_archive.archive(state) / "20260301T000000-x"):
         raise RuntimeError("cut off")
     assert len(list(list_archive.archive(state).iterdir())) == 2
 

@@ -1,0 +1,87 @@
+"""Readable features of users and items as of a moment, past or present: `python -m pipelines.past_features MOMENT`.
+
+They tell of the events before MOMENT (ISO 8601, UTC where no zone is given) and of no later one, in the columns of the
+stage `collaborative`, without its vectors, which belong to a model: `users.parquet` and `items.parquet` in
+`.vitrine/features/<moment>/`. A folder that is there is not made again; it appears when it is complete.
+"""
+
+import argparse
+import datetime
+import sys
+from pathlib import Path
+
+import ibis
+
+from pipelines import engine
+from pipelines.behaviour import figures
+from pipelines.harness import MissingResource, VitrineError
+from pipelines.harness.absent import lacking
+from pipelines.harness.params import as_moment, read_params
+from pipelines.harness.stage import settle, stage_lock
+from pipelines.harness.state import State
+from pipelines.list_archive import filing
+from pipelines.recommending import MEMORY_GB
+from pipelines.tables import Interactions
+
+FILES = {Interactions.USER: "users.parquet", Interactions.ITEM: "items.parquet"}
+
+
+def archive(state: State) -> Path:
+    """The folder of all moments' features."""
+    return state.home / "features"
+
+
+def make(root: Path, moment: datetime.datetime) -> Path:
+    """The folder of the features as of `moment`, made or found.
+
+    Raises `MissingResource` where a table is not made yet, or holds no event before the moment.
+    """
+    state, document = State(root), read_params(root)
+    name = f"{moment:%Y%m%dT%H%M%S}"
+    place = archive(state) / name
+    with stage_lock(state, f"features-{name}"):
+        if place.exists():
+            return place
+        settle(document["seed"], document["threads"])
+        tables = {table: _validated(root, table) for table in ("interactions", "products")}
+        spill = state.home / "spill" / f"features-{name}"
+        with (
+            engine.engine(document["threads"], MEMORY_GB, spill) as connection,
+            filing(place) as folder,
+        ):
+            events = connection.read_parquet(str(tables["interactions"]))
+            events = events.filter(events[Interactions.TIME] < ibis.literal(moment))
+            if not engine.count(events):
+                raise MissingResource(
+                    f"{tables['interactions']} holds no event before {moment.isoformat()}"
+                )
+            products = connection.read_parquet(str(tables["products"]))
+            for key, file in FILES.items():
+                engine.write(figures(events, products, key), folder / file, [key])
+    return place
+
+
+def _validated(root: Path, name: str) -> Path:
+    """The file of a validated table that the shop has."""
+    path = root / "data" / f"validate-{name}" / "table.parquet"
+    why = lacking(path)
+    if why:
+        raise MissingResource(f"{path}: {why}; run `dvc repro validate-{name}`")
+    return path
+
+
+def main(words: list[str], root: Path) -> int:
+    """The command line; the exit status is that of the class of failure."""
+    parser = argparse.ArgumentParser(prog="python -m pipelines.past_features", description=__doc__)
+    parser.add_argument("moment", help="as 2026-01-31, or 2026-01-31T06:00")
+    asked = parser.parse_args(words)
+    try:
+        print(make(root, as_moment(asked.moment)))
+    except VitrineError as error:
+        print(f"past_features: {error.title}: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], Path.cwd()))
