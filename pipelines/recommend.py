@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from threadpoolctl import threadpool_limits
 
 from models.kinds import load_model
 from models.recommenders.baselines import Popularity
@@ -254,8 +255,14 @@ def make_lists(
 def in_turn(
     work: Callable[[int], pa.Table], places: Iterable[int], threads: int
 ) -> Iterator[pa.Table]:
-    """`work` of each place, in their order, by so many threads, which are never further ahead than one place each."""
-    with ThreadPoolExecutor(threads) as pool:
+    """`work` of each place, in their order, by so many threads, which are never further ahead than one place each.
+
+    Within `work` nothing takes threads of its own: they would only get in each other's way.
+    """
+    with (
+        threadpool_limits(1),
+        ThreadPoolExecutor(threads, initializer=threadpool_limits, initargs=(1,)) as pool,
+    ):
         waiting: deque[Future[pa.Table]] = deque()
         try:
             for place in places:
