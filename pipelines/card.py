@@ -9,6 +9,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from pipelines.frozen import HIGH, LOW
+
 SOURCE, LICENCE = b"vitrine.source", b"vitrine.licence"
 HUB = "hub:"
 LEXICONS = {"pipelines/lexicons.py": "vaderSentiment"}
@@ -17,7 +19,7 @@ SLICES_SHOWN = 12
 SIDES = {
     "confidence": "its confidence: 1 - Brier score",
     "coverage": "share of the catalogue on some list",
-    "full": "places filled of all on the lists",
+    "full": "share of users with a full list",
     "variety": "pairs on a list of different categories",
 }
 LIMITED = {
@@ -85,25 +87,32 @@ def _figures(head: Mapping[str, Any], measures: Mapping[str, float]) -> list[str
         "|---|---|",
         f"| this model | {head['value']:.4f} [{head['low']:.4f}, {head['high']:.4f}] |",
     ]
-    for name, value in sorted(measures.items()):
-        if name.startswith("baseline/"):
-            lines.append(f"| {name.removeprefix('baseline/')} | {value:.4f} |")
-    for name, value in sorted(measures.items()):
-        if name.startswith("side/"):
-            lines.append(f"| {SIDES.get(name.removeprefix('side/'), name)} | {value:.4f} |")
-    for name, value in sorted(measures.items()):
-        if name.startswith("also/") and f"{name}, low" in measures:
-            low, high = (measures[f"{name}, {end}"] for end in ("low", "high"))
-            lines.append(f"| {name.removeprefix('also/')} | {value:.4f} [{low:.4f}, {high:.4f}] |")
+    for begin in ("baseline/", "side/", "also/"):
+        for name in sorted(measures):
+            if name.startswith(begin) and not name.endswith((LOW, HIGH)):
+                shown = name.removeprefix(begin)
+                shown = SIDES.get(shown, shown) if begin == "side/" else shown
+                lines.append(f"| {shown} | {_told(measures, name)} |")
     lines.append(
         f"| gain over {head['baseline']} | {measures['gain']:+.4f} [{head['gain_low']:+.4f}, {head['gain_high']:+.4f}] |"
     )
     return lines
 
 
+def _told(measures: Mapping[str, float], name: str) -> str:
+    """A figure with its interval, where it has one."""
+    low, high = (measures.get(f"{name}{end}") for end in (LOW, HIGH))
+    interval = "" if low is None or high is None else f" [{low:.4f}, {high:.4f}]"
+    return f"{measures[name]:.4f}{interval}"
+
+
 def _by_slice(measures: Mapping[str, float]) -> list[tuple[str, float, float, int]]:
     """(name, this model, best baseline, rows) of each slice, the largest first."""
-    names = [name.removeprefix("slice/") for name in measures if name.startswith("slice/")]
+    names = [
+        name.removeprefix("slice/")
+        for name in measures
+        if name.startswith("slice/") and not name.endswith((LOW, HIGH))
+    ]
     found = [
         (
             name,
@@ -121,8 +130,9 @@ def _slices(measures: Mapping[str, float]) -> list[str]:
     if not found:
         return []
     lines = ["| slice | rows | this model | best baseline |", "|---|---|---|---|"]
-    for name, ours, theirs, rows in found[:SLICES_SHOWN]:
-        lines.append(f"| {name} | {rows:,} | {ours:.4f} | {theirs:.4f} |")
+    for name, _, _, rows in found[:SLICES_SHOWN]:
+        ours, theirs = (_told(measures, f"{part}/{name}") for part in ("slice", "slice_baseline"))
+        lines.append(f"| {name} | {rows:,} | {ours} | {theirs} |")
     if len(found) > SLICES_SHOWN:
         lines.append(f"| {len(found) - SLICES_SHOWN} smaller slices | | | |")
     return lines

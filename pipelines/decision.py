@@ -42,6 +42,7 @@ class Case:
 
     challenger, reference: tables with `row_id` and `score`; the challenger's has `slice_*` columns too, and `side_*` of both
     are held against each other (a baseline has none).
+    sides: figures beside the score that the capability always has.
     reference_name: for the reasons. first: there is no champion, and the reference is the best baseline.
     megabytes: size of the challenger's bundle. seconds: of one small request to it. learned: what keeps the rows apart
     from what it was fitted on. expected_rows, found_rows: hash of the frozen rows as the challenger's
@@ -57,6 +58,7 @@ class Case:
     learned: Learned
     expected_rows: str
     found_rows: str
+    sides: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def decide(case: Case, rules: Rules) -> Decision:
     right = theirs[SCORE].to_numpy(dtype=float)
     gain = paired_interval(left, right, rules.seed, rounds=rules.rounds)
     guards.extend(slice_guards(ours, left, right, rules))
-    guards.extend(side_guards(ours, theirs, case.first, rules))
+    guards.extend(side_guards(ours, theirs, case, rules))
     told = f"gain over {case.reference_name} {spread(gain)}"
     failed = [f"{guard.name}: {guard.found}" for guard in guards if not guard.held]
     if failed:
@@ -158,28 +160,31 @@ def unusable(case: Case) -> str | None:
 def slice_guards(
     table: pd.DataFrame, left: np.ndarray, right: np.ndarray, rules: Rules
 ) -> list[Guard]:
-    """One guard a slice of enough rows: its drop must not exceed what is allowed beyond what chance explains.
+    """One guard a slice: its drop must not exceed what is allowed beyond what chance explains.
 
     table: the challenger's, in the order of left and right (n,). A slice fails when even the upper bound of its
-    paired 95 % interval lies below `-slice_drop` times the reference's mean.
+    paired 95 % interval lies below `-slice_drop` times the reference's mean. One of too few rows holds, and says that it
+    was not judged.
     """
     guards = []
     for column in sorted(column for column in table.columns if column.startswith(SLICE)):
         groups = table[column].to_numpy()
         for value in sorted(set(groups)):
             inside = groups == value
-            if int(inside.sum()) < rules.min_slice_rows:
+            name, rows = f"{column.removeprefix(SLICE)} {value}", int(inside.sum())
+            if rows < rules.min_slice_rows:
+                few = f"not judged: {rows} rows, {rules.min_slice_rows} are needed"
+                guards.append(Guard(name, True, few))
                 continue
             gain = paired_interval(left[inside], right[inside], rules.seed, rounds=rules.rounds)
-            found = f"{spread(gain)} on {int(inside.sum())} rows"
-            name = f"{column.removeprefix(SLICE)} {value}"
+            found = f"{spread(gain)} on {rows} rows"
             allowed = rules.slice_drop * abs(float(right[inside].mean()))
             guards.append(Guard(name, gain.high >= -allowed, found))
     return guards
 
 
-def side_guards(ours: pd.DataFrame, theirs: pd.DataFrame, first: bool, rules: Rules) -> list[Guard]:
-    """One guard a figure that either table (sorted alike) has beside the score, judged as a slice is.
+def side_guards(ours: pd.DataFrame, theirs: pd.DataFrame, case: Case, rules: Rules) -> list[Guard]:
+    """One guard a figure that either table (sorted alike) has beside the score, or must have, judged as a slice is.
 
     One that is no number, that only one of the two has, or that the rules set no limit to, fails. A baseline has scores
     alone: before the first champion the challenger's figures must be numbers, and there is nothing that they could fall
@@ -187,6 +192,7 @@ def side_guards(ours: pd.DataFrame, theirs: pd.DataFrame, first: bool, rules: Ru
     """
     guards = []
     columns = {name for name in (*ours.columns, *theirs.columns) if name.startswith(SIDE)}
+    columns |= {f"{SIDE}{name}" for name in case.sides}
     for column in sorted(columns):
         name = column.removeprefix(SIDE)
         values = [
@@ -198,7 +204,7 @@ def side_guards(ours: pd.DataFrame, theirs: pd.DataFrame, first: bool, rules: Ru
             guards.append(Guard(name, False, "the rules set no limit to its drop"))
         elif left is None:
             guards.append(Guard(name, False, "the challenger has no such figure"))
-        elif right is None and not first:
+        elif right is None and not case.first:
             guards.append(Guard(name, False, "the champion has no such figure"))
         elif not all(np.isfinite(one).all() for one in values if one is not None):
             guards.append(Guard(name, False, "some rows have a figure that is not a number"))

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,6 +20,8 @@ from models.metrics import interval
 from pipelines.capabilities import Capability, capability
 from pipelines.frozen import (
     ALSO,
+    HIGH,
+    LOW,
     ROW,
     SCORE,
     SIDE,
@@ -117,7 +120,8 @@ def timed(judge: Capability, path: Path) -> bool:
 
 
 def report(run: Run, scores: Scores, rounds: int) -> None:
-    """The headline against the best baseline, each baseline's mean, the side figures, those that are only told with their intervals, each slice's mean and rows."""
+    """The headline against the best baseline; each baseline, side figure, figure that is only told and slice (with its
+    rows), all with their intervals."""
     table = scores.table
     ours = table[SCORE].to_numpy()
     baselines = {name: table[name].to_numpy() for name in scores.baselines}
@@ -125,21 +129,27 @@ def report(run: Run, scores: Scores, rounds: int) -> None:
     run.judge(found)
     run.rows_in = run.rows_out = len(table)
     run.measure("gain", found.value - found.baseline_value)
+
+    def spread(place: str, values: np.ndarray) -> None:
+        """A mean, and the ends of its interval; of values that are no numbers there is none."""
+        if not np.isfinite(values).all():
+            run.measure(place, float(values.mean()))
+            return
+        told = interval(values, run.seed, rounds=rounds)
+        run.measure(place, told.mean)
+        run.measure(f"{place}{LOW}", told.low)
+        run.measure(f"{place}{HIGH}", told.high)
+
     for name, values in baselines.items():
-        run.measure(f"baseline/{name}", float(values.mean()))
-    for column in (column for column in table.columns if column.startswith(SIDE)):
-        run.measure(f"side/{column.removeprefix(SIDE)}", float(table[column].mean()))
-    for column in (column for column in table.columns if column.startswith(ALSO)):
-        also = interval(table[column].to_numpy(), run.seed, rounds=rounds)
-        place = f"also/{column.removeprefix(ALSO)}"
-        run.measure(place, also.mean)
-        run.measure(f"{place}, low", also.low)
-        run.measure(f"{place}, high", also.high)
+        spread(f"baseline/{name}", values)
+    for begin, place in ((SIDE, "side"), (ALSO, "also")):
+        for column in (column for column in table.columns if column.startswith(begin)):
+            spread(f"{place}/{column.removeprefix(begin)}", table[column].to_numpy(dtype=float))
     for column in (column for column in table.columns if column.startswith(SLICE)):
         for value, group in table.groupby(column, sort=True):
             place = f"{column.removeprefix(SLICE)}/{value}"
-            run.measure(f"slice/{place}", float(group[SCORE].mean()))
-            run.measure(f"slice_baseline/{place}", float(group[found.baseline].mean()))
+            spread(f"slice/{place}", group[SCORE].to_numpy())
+            spread(f"slice_baseline/{place}", group[found.baseline].to_numpy())
             run.measure(f"slice_rows/{place}", len(group))
 
 

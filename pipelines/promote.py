@@ -307,6 +307,8 @@ def make_case(
 
     Raises `Unreadable` where it can't be.
     """
+    from pipelines.capabilities import capability
+
     scores = candidate.scores
     if champion is None:
         best = scores.best_baseline()
@@ -325,6 +327,7 @@ def make_case(
         learned=scores.learned,
         expected_rows=scores.seal.rows,
         found_rows=candidate.seal.rows,
+        sides=capability(candidate.capability).SIDES,
     )
 
 

@@ -32,6 +32,8 @@ class Capability(Protocol):
     """The column of the split's parts that `row_id` is, where a row is in one part alone."""
     TIME: str | None
     """The column of the split's parts by which they are cut, where they are cut by time."""
+    SIDES: tuple[str, ...]
+    """The figures beside the score that `score` always tells; without one of them nothing is promoted."""
 
     def freeze(self, split: Path, part: str, rows: Path) -> None:
         """Write into the new folder `rows` all that `score` needs of `part` ("valid" or "test").

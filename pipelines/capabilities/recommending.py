@@ -39,6 +39,7 @@ from pipelines.tables import Interactions, Products
 METRIC = "NDCG@20"
 KEY: str | None = None
 TIME: str | None = Interactions.TIME
+SIDES = ("coverage", "full")
 K = 20
 COLUMNS = [Interactions.USER, Interactions.ITEM, Interactions.TIME, Interactions.EVENT]
 BEFORE = {"valid": ("train",), "test": ("train", "valid")}
@@ -143,7 +144,7 @@ def score(model: Recommender, rows: Path) -> pd.DataFrame:
         "row_id": users,
         "score": ndcg(lists, truth.indptr, truth.item),
         "slice_history": groups(events),
-        "side_full": (lists >= 0).mean(1),
+        "side_full": (lists >= 0).all(1).astype(float),
         "also_Recall@20": recall(lists, truth.indptr, truth.item),
         "also_HitRate@20": hit_rate(lists, truth.indptr, truth.item),
         "also_MRR@20": reciprocal_rank(lists, truth.indptr, truth.item),

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from pipelines.frozen import HIGH, LOW
 from pipelines.report_sections.capabilities import NAMES, named
 from pipelines.report_sections.inputs import Absent, Choice, Inputs
 
@@ -32,9 +33,10 @@ def view(inputs: Inputs, choice: Choice) -> dict[str, Any]:
 
 
 def _names(measures: dict[str, float]) -> list[str]:
-    ends = (", low", ", high")
     return sorted(
-        name for name in measures if name.startswith((ALSO, SIDE)) and not name.endswith(ends)
+        name
+        for name in measures
+        if name.startswith((ALSO, SIDE)) and not name.endswith((LOW, HIGH))
     )
 
 
@@ -43,6 +45,6 @@ def _cell(measures: dict[str, float], name: str) -> dict[str, float | None] | No
         return None
     return {
         "mean": measures[name],
-        "low": measures.get(f"{name}, low"),
-        "high": measures.get(f"{name}, high"),
+        "low": measures.get(f"{name}{LOW}"),
+        "high": measures.get(f"{name}{HIGH}"),
     }

@@ -227,6 +227,7 @@ def test_questions_are_judged_by_what_is_marked(tmp_path) -> None:
     judge.freeze(split, "test", tmp_path / "rows")
     table = judge.score(model(), tmp_path / "rows")
     assert table["row_id"].tolist() == ["a", "b"]
+    assert set(table) >= {f"side_{name}" for name in judge.SIDES}
     assert table["slice_marked"].tolist() == ["no answer", "answer"]
     assert table["slice_language"].tolist() == ["en", "en"]
     assert table["score"][1] == 1 and table["answer"][1] == "The battery lasts two days."

@@ -112,7 +112,7 @@ class World:
         self.tables: dict[str, pd.DataFrame] = {}
         self.old, self.new = (self._bundle(root, share) for share in (0.4, new))
 
-        judge = SimpleNamespace(score=lambda model, rows: self.tables[model])
+        judge = SimpleNamespace(score=lambda model, rows: self.tables[model], SIDES=())
         monkeypatch.setattr("pipelines.capabilities.capability", lambda name: judge)
         monkeypatch.setattr("models.kinds.load_model", manifest_hash)
 

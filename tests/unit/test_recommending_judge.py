@@ -110,6 +110,10 @@ def test_scores_and_baselines_have_one_row_a_user(split: Path) -> None:
     table = judge.score(model, rows)
     assert table.row_id.tolist() == users
     assert table.score.between(0, 1).all()
+    assert set(table) >= {"slice_history", *(f"side_{name}" for name in judge.SIDES)}
+    # A list is full where each place is filled, not as far as it is.
+    few = judge.score(PersonalPopularity.fit(judge.asked(rows, model.items[:3])[0], 90.0), rows)
+    assert few["side_full"].tolist() == [0.0] * len(users)
     # A list that holds one of the truths scores by every measure, one that holds none by none.
     hit = table["also_HitRate@20"] > 0
     for name in ("score", "also_Recall@20", "also_MRR@20"):
@@ -123,6 +127,9 @@ def test_scores_and_baselines_have_one_row_a_user(split: Path) -> None:
     )
     pd.testing.assert_frame_equal(judge.score(empty, rows), table)
     assert judge.against_own(model, rows, 1)["gain over own purchases, high"] >= 0
+    products = pd.read_parquet(rows / "products.parquet").assign(category="tea")
+    products.to_parquet(rows / "products.parquet")
+    assert set(judge.score(model, rows)) - set(table) == {"slice_category", "side_variety"}
 
 
 def test_users_are_grouped_by_the_category_that_they_have_most_of() -> None:

@@ -73,6 +73,7 @@ def test_recognition_is_scored_on_the_frozen_rows_alone(pictures, tmp_path):
     found = recognition.baselines(pictures, rows, 1)
     (pictures / "valid.parquet").unlink()
     table = recognition.score(Always(label="dark"), rows)
+    assert set(table) >= {f"side_{name}" for name in recognition.SIDES}
     assert table["row_id"].tolist() == [f"valid{at}" for at in range(9)]
     assert table["score"].tolist() == [0, 1, 1] * 3
     assert found["majority"].tolist() == [0, 1, 1] * 3
@@ -84,6 +85,7 @@ def test_attributes_are_scored_on_their_known_fields(products, tmp_path):
     rows = tmp_path / "rows"
     attributes.freeze(products, "valid", rows)
     table = attributes.score(Always(kind="hat"), rows)
+    assert set(table) >= {f"side_{name}" for name in attributes.SIDES}
     assert len(table) == 13
     assert table["score"].tolist() == [1, 1, 0, 0] * 2 + [0] * 4 + [0.5]
     assert table["slice_source"].tolist() == ["title"] * 8 + ["picture"] * 5
