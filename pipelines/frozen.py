@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from models.bundle import sha256
@@ -93,6 +94,18 @@ def cut_dates(split: Path) -> dict[str, str]:
     """The times at which the split was cut, where it was cut by time."""
     path = split / "cut.json"
     return json.loads(path.read_text("utf-8")) if path.is_file() else {}
+
+
+def row_dates(split: Path, time: str | None) -> dict[str, str]:
+    """From when to when the rows of each part are, by their column `time`, where they have it."""
+    found = {}
+    for path in (split / f"{part}.parquet" for part in ("train", "valid", "test")):
+        if time is None or time not in pq.read_schema(path).names:
+            return {"rows": "have no time"}
+        ends = pc.min_max(pq.read_table(path, columns=[time])[0]).as_py()
+        if ends["min"] is not None:
+            found[f"rows of {path.stem}"] = f"{ends['min']:%Y-%m-%d} to {ends['max']:%Y-%m-%d}"
+    return found or {"rows": "have no time"}
 
 
 def rows_hash(rows: Path) -> str:

@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from pipelines.frozen import (
     check_seal,
     cut_dates,
     read_scores,
+    row_dates,
 )
 from pipelines.harness import BadData, Params, Run, VitrineError, stage
 from pipelines.harness.params import flat, merged, read_params
@@ -169,6 +171,8 @@ def register(run: Run, registry: Registry, candidate: Candidate) -> Version:
 
 def facts(run: Run, candidate: Candidate, figures: Mapping[str, Any], trained: str | None) -> Facts:
     """What the candidate's card is written from. trained: the run that made the bundle, where MLflow knows it."""
+    from pipelines.capabilities import capability
+
     split = run.input(
         next(dep for dep in run.node.deps if dep.startswith("data/split/")).removeprefix("data/")
     )
@@ -188,7 +192,11 @@ def facts(run: Run, candidate: Candidate, figures: Mapping[str, Any], trained: s
         sources=provenance([split])
         + encoders(encoder_folders(run, name))
         + lexicons(deps_of(run, name)),
-        dates=cut_dates(split),
+        dates={
+            **{name: when for name, when in cut_dates(split).items() if when},
+            **row_dates(split, capability(name).TIME),
+            "registered": f"{datetime.now(UTC):%Y-%m-%d}",
+        },
         megabytes=candidate.megabytes,
     )
 

@@ -4,11 +4,12 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.card import Facts, encoders, lexicons, provenance, write_card
-from pipelines.frozen import cut_dates
+from pipelines.frozen import cut_dates, row_dates
 from pipelines.requirements import SHARED, requirements, third_party
 
 FIGURES = {
@@ -113,6 +114,17 @@ def test_sources_come_from_the_tables_and_the_encoders(tmp_path: Path) -> None:
         (folder / "source.json").write_text(json.dumps(note))
     assert encoders(folders) == [("encoder 6", "Apache-2.0")]
     assert cut_dates(tmp_path) == {}
+
+
+def test_the_days_of_each_part_are_told_where_rows_have_a_time(tmp_path: Path) -> None:
+    days = pd.to_datetime(["2024-01-02", "2024-03-04"], utc=True)
+    for part, shift in (("train", 0), ("valid", 90), ("test", 120)):
+        moments = pd.DataFrame({"timestamp": days + pd.Timedelta(days=shift)})
+        moments.to_parquet(tmp_path / f"{part}.parquet")
+    found = row_dates(tmp_path, "timestamp")
+    assert found["rows of train"] == "2024-01-02 to 2024-03-04" and len(found) == 3
+    for time in (None, "written"):
+        assert row_dates(tmp_path, time) == {"rows": "have no time"}
 
 
 def test_packages_are_those_that_the_kind_imports(tmp_path: Path) -> None:

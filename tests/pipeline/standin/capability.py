@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 METRIC = "accuracy"
 KEY: str | None = "review_id"
 TIME: str | None = None
+SIDES: tuple[str, ...] = ()
 
 
 def freeze(split: Path, part: str, rows: Path) -> None:
