@@ -69,8 +69,9 @@ def parser(root: Path) -> argparse.ArgumentParser:
                     default=option.default,
                     required=option.default is None,
                     choices=option.choices or None,
+                    # An empty text is a setting that is left out.
                     help=f"{text} (default: {option.default})"
-                    if option.default is not None
+                    if option.default not in (None, "")
                     else text,
                 )
         one.add_argument(

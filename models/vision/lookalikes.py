@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from models.vision.agreement import NOBODY
 from models.vision.colours import HISTOGRAM
 from models.vision.families import unit
 from models.vision.settings import LookalikesSettings
@@ -14,21 +15,31 @@ from models.vision.whitening import Whitening
 BLOCK = 512
 
 
+Agreement = tuple[np.ndarray, np.ndarray]
+"""Numbers of the asked (q,) and of the gallery (n,), see `agreement.groups`: an asked one finds those of its own number."""
+
+
 def nearest(
-    asked: np.ndarray, gallery: np.ndarray, count: int
+    asked: np.ndarray, gallery: np.ndarray, count: int, agreement: Agreement | None = None
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """For each of asked (q, d) the places and scores (cosines) of its `count` nearest of gallery (n, d), best first.
 
     Vectors are of length 1. Ties go to the earlier row. A block of asked rows at a time: memory is a block's scores.
+    With an agreement only those are found that agree; where they are fewer than `count`, the last places are `NOBODY`
+    and their scores -inf.
     """
     count = min(count, len(gallery))
     for start in range(0, len(asked), BLOCK):
         scores = asked[start : start + BLOCK] @ gallery.T
+        if agreement is not None:
+            own = agreement[0][start : start + BLOCK, None]
+            scores[(own != agreement[1]) | (own == NOBODY)] = -np.inf
         part = np.argpartition(-scores, count - 1, axis=1)[:, :count]
         part.sort(axis=1)
         found = np.take_along_axis(scores, part, axis=1)
         order = np.argsort(-found, axis=1, kind="stable")
-        yield np.take_along_axis(part, order, axis=1), np.take_along_axis(found, order, axis=1)
+        places, found = (np.take_along_axis(one, order, axis=1) for one in (part, found))
+        yield np.where(np.isneginf(found), NOBODY, places), found
 
 
 def towards_neighbours(
@@ -106,11 +117,16 @@ class Lookalikes:
         weighted = [drawn, self.settings.colours * colours, self.settings.own * shapes]
         return unit(np.concatenate(weighted, axis=1).astype(np.float32))
 
-    def nearest(self, pictures: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """For decoded pictures (q, size, size, 3) uint8 the places and scores (q, count) of the nearest, best first."""
+    def nearest(
+        self, pictures: np.ndarray, count: int, agreement: Agreement | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """For decoded pictures (q, size, size, 3) uint8 the places and scores (q, count) of the nearest, best first.
+
+        agreement: as of the function `nearest`. How alike two are does not depend on it.
+        """
         count = min(count, len(self.target))
         if not count or not len(pictures):
             return np.zeros((len(pictures), 0), np.int64), np.zeros((len(pictures), 0), np.float32)
         asked = self.joined(*self.placed(self.sight.see(pictures)))
-        found = list(nearest(asked, self.target, count))
+        found = list(nearest(asked, self.target, count, agreement))
         return np.concatenate([a for a, _ in found]), np.concatenate([b for _, b in found])

@@ -2,7 +2,7 @@
 
 import contextlib
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +41,12 @@ class Listing:
 
     def sample(self, count: int) -> "Listing":
         """At most `count` of the rows, evenly chosen."""
-        rows = np.unique(np.linspace(0, max(len(self) - 1, 0), count).astype(int))[: len(self)]
+        return self.take(
+            np.unique(np.linspace(0, max(len(self) - 1, 0), count).astype(int))[: len(self)]
+        )
+
+    def take(self, rows: np.ndarray) -> "Listing":
+        """The rows at these places, in their order."""
         return Listing(
             self.source,
             self.table.take(rows),
@@ -57,9 +62,15 @@ class Listing:
         return [cell or "" for cell in texts.to_pylist()]
 
 
-def listed(path: Path, required: Mapping[str, pa.DataType] = {}) -> Listing:
-    """The file's pictures. Paths are relative to the file's folder, or absolute. Raises `BadData`."""
-    table = files.read(path, {"id": pa.string(), "path": pa.string(), **required})
+def listed(
+    path: Path, required: Mapping[str, pa.DataType] = {}, present: Collection[str] = ()
+) -> Listing:
+    """The file's pictures. Paths are relative to the file's folder, or absolute. Raises `BadData`.
+
+    required, present: as of `files.read`.
+    """
+    known = {"id": pa.string(), "path": pa.string(), **required}
+    table = files.read(path, known, present=present)
     folder = path.resolve().parent
     paths = [folder / cell for cell in table["path"].to_pylist()]
     return Listing(path, table, table["id"].to_pylist(), paths)

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from pipelines.benchmark import run
-from pipelines.harness import BadData
+from pipelines.harness import BadConfig, BadData
 from tests.conftest import REPOSITORY
 
 SHADES = {"red": (200, 30, 30), "green": (30, 180, 40), "blue": (30, 40, 200)}
@@ -182,6 +182,67 @@ def test_search_finds_what_looks_alike_and_never_itself(shop):
         scores = [score for _, score in row["neighbours"]]
         assert scores == sorted(scores, reverse=True)
     assert found[-1]["neighbours"] == []
+
+
+def column(shop: Path, name: str) -> dict[str, str]:
+    with (shop / "train.csv").open(encoding="utf-8") as file:
+        return {row["id"]: row[name] for row in csv.DictReader(file)}
+
+
+def test_search_keeps_neighbours_that_agree_and_their_scores(shop, capsys):
+    files = ["--gallery", str(shop / "train.csv"), "--queries", str(shop / "train.csv")]
+    whole, _ = answers(shop, "search", *files, "--k", "50")
+    shade, kind = column(shop, "shade"), column(shop, "kind")
+
+    def expected(agrees) -> list[list]:
+        return [
+            [pair for pair in row["neighbours"] if agrees(row["id"], pair[0])][:6] for row in whole
+        ]
+
+    def found(*words: str) -> list[list]:
+        return [row["neighbours"] for row in answers(shop, "search", *files, "--k", "6", *words)[0]]
+
+    near = found("--same", "shade, kind")
+    assert near == expected(
+        lambda one, other: kind[one] and shade[one] == shade[other] and kind[one] == kind[other]
+    )
+    assert near[0] == [] and kind["000"] == ""
+    assert min(map(len, near[1:-1])) < 6
+    near = found("--where", "shade=red")
+    assert near == expected(lambda one, other: shade[other] == "red")
+    assert "12 of them have the values of --where" in capsys.readouterr().err
+    both = found("--same", "kind", "--where", '"shade=red",kind=mug')
+    assert both == expected(
+        lambda one, other: kind[one] == kind[other] == "mug" and shade[other] == "red"
+    )
+    assert not any(found("--where", "shade=mauve"))
+
+
+@pytest.mark.parametrize(
+    ("words", "fault", "said"),
+    [
+        (
+            ["--same", "shade"],
+            BadData,
+            "test.csv: column 'shade' is missing; the file has: id, path, title",
+        ),
+        (
+            ["--where", "size=M"],
+            BadData,
+            "train.csv: column 'size' is missing; the file has: id, path, title, shade",
+        ),
+        (
+            ["--where", "shade"],
+            BadConfig,
+            "--where shade: write a column and its value, such as colour=red",
+        ),
+        (["--where", "shade=red,shade=blue"], BadConfig, "names 'shade' twice"),
+    ],
+)
+def test_a_filter_that_can_not_be_read_is_told(shop, words, fault, said):
+    files = ["--gallery", str(shop / "train.csv"), "--queries", str(shop / "test.csv")]
+    with pytest.raises(fault, match=said):
+        answers(shop, "search", *files, *words)
 
 
 def test_a_file_without_a_usable_row_is_told(shop):

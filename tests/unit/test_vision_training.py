@@ -1,6 +1,7 @@
 """What recognition, attributes and look-alikes are made of: colours, families, classifiers, whitening, tuning."""
 
 import io
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from models.bundle import load, save
 from models.encoders.image import ImageEncoder, backbone
 from models.encoders.text import TextEncoder
 from models.training import UNHEARD, Course
+from models.vision.agreement import NOBODY, groups
 from models.vision.attributes import Attributes
 from models.vision.colours import HISTOGRAM, colour_features
 from models.vision.families import corners, families, joined
@@ -138,6 +140,33 @@ def test_nearest_is_exact():
     assert (np.diff(scores) <= 0).all() and (places[:, 0] == np.arange(9)).all()
     drawn = towards_neighbours(gallery, gallery, 3, 2.0)
     np.testing.assert_allclose(np.linalg.norm(drawn, axis=1), 1.0, atol=1e-5)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.tuples(*[st.sampled_from(["", "a", "b", "c"])] * 2), min_size=2, max_size=40),
+    st.integers(1, 12),
+    st.data(),
+)
+def test_a_filtered_search_is_the_whole_one_without_who_disagrees(rows, count, data):
+    asked = data.draw(st.integers(1, len(rows) - 1))
+    columns = [np.array(cells, dtype=object) for cells in zip(*rows, strict=True)]
+    numbers = groups(columns, len(rows))
+    for one, other in itertools.product(range(len(rows)), repeat=2):
+        agree = "" not in rows[one] and rows[one] == rows[other]
+        assert (numbers[one] == numbers[other] != NOBODY) == agree
+    vectors = np.random.default_rng(len(rows)).normal(size=(len(rows), 5)).astype(np.float32)
+    gallery = vectors[asked:]
+    ((every, scores),) = nearest(vectors[:asked], gallery, len(gallery))
+    ((places, found),) = nearest(
+        vectors[:asked], gallery, count, (numbers[:asked], numbers[asked:])
+    )
+    for row in range(asked):
+        kept = (numbers[asked:][every[row]] == numbers[row]) & (numbers[row] != NOBODY)
+        wanted = every[row][kept][:count]
+        np.testing.assert_array_equal(places[row][: len(wanted)], wanted)
+        np.testing.assert_array_equal(found[row][: len(wanted)], scores[row][kept][:count])
+        assert (places[row][len(wanted) :] == NOBODY).all()
 
 
 def test_lines_are_read_from_top_to_bottom_and_left_to_right():

@@ -1,20 +1,21 @@
-"""`search`: the pictures of a gallery that look most like each asked one."""
+"""`search`: the pictures of a gallery that look most like each asked one, all or those that agree in columns."""
 
-from collections.abc import Iterator
+import csv
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from models.vision.settings import LookalikesSettings
 from pipelines.door.verb import Asked, File, Option, Verb
+from pipelines.harness import BadConfig
 from pipelines.seeing import SightParams
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from models.vision.lookalikes import Lookalikes
+    from models.vision.lookalikes import Agreement, Lookalikes
     from models.vision.sight import Sight
     from pipelines.door.pictures import Listing
 
@@ -28,12 +29,67 @@ class DoorSearchParams(SightParams):
 
 
 @dataclass(frozen=True)
+class Filter:
+    """What neighbours must agree in. same: columns whose cell must be the asked one's. where: column to value."""
+
+    same: tuple[str, ...]
+    where: Mapping[str, str]
+
+    @classmethod
+    def of(cls, asked: Asked) -> "Filter":
+        """Raises `BadConfig` for an option that can't be read."""
+        where = {}
+        for word in _words(asked.options["where"]):
+            name, _, value = word.partition("=")
+            if not name or not value:
+                raise BadConfig(f"--where {word}: write a column and its value, such as colour=red")
+            if name in where:
+                raise BadConfig(f"--where names {name!r} twice; a cell has one value")
+            where[name] = value
+        return cls(tuple(_words(asked.options["same"])), where)
+
+    @property
+    def columns(self) -> list[str]:
+        """Of the gallery, each once."""
+        return list(dict.fromkeys([*self.same, *self.where]))
+
+    def allowed(self, listing: "Listing") -> "np.ndarray":
+        """Which rows of the gallery have the values of `where` (n,)."""
+        import numpy as np
+
+        found = np.ones(len(listing), bool)
+        for name, value in self.where.items():
+            found &= np.asarray(listing.column(name), dtype=object) == value
+        return found
+
+    def agreement(self, queries: "Listing", gallery: "Listing") -> "Agreement | None":
+        """Who finds whom by the cells; None where everybody finds all."""
+        import numpy as np
+
+        from models.vision.agreement import NOBODY, groups
+
+        if not self.columns:
+            return None
+        cells = [
+            np.asarray([*queries.column(name), *gallery.column(name)], dtype=object)
+            for name in self.same
+        ]
+        found = groups(cells, len(queries) + len(gallery))
+        others = np.where(self.allowed(gallery), found[len(queries) :], NOBODY)
+        return found[: len(queries)], others
+
+
+def _words(text: str) -> list[str]:
+    """The parts of a text between commas; one that has a comma stands in double quotes."""
+    return [word.strip() for word in next(csv.reader([text]), []) if word.strip()]
+
+
+@dataclass(frozen=True)
 class Gallery:
-    """What can be found: ids and paths of the pictures that could be read, in the file's order."""
+    """What can be found: the rows whose pictures could be read, in the file's order."""
 
     lookalikes: "Lookalikes"
-    ids: list[str]
-    paths: list[Path]
+    listing: "Listing"
 
 
 def fit(asked: Asked) -> Gallery:
@@ -44,16 +100,18 @@ def fit(asked: Asked) -> Gallery:
     from pipelines.door import pictures
 
     params = asked.params(SECTION, DoorSearchParams)
-    listing = pictures.listed(asked.files["gallery"])
+    wanted = Filter.of(asked)
+    listing = pictures.listed(asked.files["gallery"], present=wanted.columns)
+    # What the asked rows lack is told before anything is looked at.
+    pictures.listed(asked.files["queries"], present=wanted.same)
     sight = Sight(pictures.image_encoder(params, listing, asked), ("colours",), mirrored=True)
     vectors, good = seen(listing, sight, asked)
     asked.say(f"{int(good.sum())} pictures can be found")
     kept = np.flatnonzero(good)
-    return Gallery(
-        Lookalikes.of(vectors[kept], sight, params.looks, asked.seed),
-        [listing.ids[at] for at in kept],
-        [listing.paths[at] for at in kept],
-    )
+    found = listing.take(kept)
+    if wanted.where:
+        asked.say(f"{int(wanted.allowed(found).sum())} of them have the values of --where")
+    return Gallery(Lookalikes.of(vectors[kept], sight, params.looks, asked.seed), found)
 
 
 def seen(listing: "Listing", sight: "Sight", asked: Asked) -> tuple["np.ndarray", "np.ndarray"]:
@@ -72,26 +130,31 @@ def seen(listing: "Listing", sight: "Sight", asked: Asked) -> tuple["np.ndarray"
 def predict(gallery: Gallery, asked: Asked) -> Iterator[pa.RecordBatch]:
     import numpy as np
 
+    from models.vision.agreement import NOBODY
     from pipelines.door import pictures
 
-    listing = pictures.listed(asked.files["queries"])
+    wanted = Filter.of(asked)
+    listing = pictures.listed(asked.files["queries"], present=wanted.same)
+    agreement = wanted.agreement(listing, gallery.listing)
     count = asked.options["k"]
+    names = gallery.listing.ids
     here = {
         (one, path): at
-        for at, (one, path) in enumerate(zip(gallery.ids, gallery.paths, strict=True))
+        for at, (one, path) in enumerate(zip(names, gallery.listing.paths, strict=True))
     }
     at = 0
     for block, good in pictures.blocks(listing, gallery.lookalikes.sight.size, asked.say):
         rows = np.flatnonzero(good)
         # One more than asked: a picture of the gallery is not its own look-alike.
-        places, scores = gallery.lookalikes.nearest(block[rows], count + 1)
+        agreed = agreement and (agreement[0][at + rows], agreement[1])
+        places, scores = gallery.lookalikes.nearest(block[rows], count + 1, agreed)
         found: list[list[tuple[str, float]]] = [[] for _ in range(len(block))]
         for row, near, score in zip(rows, places, scores, strict=True):
-            own = here.get((listing.ids[at + row], listing.paths[at + row]), -1)
+            own = here.get((listing.ids[at + row], listing.paths[at + row]), NOBODY)
             named = [
-                (gallery.ids[place], float(value))
+                (names[place], float(value))
                 for place, value in zip(near, score, strict=True)
-                if place != own
+                if place not in (own, NOBODY)
             ]
             found[row] = named[:count]
         yield pa.record_batch(
@@ -106,11 +169,30 @@ def predict(gallery: Gallery, asked: Asked) -> Iterator[pa.RecordBatch]:
 VERB = Verb(
     summary="Find the pictures of a gallery that look most like each asked one.",
     files=(
-        File("gallery", "id, path (relative to the file's folder, or absolute)"),
-        File("queries", "id, path"),
+        File(
+            "gallery",
+            "id, path (relative to the file's folder, or absolute), and the columns that --same and --where name",
+        ),
+        File("queries", "id, path, and the columns that --same names"),
     ),
     writes="id, neighbours ([[id, score], …] best first; a gallery picture is not its own)",
     fit=fit,
     predict=predict,
-    options=(Option("k", "neighbours of each", int, 50),),
+    options=(
+        Option("k", "neighbours of each", int, 50),
+        Option(
+            "same",
+            "columns such as category,colour: a neighbour's cell must be the asked row's own; empty cells agree with none. "
+            "Who agrees with fewer than k has fewer neighbours",
+            str,
+            "",
+        ),
+        Option(
+            "where",
+            "values such as colour=red,size=M: a neighbour's cell must be that. A value with a comma in double quotes: "
+            '"brand=A, B"',
+            str,
+            "",
+        ),
+    ),
 )
