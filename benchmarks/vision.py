@@ -4,7 +4,8 @@ Both files are CSV: id, path, and the label's column (in the test file, too: it 
 run, on the same pictures and threads: logistic regression and the nearest neighbours on the pooled features of the
 packaged backbone (timm), and plain fine-tuning of it for as many seconds as ours took to fit. Each runs in a process
 of its own, whose peak memory is told. Rows of the table: accuracy with its 95 % interval, the calibration error,
-seconds to fit, pictures per second when predicting.
+seconds to fit, pictures per second when predicting. With `--coarse F`, a column of both files with coarser classes, a row more
+for what ours tells of these, and both apart for the pictures whose label is unsure.
 
 With `--audit`, `--train F --field F` alone: the catalogue's second opinion on cells of which a share was swapped among
 one another before; its precision at several recalls, by the vectors that the stage `image-features` makes of the pictures
@@ -32,6 +33,8 @@ OURS = "vitrine"
 SIZE = 128
 BATCH = 64
 NEIGHBOURS = 5
+UNSURE = 0.5
+"""A label that is less likely than this may be wrong more often than right."""
 PLANTED = 0.05
 """Share of the cells that are swapped to measure the audit."""
 FEWEST = 10
@@ -71,6 +74,7 @@ def main(words: list[str], root: Path) -> int:
     parser.add_argument("--pictures", type=int, default=1500, help="with --colours: at most")
     parser.add_argument("--size", type=int, default=96, help="with --colours: pixels a side")
     parser.add_argument("--field", required=True)
+    parser.add_argument("--coarse", help="the column of both files with coarser classes")
     parser.add_argument("--title", help="with --audit: the column of train that holds the title")
     parser.add_argument("--profile", default="default")
     parser.add_argument("--threads", type=int, default=2)
@@ -95,6 +99,7 @@ def main(words: list[str], root: Path) -> int:
             shared += ["--out", out, "--threads", asked.threads]
             if name == OURS:
                 call = ["pipelines.benchmark", "recognise", *shared, "--profile", asked.profile]
+                call += ["--coarse", asked.coarse] if asked.coarse else []
             else:
                 call = ["benchmarks.vision", "--one", name, "--seconds", asked.seconds, *shared]
             done = subprocess.run(
@@ -107,8 +112,23 @@ def main(words: list[str], root: Path) -> int:
             if name == OURS:
                 asked.seconds = figures["fit_seconds"]
             rows.append((name, figures, *_judged(asked, out)))
+            if name == OURS and asked.coarse:
+                above = _judged(asked, out, "coarse")
+                rows.append((f"{name}, {asked.coarse}", figures, *above))
+                unsure = rows[-2][3] < UNSURE
+                told = _unsure(asked, rows[-2][2][unsure], above[0][unsure])
     _print(rows)
+    if asked.coarse and OURS in asked.only:
+        print(told)
     return 0
+
+
+def _unsure(asked: argparse.Namespace, right: np.ndarray, above: np.ndarray) -> str:
+    """What is told of the pictures whose label is unsure: which labels are right (n,), and which coarser classes are."""
+    shares = f"{right.mean():.3f}, of {asked.coarse} {above.mean():.3f}" if len(right) else "none"
+    return (
+        f"{len(right)} pictures have no label of {UNSURE} or more: right of {asked.field} {shares}"
+    )
 
 
 def _audited(asked: argparse.Namespace, root: Path) -> int:
@@ -254,15 +274,18 @@ def _titles(asked: argparse.Namespace, root: Path, rows: np.ndarray) -> np.ndarr
     return text_encoder("package", unpacked.folder("text", door)).encode(titles.tolist(), BATCH)
 
 
-def _judged(asked: argparse.Namespace, out: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Which answers are right, and their confidence, (n,)."""
+def _judged(
+    asked: argparse.Namespace, out: Path, told: str = "pred"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which answers are right, and their confidence, (n,). told: `pred`, or `coarse` for the coarser class."""
     from pipelines.door import pictures
 
-    listing = pictures.listed(asked.test, {asked.field: pa.string()})
-    truth = dict(zip(listing.ids, listing.column(asked.field), strict=True))
+    column, sure = (asked.field, "conf") if told == "pred" else (asked.coarse, "coarse_conf")
+    listing = pictures.listed(asked.test, {column: pa.string()})
+    truth = dict(zip(listing.ids, listing.column(column), strict=True))
     answers = [json.loads(line) for line in out.read_text("utf-8").splitlines()]
-    right = np.array([truth[answer["id"]] == answer["pred"] for answer in answers], float)
-    return right, np.array([answer["conf"] for answer in answers])
+    right = np.array([truth[answer["id"]] == answer[told] for answer in answers], float)
+    return right, np.array([answer[sure] for answer in answers])
 
 
 def _print(rows: list[tuple[str, dict, np.ndarray, np.ndarray]]) -> None:

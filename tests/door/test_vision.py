@@ -159,6 +159,48 @@ def test_recognise_answers_every_id_once(shop, capsys):
         assert f"id {name}: the picture can't be read" in told
 
 
+def test_recognise_tells_the_coarser_class_beside_the_label(shop):
+    with (shop / "train.csv").open(encoding="utf-8") as file:
+        rows = [[*row.values()] for row in csv.DictReader(file)]
+    bright = {"red": "warm", "green": "cold", "blue": "cold"}
+    above = [[*row, bright[row[3]]] for row in rows]
+    table(shop / "above.csv", ["id", "path", "title", "shade", "kind", "bright"], above)
+    asked = ["--test", str(shop / "test.csv"), "--field", "shade"]
+    plain, _ = answers(shop, "recognise", "--train", str(shop / "train.csv"), *asked)
+    files = ["--train", str(shop / "above.csv"), *asked, "--coarse", "bright"]
+    found, _ = answers(shop, "recognise", *files)
+    assert [row["id"] for row in found] == ids(shop)
+    for row, other in zip(found, plain, strict=True):
+        shares = dict.fromkeys(bright.values(), 0.0)
+        for name, share in row["topk"]:
+            shares[bright[name]] += share
+        assert row.pop("coarse") == max(shares, key=shares.get)
+        assert row.pop("coarse_conf") == pytest.approx(max(shares.values()), abs=1e-5)
+        assert row == other
+
+
+@pytest.mark.parametrize(
+    ("last", "said"),
+    [
+        (
+            "cold",
+            "column bright, row 3: the class 'red' is of 'cold', but of 'warm' in row 1; write the same",
+        ),
+        ("", "column bright, row 3: there is no value for the class 'red'; fill it in"),
+        (None, "column 'bright' is missing; the file has: id, path, shade"),
+    ],
+)
+def test_a_coarser_class_that_does_not_hold_is_told(shop, last, said):
+    rows = [["1", "000.png", "red", "warm"], ["2", "001.png", "green", "cold"]]
+    rows += [["3", "003.png", "red", last]]
+    width = 3 if last is None else 4
+    columns = ["id", "path", "shade", "bright"][:width]
+    file = table(shop / "above.csv", columns, [row[:width] for row in rows])
+    files = ["--train", str(file), "--test", str(shop / "test.csv"), "--field", "shade"]
+    with pytest.raises(BadData, match=said):
+        answers(shop, "recognise", *files, "--coarse", "bright")
+
+
 def test_attributes_answer_from_what_is_there(shop):
     files = ["--train", str(shop / "train.csv"), "--test", str(shop / "test.csv")]
     found, _ = answers(shop, "attributes", *files, "--fields", "shade,kind")

@@ -15,6 +15,7 @@ from pipelines.harness import BadData
 from pipelines.seeing import SightParams
 
 if TYPE_CHECKING:
+    from models.vision.hierarchy import Hierarchy
     from models.vision.recognition import Recognition
     from pipelines.door.pictures import Listing
 
@@ -34,22 +35,26 @@ class DoorRecogniseParams(SightParams):
 
 @dataclass(frozen=True)
 class Taught:
-    """pictures: how many the model learned from."""
+    """pictures: how many the model learned from. above: the coarser classes, where they are asked for."""
 
     model: "Recognition"
     pictures: int
+    above: "Hierarchy | None"
 
 
 def fit(asked: Asked) -> Taught:
     import numpy as np
 
     from models.training import Course
+    from models.vision.hierarchy import Hierarchy
     from models.vision.recognition_training import fit as fit_recognition
     from pipelines.door import pictures
 
     params = asked.params(SECTION, DoorRecogniseParams)
-    field = asked.options["field"]
-    listing = pictures.listed(asked.files["train"], {field: pa.string()})
+    field, coarse = asked.options["field"], asked.options["coarse"]
+    present = [coarse] if coarse else []
+    listing = pictures.listed(asked.files["train"], {field: pa.string()}, present)
+    parents = parents_of(listing, field, coarse) if coarse else {}
     encoder = pictures.image_encoder(params, listing, asked)
     with tempfile.TemporaryDirectory() as scratch:
         seen, good = pictures.gathered(listing, encoder.size, asked.say, Path(scratch))
@@ -68,7 +73,27 @@ def fit(asked: Asked) -> Taught:
             asked.seed,
             Course(asked.say),
         )
-    return Taught(model, len(kept))
+    above = Hierarchy.of([parents[name] for name in model.classes]) if coarse else None
+    return Taught(model, len(kept), above)
+
+
+def parents_of(listing: "Listing", field: str, coarse: str) -> dict[str, str]:
+    """Each class to its coarser one. Raises `BadData` for a class with two, or a row of a class without any."""
+    first: dict[str, tuple[str, int]] = {}
+    cells = zip(listing.column(field), listing.column(coarse), strict=True)
+    for row, (name, value) in enumerate(cells, start=1):
+        if not name:
+            continue
+        where = f"{listing.source}, column {coarse}, row {row}"
+        if not value:
+            raise BadData(f"{where}: there is no value for the class {name!r}; fill it in")
+        known, earlier = first.setdefault(name, (value, row))
+        if known != value:
+            raise BadData(
+                f"{where}: the class {name!r} is of {value!r}, but of {known!r} in row {earlier}; "
+                "write the same in all rows of a class"
+            )
+    return {name: value for name, (value, _) in first.items()}
 
 
 def aligned(taught: Taught, listing: "Listing", asked: Asked) -> "Recognition":
@@ -113,25 +138,40 @@ def predict(taught: Taught, asked: Asked) -> Iterator[pa.RecordBatch]:
         found = np.tile(model.prior, (len(good), 1))
         found[good] = told
         ranked = model.ranked(found, top)
-        yield pa.record_batch(
-            {
-                "id": pa.array(listing.ids[at : at + len(good)], pa.string()),
-                "pred": [row[0][0] for row in ranked],
-                "conf": [round(row[0][1], 6) for row in ranked],
-                "topk": pictures.pairs(ranked, ("label", "probability")),
-            }
-        )
+        columns = {
+            "id": pa.array(listing.ids[at : at + len(good)], pa.string()),
+            "pred": [row[0][0] for row in ranked],
+            "conf": [round(row[0][1], 6) for row in ranked],
+            "topk": pictures.pairs(ranked, ("label", "probability")),
+        }
+        if taught.above is not None:
+            names, shares = taught.above.told(found)
+            columns |= {"coarse": pa.array(names, pa.string()), "coarse_conf": shares.round(6)}
+        yield pa.record_batch(columns)
         at += max(len(good), 1)
 
 
 VERB = Verb(
     summary="Recognise what pictures show, by labels that a file shows.",
     files=(
-        File("train", "id, path (relative to the file's folder, or absolute), <field> (the label)"),
+        File(
+            "train",
+            "id, path (relative to the file's folder, or absolute), <field> (the label), and the column that --coarse names",
+        ),
         File("test", "id, path"),
     ),
-    writes="id, pred (the label), conf (its probability), topk ([[label, probability], …] best first)",
+    writes="id, pred (the label), conf (its probability), topk ([[label, probability], …] best first); with --coarse also "
+    "coarse (the likeliest coarser class) and coarse_conf (its probability: the sum of those of its labels)",
     fit=fit,
     predict=predict,
-    options=(Option("field", "the column of train that holds the label"),),
+    options=(
+        Option("field", "the column of train that holds the label"),
+        Option(
+            "coarse",
+            "a column of train with coarser classes, the same in all rows of a label: told beside the label, for where that is "
+            "unsure",
+            str,
+            "",
+        ),
+    ),
 )
