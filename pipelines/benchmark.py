@@ -119,6 +119,7 @@ def run(words: list[str], root: Path) -> dict[str, float]:
         "rows": rows,
         "rows_per_second": round(rows / max(ended - fitted, 1e-9), 1),
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        **asked.figures,
     }
 
 

@@ -117,7 +117,8 @@ class LookalikesSettings:
     """How pictures become alike. width, shrink: see `whitening.Whitening`.
 
     neighbours, power: see `lookalikes.towards_neighbours`; 0 neighbours: none. colours, own: the weights of colours, and of
-    what a picture is by itself, beside its draw to its neighbours.
+    what a picture is by itself, beside its draw to its neighbours. indexed: pictures from which neighbours are sought among
+    the cells of an `index.Index`, no longer exactly; 0: never.
     """
 
     width: int
@@ -126,3 +127,4 @@ class LookalikesSettings:
     own: float
     neighbours: int
     power: float
+    indexed: int

@@ -36,7 +36,8 @@ class Option:
 class Asked:
     """What one call wants. files: flag to path of those that were given; options: flag to value.
 
-    root: the project's folder, where `params.yaml` and the encoders are. say: tells a line of progress.
+    root: the project's folder, where `params.yaml` and the encoders are. say: tells a line of progress. figures: what the
+    verb measures of itself, told beside those that all verbs have.
     """
 
     files: Mapping[str, Path]
@@ -46,6 +47,7 @@ class Asked:
     seed: int
     threads: int
     say: Callable[[str], None]
+    figures: dict[str, float] = field(default_factory=dict)
 
     def params(self, name: str, kind: type[P]) -> P:
         """The section `name` of `params.yaml` for the asked profile. Raises `BadConfig` as `section` does."""

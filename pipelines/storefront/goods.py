@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from models.encoders.decoding import Undecodable
 from models.vision.families import unit
-from models.vision.lookalikes import nearest
+from models.vision.index import nearest
 from pipelines import list_archive
 from pipelines.harness import MissingResource
 from pipelines.harness.absent import lacking

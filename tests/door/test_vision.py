@@ -287,6 +287,36 @@ def test_a_filter_that_can_not_be_read_is_told(shop, words, fault, said):
         answers(shop, "search", *files, *words)
 
 
+def test_a_large_gallery_is_sought_in_an_index_and_its_recall_told(tmp_path, capsys):
+    """Twelve pictures of each of twelve shades; large is what has a hundred."""
+    rows = []
+    for at in range(144):
+        turned = np.roll(np.asarray(picture(list(SHADES)[at % 3], at)), at % 12, axis=1)
+        Image.fromarray(turned).save(tmp_path / f"{at}.png")
+        rows.append([str(at), f"{at}.png", "red" if at % 2 else "blue"])
+    file = str(table(tmp_path / "gallery.csv", ["id", "path", "shade"], rows))
+    params = (REPOSITORY / "params.yaml").read_text("utf-8")
+    assert params.count("indexed: 50000") == 1
+    found = {}
+    for least, filtered in ((50_000, []), (100, []), (100, ["--same", "shade"])):
+        changed = params.replace("indexed: 50000", f"indexed: {least}")
+        (tmp_path / "params.yaml").write_text(changed, "utf-8")
+        out = tmp_path / "near.jsonl"
+        words = ["search", "--gallery", file, "--queries", file, "--k", "5", "--out", str(out)]
+        figures = run([*words, "--profile", "tiny", "--threads", "1", *filtered], tmp_path)
+        near = [json.loads(line)["neighbours"] for line in out.read_text("utf-8").splitlines()]
+        assert [len(row) for row in near] == [5] * 144
+        assert not any(str(at) in dict(row) for at, row in enumerate(near))
+        found[least, len(filtered)] = (figures, near)
+        told = capsys.readouterr().err
+        assert ("cells of an index" in told) == (least == 100)
+    (exact, whole), (figures, near), (same, _) = found.values()
+    assert "recall" not in exact and "recall" not in same
+    assert 0.9 <= figures["recall"] <= 1
+    share = [len(dict(a).keys() & dict(b).keys()) / 5 for a, b in zip(whole, near, strict=True)]
+    assert np.mean(share) >= 0.9
+
+
 def test_a_file_without_a_usable_row_is_told(shop):
     table(shop / "none.csv", ["id", "path", "shade"], [["1", "empty.jpg", "red"]])
     with pytest.raises(BadData, match="no row has both a picture that can be read"):

@@ -24,8 +24,9 @@ from models.vision.agreement import NOBODY, groups
 from models.vision.attributes import Attributes
 from models.vision.colours import HISTOGRAM, colour_features
 from models.vision.families import corners, families, joined
+from models.vision.index import Index, nearest
 from models.vision.linear import Linear, fit_linear, folds_of
-from models.vision.lookalikes import nearest, towards_neighbours
+from models.vision.lookalikes import towards_neighbours
 from models.vision.packs import Line, in_order
 from models.vision.prototypes import Prototypes
 from models.vision.recognition import Expert, Recognition
@@ -138,7 +139,7 @@ def test_nearest_is_exact():
     expected = np.argsort(-(gallery[:9] @ gallery.T), axis=1)[:, :6]
     np.testing.assert_array_equal(places, expected)
     assert (np.diff(scores) <= 0).all() and (places[:, 0] == np.arange(9)).all()
-    drawn = towards_neighbours(gallery, gallery, 3, 2.0)
+    drawn = towards_neighbours(gallery, Index(gallery), 3, 2.0)
     np.testing.assert_allclose(np.linalg.norm(drawn, axis=1), 1.0, atol=1e-5)
 
 

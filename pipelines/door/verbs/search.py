@@ -15,11 +15,14 @@ from pipelines.seeing import SightParams
 if TYPE_CHECKING:
     import numpy as np
 
-    from models.vision.lookalikes import Agreement, Lookalikes
+    from models.vision.index import Agreement
+    from models.vision.lookalikes import Lookalikes
     from models.vision.sight import Sight
     from pipelines.door.pictures import Listing
 
 SECTION = "door-search"
+MEASURED = 512
+"""Asked pictures, at least, whose neighbours are sought exactly, too, where they are sought in an index."""
 
 
 class DoorSearchParams(SightParams):
@@ -111,7 +114,13 @@ def fit(asked: Asked) -> Gallery:
     found = listing.take(kept)
     if wanted.where:
         asked.say(f"{int(wanted.allowed(found).sum())} of them have the values of --where")
-    return Gallery(Lookalikes.of(vectors[kept], sight, params.looks, asked.seed), found)
+    # One more than asked: a picture of the gallery is not its own look-alike.
+    reach = asked.options["k"] + 1
+    lookalikes = Lookalikes.of(vectors[kept], sight, params.looks, reach, asked.seed)
+    if cells := lookalikes.target.cells:
+        count = len(cells.centres)
+        asked.say(f"they stand in {count} cells of an index, {cells.looked} are looked at for each")
+    return Gallery(lookalikes, found)
 
 
 def seen(listing: "Listing", sight: "Sight", asked: Asked) -> tuple["np.ndarray", "np.ndarray"]:
@@ -143,11 +152,18 @@ def predict(gallery: Gallery, asked: Asked) -> Iterator[pa.RecordBatch]:
         for at, (one, path) in enumerate(zip(names, gallery.listing.paths, strict=True))
     }
     at = 0
+    target = gallery.lookalikes.target
+    approximate = not target.exact and agreement is None
+    every = max(len(listing) // MEASURED, 1)
+    recalls: list[tuple[int, float]] = []
     for block, good in pictures.blocks(listing, gallery.lookalikes.sight.size, asked.say):
         rows = np.flatnonzero(good)
-        # One more than asked: a picture of the gallery is not its own look-alike.
         agreed = agreement and (agreement[0][at + rows], agreement[1])
-        places, scores = gallery.lookalikes.nearest(block[rows], count + 1, agreed)
+        sought = gallery.lookalikes.sought(block[rows])
+        places, scores = gallery.lookalikes.nearest(sought, count + 1, agreed)
+        if approximate:
+            some = sought[(at + rows) % every == 0]
+            recalls.append((len(some), target.recall(some, count + 1)))
         found: list[list[tuple[str, float]]] = [[] for _ in range(len(block))]
         for row, near, score in zip(rows, places, scores, strict=True):
             own = here.get((listing.ids[at + row], listing.paths[at + row]), NOBODY)
@@ -164,6 +180,8 @@ def predict(gallery: Gallery, asked: Asked) -> Iterator[pa.RecordBatch]:
             }
         )
         at += len(block)
+    if measured := sum(rows for rows, _ in recalls):
+        asked.figures["recall"] = round(sum(n * share for n, share in recalls) / measured, 4)
 
 
 VERB = Verb(
