@@ -2,7 +2,8 @@
 
 Files are read and written by their suffix: .parquet, .csv, .tsv, .jsonl (UTF-8). Neither Airflow, DVC nor MLflow is
 needed. Every asked row is written once, in the asked order; the last line on stdout is one JSON object of figures:
-fit_seconds, predict_seconds, rows, rows_per_second, peak_memory_mb. Progress goes to stderr.
+fit_seconds, predict_seconds, rows, rows_per_second, peak_memory_mb; of `search` in an index also recall. Progress goes to
+stderr.
 """
 
 import argparse
