@@ -11,9 +11,9 @@ from models.vision.families import unit
 
 BLOCK = 512
 SCORES = 2**25
-"""Cosines that stand in memory at a time, at most."""
+"""Cosines that stand in memory at a time, at most; where their places stand beside them, half as many."""
 ASKED = 4096
-"""Asked rows that go through the cells together: the more, the less often each cell is fetched."""
+"""Asked rows that go through the cells together, at most: the more, the less often each cell is fetched."""
 LEARNED = 64
 """Vectors a cell from which the cells are learned, and how often they are moved."""
 ROUNDS = 8
@@ -59,7 +59,8 @@ def ordered(places: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndar
 class Cells:
     """Vectors gathered around centres (c, d). An asked one looks at the `looked` cells whose centres are nearest.
 
-    order (n,): the vectors' rows, cell by cell; place (n,): where each row stands there; starts (c + 1,): of the cells.
+    order (n,): the vectors' rows, cell by cell; place (n,): where each row stands there; starts (c + 1,): of the cells, none of
+    which is empty.
     Source: Sivic and Zisserman (2003), Video Google; Jégou, Douze and Schmid (2011), Product quantization for nearest
     neighbor search (inverted file).
     """
@@ -73,7 +74,7 @@ class Cells:
     @classmethod
     def of(cls, vectors: np.ndarray, seed: int) -> "Cells":
         """From vectors (n, d) of length 1; all cells are looked at."""
-        count = 2 * int(np.sqrt(len(vectors)))
+        count = min(2 * int(np.sqrt(len(vectors))), len(vectors))
         centres = _centres(vectors, count, np.random.default_rng(seed))
         used, own = np.unique(_owners(vectors, centres), return_inverse=True)
         centres, count = centres[used], len(used)
@@ -184,8 +185,9 @@ class Index:
     def _near(
         self, asked: np.ndarray, count: int, cells: Cells
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for start in range(0, len(asked), ASKED):
-            yield self._block(asked[start : start + ASKED], count, cells)
+        block = max(min(ASKED, SCORES // (2 * cells.looked * count)), 1)
+        for start in range(0, len(asked), block):
+            yield self._block(asked[start : start + block], count, cells)
 
     def _block(self, asked: np.ndarray, count: int, cells: Cells) -> tuple[np.ndarray, np.ndarray]:
         """The nearest in each cell that is looked at, then the nearest of these."""
@@ -198,7 +200,7 @@ class Index:
         for cell in range(len(cells.centres)):
             who = askers[ends[cell] : ends[cell + 1]]
             first, last = cells.starts[cell], cells.starts[cell + 1]
-            if not len(who) or first == last:
+            if not len(who):
                 continue
             rows, slots = np.divmod(who, cells.looked)
             at = 0
@@ -207,10 +209,12 @@ class Index:
                 scores[*here, : place.shape[1]] = score
                 places[*here, : place.shape[1]] = cells.order[first + place]
                 at += len(place)
-        scores, places = scores.reshape(len(asked), -1), places.reshape(len(asked), -1)
-        best = np.argpartition(-scores, count - 1, axis=1)[:, :count]
+        best = np.argpartition(-scores.reshape(len(asked), -1), count - 1, axis=1)[:, :count]
         places, scores = ordered(
-            np.take_along_axis(places, best, axis=1), np.take_along_axis(scores, best, axis=1)
+            *(
+                np.take_along_axis(one.reshape(len(asked), -1), best, axis=1)
+                for one in (places, scores)
+            )
         )
         # Cells with fewer rows than are asked for, all in all.
         few = np.flatnonzero(places[:, -1] == NOBODY)
