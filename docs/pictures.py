@@ -133,7 +133,8 @@ def prepare(page: Any, name: str) -> None:
     if name == "airflow-graph":
         page.keyboard.press("g")
     if name == "shop":
-        page.locator("#user").select_option(index=1)
+        page.locator("#user").fill(page.locator("#users option").nth(1).get_attribute("value"))
+        page.keyboard.press("Enter")
         page.wait_for_selector("#list li", timeout=WAIT)
         page.get_by_role("button", name="why this?").first.click()
     if name.startswith("mlflow"):

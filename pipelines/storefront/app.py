@@ -17,6 +17,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -42,7 +43,10 @@ HEADERS = {
     "Cache-Control": "no-cache",
 }
 SUGGESTED, ALIKE, SPOKEN = 24, 8, 200
-LONGEST = 200
+USERS = 20
+"""Ids of users that are suggested at once."""
+LONGEST, LONGEST_USER = 200, 1000
+"""Characters of what is asked; of a user's id."""
 NEAREST = 3
 """Reviews that speak of a question, shown where none answers it."""
 AROUND = 400
@@ -115,7 +119,17 @@ class Front:
         rows = lists.of(user)
         if rows is None:
             return None
-        return json.dumps({"user": user, "items": self.shown(rows)}, ensure_ascii=False).encode()
+        told = {"user": user, "known": True, "items": self.shown(rows)}
+        return json.dumps(told, ensure_ascii=False).encode()
+
+    def newcomer(self, touched: list[str]) -> dict[str, Any]:
+        """What the champion lists for somebody new who clicked these items; 503 while there is no champion."""
+        serving = self.follower.newcomers()
+        if serving is None:
+            fault = self.follower.told.faults.get("recommender", "the champion is being loaded")
+            raise HTTPException(503, fault)
+        rows = serving.list(touched, self.rules)
+        return {"items": self.shown(rows), "champion": serving.loaded.manifest}
 
 
 def make_app(front: Front) -> FastAPI:
@@ -138,10 +152,10 @@ def make_app(front: Front) -> FastAPI:
     @app.get("/")
     async def shop() -> HTMLResponse:
         lists = front.follower.lists
-        users = lists.users[:: max(1, len(lists.users) // 50)][:50].tolist() if lists else []
         spoken = [name for name in front.said.spoken if name][:SPOKEN]
         text = page.render(
-            users=users,
+            users=lists.beginning("", USERS) if lists else [],
+            longest=LONGEST_USER,
             pictures=[front.pictures.card(key) for key in front.pictures.first],
             kinds=front.pictures.commonest,
             spoken=[front.goods.card(name) for name in spoken],
@@ -164,14 +178,22 @@ def make_app(front: Front) -> FastAPI:
             }
         )
 
+    @app.get("/api/users")
+    async def users(q: Annotated[str, Query(max_length=LONGEST_USER)] = "") -> JSONResponse:
+        """Ids of users who have a list, by their beginning; of an empty one some of all."""
+        found = front.follower.lists
+        return JSONResponse(found.beginning(q, USERS) if found else [])
+
     @app.get("/api/lists/{user:path}")
     async def lists(user: str) -> Response:
+        """A user's list; of an unknown one what somebody new gets, with `known` false."""
         found = front.follower.lists
         if found is None:
             raise HTTPException(503, front.follower.told.faults.get("lists", "no lists yet"))
         body = front.list_body(found, user)
         if body is None:
-            raise HTTPException(404, "nobody of that name has a list")
+            new = await run_in_threadpool(front.newcomer, [])
+            return JSONResponse({**new, "user": user, "known": False})
         return Response(body, media_type="application/json")
 
     @app.get("/api/products")
@@ -189,12 +211,7 @@ def make_app(front: Front) -> FastAPI:
 
     @app.post("/api/fold-in")
     def new_here(touched: Touched) -> JSONResponse:
-        serving = front.follower.newcomers()
-        if serving is None:
-            fault = front.follower.told.faults.get("recommender", "the champion is being loaded")
-            raise HTTPException(503, fault)
-        rows = serving.list(touched.items, front.rules)
-        return JSONResponse({"items": front.shown(rows), "champion": serving.loaded.manifest})
+        return JSONResponse(front.newcomer(touched.items))
 
     @app.get("/api/alike/{key:path}")
     def alike(key: str, kind: Annotated[str, Query(max_length=LONGEST)] = "") -> JSONResponse:

@@ -1,6 +1,7 @@
 """What the page shows: products, everybody's newest list, pictures with their neighbours. Read once, held in columns."""
 
 import io
+from bisect import bisect_left
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -133,6 +134,14 @@ class Lists:
             return None
         start, stop = int(self.starts[at]), int(self.starts[at + 1])
         return self.table.slice(start, stop - start).to_pylist()
+
+    def beginning(self, prefix: str, count: int) -> list[str]:
+        """Up to `count` ids of users that begin with `prefix`, sorted; of "" some, spread over all."""
+        if not prefix:
+            return self.users[:: max(1, len(self.users) // count)][:count].tolist()
+        first = bisect_left(self.users, prefix)
+        near = self.users[first : first + count].tolist()
+        return [user for user in near if user.startswith(prefix)]
 
 
 def newest_mark(root: Path) -> tuple[str, int] | None:

@@ -5,10 +5,13 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from playwright.sync_api import expect
 
 from pipelines.services.web import Refused, call
+from pipelines.storefront.goods import Lists
 from tests.browser.reachable import faults, untabbed
 from tests.browser.shop_front import (
     HOSTILE,
@@ -68,14 +71,71 @@ def titles(page: Any) -> list[str]:
     return page.locator("#list .title").all_inner_texts()
 
 
+def name(page: Any, user: str) -> None:
+    """Type a user's id and press Enter."""
+    page.locator("#user").fill(user)
+    page.keyboard.press("Enter")
+
+
 def test_a_customers_list_and_its_reasons(page: Any) -> None:
-    page.select_option("#user", "user 1")
+    name(page, "user 1")
     page.wait_for_selector("#list li")
     assert titles(page) == [f"Product {at}" for at in range(3, 9)]
     page.get_by_role("button", name="why this? Product 3").click()
     assert HOSTILE in page.locator(".why").first.inner_text()
     wide = page.evaluate("document.documentElement.scrollWidth")
     assert wide <= 390
+
+
+def test_users_are_suggested_by_their_beginning_and_any_can_be_named(page: Any, shop: Any) -> None:
+    """By keyboard from the field on; a suggestion that is taken needs no further key."""
+    offered = "[...document.querySelectorAll('#users option')].map(one => one.value)"
+    assert page.evaluate(offered) == [f"user {at}" for at in range(5)]
+    page.get_by_label("A customer").focus()
+    page.keyboard.type("user 3")
+    expect(page.locator("#users option")).to_have_count(1)
+    assert page.evaluate(offered) == ["user 3"]
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator("#said")).to_have_text("The list of user 3.")
+    page.locator("#user").evaluate(
+        """field => { field.value = "user 3"; document.querySelector("#said").textContent = "";
+            field.dispatchEvent(new InputEvent("input", {inputType: "insertReplacementText"})); }"""
+    )
+    expect(page.locator("#said")).to_have_text("The list of user 3.")
+    listed = titles(page)
+    for stranger in ("user", HOSTILE, "a/b?c"):
+        name(page, stranger)
+        told = f"Nobody called “{stranger}” has a list. This is what somebody new gets."
+        expect(page.locator("#said")).to_have_text(told)
+        new = call("POST", f"{shop[0]}/api/fold-in", {"items": []})["items"]
+        assert titles(page) == [one["title"] for one in new] != listed
+    assert faults(page) == []
+
+
+def test_suggestions_are_few_and_need_no_look_at_all_users() -> None:
+    """Every id can be found, also one that sorts last; what is compared grows with the logarithm."""
+    compared = 0
+
+    class Counted(str):
+        __slots__ = ()
+
+        def __lt__(self, other: str) -> bool:
+            nonlocal compared
+            compared += 1
+            return str.__lt__(self, other)
+
+    ids = sorted(f"u{at:05d}" for at in range(40_000)) + ["é1", "客户 7"]
+    users = np.empty(len(ids), dtype=object)
+    users[:] = [Counted(one) for one in ids]
+    table = pa.table({"item_id": pa.array([], pa.string())})
+    lists = Lists(users, np.zeros(len(ids) + 1, int), table, [], "", "", ("", 0))
+    assert lists.beginning("u0123", 20) == [f"u0123{at}" for at in range(10)]
+    assert lists.beginning("u", 20) == [f"u{at:05d}" for at in range(20)]
+    assert lists.beginning("客", 20) == ["客户 7"] and lists.beginning("v", 20) == []
+    assert compared <= 4 * 17
+    spread = lists.beginning("", 20)
+    assert len(spread) == 20 and spread[-1] > "u35000"
 
 
 def test_three_clicks_change_the_list_by_keyboard(page: Any) -> None:
@@ -110,7 +170,7 @@ def test_pictures_that_look_alike(page: Any) -> None:
     assert page.locator("#alike img").count() == 8
     page.locator("#alike button").first.click()
     expect(page.locator("#nearest")).to_contain_text("Nearest to Product")
-    page.select_option("#user", "user 0")
+    name(page, "user 0")
     page.get_by_role("button", name="looks alike Product 2").click()
     expect(page.locator("#nearest")).to_have_text("Nearest to Product 2")
     assert page.locator("#alike img").first.get_attribute("alt") in {"Product 1", "Product 3"}
@@ -126,7 +186,7 @@ def test_pictures_that_look_alike(page: Any) -> None:
 
 
 def test_cards_show_a_products_picture_where_there_is_one(page: Any) -> None:
-    page.select_option("#user", "user 3")
+    name(page, "user 3")
     page.wait_for_selector("#list li")
     pictured = page.locator("#list li:has(img) .title").all_inner_texts()
     assert pictured == ["Product 9"] and len(titles(page)) == 6
@@ -137,7 +197,7 @@ def test_cards_show_a_products_picture_where_there_is_one(page: Any) -> None:
 
 
 def test_what_buyers_say_from_a_listed_product_and_by_choice(page: Any) -> None:
-    page.select_option("#user", "user 0")
+    name(page, "user 0")
     page.get_by_role("button", name="what buyers say Product 1").click()
     expect(page.locator("#said-hint")).to_contain_text("Product 1")
     parts = page.locator(".aspect")
@@ -235,7 +295,7 @@ def test_headers_and_other_hosts(shop: Any) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "body", "status"),
     [
-        ("GET", "/api/lists/nobody", None, 404),
+        ("GET", f"/api/users?q={'x' * 1001}", None, 422),
         ("GET", "/api/alike/nothing", None, 404),
         ("GET", f"/api/alike/k%2003%2Fx?kind={'x' * 201}", None, 422),
         ("GET", "/api/said?item=p02", None, 404),

@@ -3,6 +3,7 @@ const at = (id) => document.getElementById(id);
 const chosen = new Set();
 let turn = 0;
 let search = 0;
+let wanted = 0;
 
 async function call(path, body) {
   const answer = await fetch(path, body === undefined ? {} : {
@@ -66,7 +67,7 @@ async function show(said, ask) {
     const found = await ask();
     if (mine !== turn) return; // a later click was answered before
     draw(found.items);
-    at("said").textContent = said;
+    at("said").textContent = said(found);
   } catch (error) {
     if (mine === turn) at("said").textContent = error.message;
   }
@@ -93,15 +94,35 @@ async function offer(words) {
 function fold() {
   const missing = 3 - chosen.size;
   at("hint").textContent = missing > 0 ? `Click ${missing} more.` : `The list follows your ${chosen.size} clicks.`;
-  if (missing <= 0) show(`For somebody new with ${chosen.size} clicks.`, () => call("/api/fold-in", {items: [...chosen]}));
+  if (missing <= 0) show(() => `For somebody new with ${chosen.size} clicks.`, () => call("/api/fold-in", {items: [...chosen]}));
 }
 
-at("user").addEventListener("change", (event) => {
-  const user = event.target.value;
-  if (!user) return;
+function customer(user) {
   at("new").setAttribute("aria-pressed", "false");
   at("pick").hidden = true;
-  show(`The list of ${user}.`, () => call(`/api/lists/${encodeURIComponent(user)}`));
+  const told = (found) => found.known ? `The list of ${user}.` : `Nobody called “${user}” has a list. This is what somebody new gets.`;
+  show(told, () => call(`/api/lists/${encodeURIComponent(user)}`));
+}
+
+async function suggest(beginning) {
+  const mine = ++wanted;
+  const found = await call(`/api/users?q=${encodeURIComponent(beginning)}`);
+  if (mine !== wanted) return; // more was typed meanwhile
+  at("users").replaceChildren(...found.map((user) => make("option", "", {value: user})));
+}
+
+at("who").addEventListener("submit", (event) => {
+  event.preventDefault();
+  customer(at("user").value);
+});
+
+let naming;
+at("user").addEventListener("input", (event) => {
+  const user = event.target.value;
+  const taken = event.inputType === undefined || event.inputType === "insertReplacementText";
+  if (taken && [...at("users").options].some((one) => one.value === user)) return customer(user);
+  clearTimeout(naming);
+  naming = setTimeout(() => suggest(user), 150);
 });
 
 at("new").addEventListener("click", () => {
@@ -110,7 +131,7 @@ at("new").addEventListener("click", () => {
   at("pick").hidden = false;
   chosen.clear();
   at("hint").textContent = "Click three products that you like.";
-  show("What somebody gets of whom nothing is known.", () => call("/api/fold-in", {items: []}));
+  show(() => "What somebody gets of whom nothing is known.", () => call("/api/fold-in", {items: []}));
   offer("");
 });
 
