@@ -128,7 +128,7 @@ def demo(root: Path, out: Console, choice: Mapping[str, str]) -> int:
     out.print(
         "  make up                     Airflow, MLflow and the report as pages", highlight=False
     )
-    pages = [*sorted((root / "data").glob("report/*.html")), run_page.page_path(State(root))]
+    pages = [run_page.page_path(State(root)), *sorted((root / "data").glob("report/*.html"))]
     for path in filter(Path.exists, pages):
         out.print(f"  {path}", highlight=False, soft_wrap=True)
     for title, address in addresses(State(root)).items():

@@ -1,7 +1,8 @@
-"""Tell of the last run as a page of its own, `.vitrine/report/run.html`: `python -m pipelines.run_page`.
+"""Tell of the last run as one file, `.vitrine/report/run.html`: `python -m pipelines.run_page`.
 
-What changed since each stage ran before, how long it took, what was decided, what the monitor saw last. Times and
-decisions differ between equal runs, so they stand beside the report, not in it: the report is an output with a hash.
+What changed since each stage ran before, how long it took, what was decided, what the monitor saw last, then the whole
+report. Times and decisions differ between equal runs, so they stand in this page and not in `data/report/report.html`,
+which is an output with a hash.
 """
 
 import json
@@ -17,9 +18,10 @@ from pipelines.harness.graph import read_graph
 from pipelines.harness.state import State
 from pipelines.harness.tracking import EXPERIMENT, client
 from pipelines.journal import Journal
-from pipelines.report import environment
+from pipelines.report import MAX_BYTES, environment
 from pipelines.report_sections.capabilities import NAMES, named
 from pipelines.report_sections.charts import bars
+from pipelines.whole_report import candidates
 
 LOOKED = 8
 """Runs of a stage among which its last two good ones are looked for."""
@@ -53,12 +55,23 @@ def write(root: Path) -> Path:
     state = State(root)
     path = page_path(state)
     path.parent.mkdir(parents=True, exist_ok=True)
-    template = environment(Path(__file__).parent / "templates").get_template("run.html")
-    text = template.render(view(root))
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
+    partial.write_bytes(page(root))
     partial.replace(path)
     return path
+
+
+def page(root: Path) -> bytes:
+    """The page with as much of the report as `MAX_BYTES` allow: all, without its pictures, or a word on where it is."""
+    templates = environment(Path(__file__).parent / "templates")
+    template, seen = templates.get_template("run.html"), view(root)
+    blank = str(templates.get_template("parts.html").module.blank())
+    content = b""
+    for held in candidates(root, blank):
+        content = template.render(seen, held=held).encode("utf-8")
+        if len(content) <= MAX_BYTES:
+            break
+    return content
 
 
 def view(root: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The report, the last run, the monitor and the data docs as pages on loopback: `python -m pipelines.services.report_server PORT`.
+"""The last run with the report, the report alone, the monitor and the data docs as pages on loopback: `python -m pipelines.services.report_server PORT`.
 
 A page's address is its place in the project, so that links between pages hold here and from the disk alike. Files below
 these folders are served and nothing else: no listing, no other host name.
@@ -20,12 +20,18 @@ from pipelines.services.web import answers
 NAME = "report"
 PORT = 8088
 START_SECONDS = 30.0
+ABOUT = {
+    "report/run.html": "the last run and all of the report, in one file",
+    "report/report.html": "the report alone, the same bytes from the same data",
+    "monitor/index.html": "what the monitor saw last",
+}
+"""What the list of pages says of a page."""
 
 
 def folders(root: Path) -> tuple[Path, ...]:
-    """What is shown."""
+    """What is shown, in the order of the list of pages."""
     state = State(root)
-    return root / "data" / "report", state.home / "report", state.home / "monitor", state.data_docs
+    return state.home / "report", root / "data" / "report", state.home / "monitor", state.data_docs
 
 
 class Pages(SimpleHTTPRequestHandler):
@@ -59,11 +65,14 @@ class Pages(SimpleHTTPRequestHandler):
         return found if inside and found.is_file() else None
 
     def _index(self) -> None:
-        links = [
-            f'<li><a href="/{quote(path.relative_to(self.root).as_posix())}">'
-            f"{html.escape(path.relative_to(folder.parent).as_posix())}</a></li>"
+        pages = [
+            (path.relative_to(self.root).as_posix(), path.relative_to(folder.parent).as_posix())
             for folder in folders(self.root)
             for path in sorted(folder.glob("*.html")) + sorted(folder.glob("*/index.html"))
+        ]
+        links = [
+            f'<li><a href="/{quote(place)}">{html.escape(name)}</a> {ABOUT.get(name, "")}</li>'
+            for place, name in pages
         ]
         said = "".join(links) or "<li>Nothing yet: run <code>make demo</code>.</li>"
         page = (

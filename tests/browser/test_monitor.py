@@ -38,10 +38,10 @@ def root(tmp_path_factory: pytest.TempPathFactory, migrated_database: Path) -> P
         look = {"at": f"2026-03-0{day}T02:00:00Z", "newest_event": "2026-03-01"}
         look |= {"findings": [asdict(one) for one in FINDINGS], **verdict(FINDINGS)}
         write(State(root), look, keep=5)
-    run_page.write(root)
     report = root / "data" / "report" / "report.html"
     report.parent.mkdir(parents=True)
     report.write_text(render(REPOSITORY / TEMPLATES, [], profile="tiny", seed=5), "utf-8")
+    run_page.write(root)
     return root
 
 
@@ -90,7 +90,13 @@ def test_report_and_monitor_lead_to_each_other(
     assert page.title() == "Vitrine: the last run"
     assert HOSTILE in page.locator("main").inner_text()
     page.get_by_role("link", name="All that it saw").click()
-    page.get_by_role("link", name="how it went").click()
+    page.get_by_role("link", name="the last run").click()
+    page.get_by_role("link", name="below").click()
+    assert page.title() == "Vitrine: the last run" and page.url.endswith("#report")
+    page.get_by_role("link", name="the report alone").click()
+    assert page.title() == "Vitrine: report"
+    page.go_back()
+    page.get_by_role("link", name="All that it saw").click()
     page.get_by_role("link", name="the report").click()
     assert page.title() == "Vitrine: report"
     page.close()

@@ -8,7 +8,11 @@ import pytest
 
 from pipelines.harness import MissingResource
 from pipelines.harness.state import State
+from pipelines.report import TEMPLATES, render
+from pipelines.report_sections import Section
 from pipelines.run_page import main, page_path, view, write
+from pipelines.whole_report import PLACE
+from tests.conftest import REPOSITORY
 from tests.run_inputs import HOSTILE, ran, write_news, write_project, write_runs
 
 
@@ -61,6 +65,39 @@ def test_what_stands_in_it_is_escaped_and_nothing_is_loaded(root: Path) -> None:
     out = {place for place in led if place and not place.startswith(("#", "data:"))}
     assert out == {"../../data/report/report.html", "../monitor/index.html"}
     assert "url(" not in re.sub(r"url\(#[\w-]+\)", "", page)
+
+
+def write_report(root: Path, sections: list[Section]) -> None:
+    path = root / PLACE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(render(REPOSITORY / TEMPLATES, sections, profile="tiny", seed=5), "utf-8")
+
+
+def test_the_report_is_held_whole_and_gives_way_where_both_are_too_large(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "The report has not been written yet." in write(root).read_text("utf-8")
+    row = {"query": {"picture": f"data:image/png;base64,{'A' * 9000}", "label": HOSTILE}}
+    row |= {"colours": [], "near": []}
+    view = {"rows": [row], "total": 1, "measured": False}
+    write_report(
+        root, [Section("pictures", "Nearest", view), Section("lists", "Lists", absent="no")]
+    )
+    whole = write(root).read_text("utf-8")
+    assert row["query"]["picture"] in whole and "<b>Not shown.</b> no" in whole
+    assert "Profile <b>tiny</b> · seed <b>5</b>" in whole and HOSTILE not in whole
+    assert whole.count("<style>") == whole.count("<main") == 1
+    assert "How the last run went" not in whole  # a page does not lead to itself
+    monkeypatch.setattr("pipelines.run_page.MAX_BYTES", len(whole.encode()) - 1)
+    less = write(root).read_text("utf-8")
+    assert "<img" not in less and 'aria-label="no picture"' in less and "no</p>" in less
+    assert "pictures are left out" in less and 'id="pictures"' in less
+    monkeypatch.setattr("pipelines.run_page.MAX_BYTES", len(less.encode()) - 1)
+    least = write(root).read_text("utf-8")
+    assert "The report is left out" in least and 'id="pictures"' not in least
+    assert least.count('href="#report"') == 0 and "epochs: 2 → 4" in least
+    (root / PLACE).write_text("<main>of another day</main>")
+    assert "is of another version" in write(root).read_text("utf-8")
 
 
 def test_lists_made_after_the_training_belong_to_its_run(
