@@ -1,8 +1,10 @@
 """How fast the shop page answers: `python -m benchmarks.storefront [--clients 50] [--seconds 10]`, after `make demo`.
 
 A server of its own is started over this folder's outputs. Each client asks for the list of one user after the other,
-the next as soon as the last is there (no pause: the hardest case), over one connection. Printed: answers a second and
-the quantiles of the time from request to whole answer, for lists and, with one client, for a list of somebody new.
+the next as soon as the last is there (no pause: the hardest case), over one connection. First every user is asked for
+once (cold: no list is made yet), then up to `WARM` of them again and again (their lists are kept as they were sent).
+Printed: answers a second and the quantiles of the time from request to whole answer, for lists warm and cold in one line,
+and for a list of somebody new.
 """
 
 import argparse
@@ -11,6 +13,8 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
@@ -23,6 +27,11 @@ from pipelines.services.web import Refused, call
 from pipelines.storefront.goods import newest_mark, read_lists
 
 UP_SECONDS = 180.0
+COLD, WARM = 10_000, 2_000
+"""Users who are asked for once; those of them who are asked for again. The server keeps the lists of all."""
+HEAD = """\
+| asked | clients | answers/s | p50 ms | p95 ms | p99 ms | cold: users | p50 ms | p99 ms |
+|---|---|---|---|---|---|---|---|---|"""
 
 
 async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> bytes:
@@ -39,27 +48,58 @@ async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, reques
     return await reader.readexactly(length)
 
 
-async def client(port: int, requests: list[bytes], until: float, first: int) -> list[float]:
-    """Seconds of each answer until the moment `until`."""
+async def client(port: int, requests: Iterator[bytes]) -> list[float]:
+    """Seconds of the answer to each request, one after the other."""
     reader, writer = await asyncio.open_connection(LOOPBACK, port)
-    taken, at = [], first
-    while time.perf_counter() < until:
+    taken = []
+    for request in requests:
         begun = time.perf_counter()
-        await ask(reader, writer, requests[at % len(requests)])
+        await ask(reader, writer, request)
         taken.append(time.perf_counter() - begun)
-        at += 1
     writer.close()
     return taken
 
 
-async def load(port: int, requests: list[bytes], clients: int, seconds: float) -> np.ndarray:
-    """Seconds of all answers of all clients."""
-    until = time.perf_counter() + seconds
-    step = max(1, len(requests) // clients)
-    found = await asyncio.gather(
-        *(client(port, requests, until, at * step) for at in range(clients))
-    )
+async def together(port: int, streams: list[Iterator[bytes]]) -> np.ndarray:
+    """Seconds of all answers to as many clients as there are streams of requests."""
+    found = await asyncio.gather(*(client(port, one) for one in streams))
     return np.concatenate([np.asarray(one) for one in found])
+
+
+def again(requests: list[bytes], first: int, until: float) -> Iterator[bytes]:
+    """The requests over and over, until a moment of `time.perf_counter`."""
+    at = first
+    while time.perf_counter() < until:
+        yield requests[at % len(requests)]
+        at += 1
+
+
+def load(port: int, requests: list[bytes], clients: int, seconds: float) -> np.ndarray:
+    """Seconds of all answers of all clients, each of which begins at another request."""
+    until, step = time.perf_counter() + seconds, max(1, len(requests) // clients)
+    return asyncio.run(together(port, [again(requests, at * step, until) for at in range(clients)]))
+
+
+def once(port: int, requests: list[bytes], clients: int) -> np.ndarray:
+    """Seconds of each answer; every request is sent once, by the client that is free."""
+    shared = iter(requests)
+    return asyncio.run(together(port, [shared] * clients))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Seconds of each answer with lists, cold and warm; cold: one answer a user."""
+
+    cold: np.ndarray
+    warm: np.ndarray
+
+
+def measure(port: int, users: list[str], clients: int, seconds: float) -> Asked:
+    """Lists of these users. What is warmed up before has nothing to do with lists."""
+    load(port, [get("/api/state")], clients, seconds / 10)
+    requests = [get(f"/api/lists/{quote(user, safe='')}") for user in users]
+    cold = once(port, requests, clients)
+    return Asked(cold, load(port, requests[:WARM], clients, seconds))
 
 
 def get(path: str) -> bytes:
@@ -74,10 +114,16 @@ def post(path: str, body: dict[str, list[str]]) -> bytes:
     return f"{head}Content-Length: {len(data)}\r\n\r\n{data}".encode()
 
 
-def told(name: str, clients: int, seconds: float, taken: np.ndarray) -> str:
-    """One line of the table."""
+def told(
+    name: str, clients: int, seconds: float, taken: np.ndarray, cold: np.ndarray | None = None
+) -> str:
+    """One line of the table. cold: seconds of answers that were not made before, where they are told apart."""
     q = np.quantile(taken, [0.5, 0.95, 0.99]) * 1000
-    return f"| {name} | {clients} | {len(taken) / seconds:,.0f} | {q[0]:.1f} | {q[1]:.1f} | {q[2]:.1f} |"
+    line = f"| {name} | {clients} | {len(taken) / seconds:,.0f} | {q[0]:.1f} | {q[1]:.1f} | {q[2]:.1f} |"
+    if cold is None:
+        return f"{line} | | |"
+    q = np.quantile(cold, [0.5, 0.99]) * 1000
+    return f"{line} {len(cold):,} | {q[0]:.1f} | {q[1]:.1f} |"
 
 
 def wait(port: int, process: subprocess.Popen[bytes]) -> None:
@@ -104,27 +150,23 @@ def main(root: Path, words: list[str]) -> None:
     if mark is None:
         raise SystemExit("there are no lists: run `make demo`")
     lists = read_lists(root, mark)
-    users = np.random.default_rng(1).permutation(lists.users)[:2000]
+    users = np.random.default_rng(1).permutation(lists.users)[:COLD].tolist()
     port = free_port(8000)
     process = subprocess.Popen([sys.executable, "-m", "pipelines.storefront.serve", str(port)])
     try:
         wait(port, process)
         kept = newest(State(root))
         print(f"{len(lists.users):,} users, lists of {kept.facts.maker if kept else 'recommend'}\n")
-        print(
-            "| asked | clients | answers/s | p50 ms | p95 ms | p99 ms |\n|---|---|---|---|---|---|"
-        )
-        requests = [get(f"/api/lists/{quote(user, safe='')}") for user in users]
-        asyncio.run(load(port, requests, asked.clients, 1.0))
-        taken = asyncio.run(load(port, requests, asked.clients, asked.seconds))
-        print(told("a list", asked.clients, asked.seconds, taken), flush=True)
+        print(HEAD)
+        found = measure(port, users, asked.clients, asked.seconds)
+        print(told("a list", asked.clients, asked.seconds, found.warm, found.cold), flush=True)
         rng = np.random.default_rng(2)
         new = [
             post("/api/fold-in", {"items": rng.choice(lists.popular[:200], 3).tolist()})
             for _ in range(50)
         ]
         for clients in (1, 8):
-            taken = asyncio.run(load(port, new, clients, asked.seconds / 2))
+            taken = load(port, new, clients, asked.seconds / 2)
             print(told("a newcomer's list", clients, asked.seconds / 2, taken), flush=True)
     finally:
         process.terminate()
