@@ -56,12 +56,12 @@ def figures(events: ibis.Table, products: ibis.Table, key: str) -> ibis.Table:
         )
         best = counts.mutate(place=place, share=(counts.n / total).round(4))
         best = best.filter(best.place < FAVOURITES)
+        places = [best[name].max(where=best.place == at) for at in range(FAVOURITES)]
+        favourites = {f"_{at}": place for at, place in enumerate(places)}
         best = best.group_by(key).aggregate(
-            **{
-                name: best[name].first(order_by=best.place),
-                f"{name}_loyalty": best.share.max(),
-                f"{name}_favourites": best[name].collect(order_by=best.place),
-            }
+            **{name: places[0], f"{name}_loyalty": best.share.max(), **favourites}
         )
+        listed = ibis.array([best[at] for at in favourites]).filter(lambda cell: cell.notnull())
+        best = best.mutate(**{f"{name}_favourites": listed}).drop(*favourites)
         found = found.left_join(best, key).drop(f"{key}_right")
     return found.order_by(key)

@@ -22,9 +22,9 @@ NEIGHBOURS, SHARED = 10, 5
 def collaborative(run: Run, params: TowerParams) -> None:
     model = fit_towers(run, Collaborative, params, None, behaviour=True)
     spill = run.state.home / "spill" / run.name
-    with engine.engine(run.threads, MEMORY_GB, spill) as connection:
-        events = connection.read_parquet(str(run.input(f"{TASK}/train.parquet")))
-        products = connection.read_parquet(str(run.input(f"{TASK}/products.parquet")))
+    with engine.engine(run.threads, MEMORY_GB, spill, run.tables) as connection:
+        events = engine.read_parquet(connection, run.input(f"{TASK}/train.parquet"))
+        products = engine.read_parquet(connection, run.input(f"{TASK}/products.parquet"))
         users = engine.collect(figures(events, products, Interactions.USER))
         items = engine.collect(figures(events, products, Interactions.ITEM))
     known = model.known

@@ -28,9 +28,9 @@ class ContentParams(TowerParams):
 def content(run: Run, params: ContentParams) -> None:
     fit_towers(run, Content, params, item_content(run), behaviour=False)
     spill = run.state.home / "spill" / run.name
-    with engine.engine(run.threads, MEMORY_GB, spill) as connection:
-        events = connection.read_parquet(str(run.input(f"{TASK}/train.parquet")))
-        products = connection.read_parquet(str(run.input(f"{TASK}/products.parquet")))
+    with engine.engine(run.threads, MEMORY_GB, spill, run.tables) as connection:
+        events = engine.read_parquet(connection, run.input(f"{TASK}/train.parquet"))
+        products = engine.read_parquet(connection, run.input(f"{TASK}/products.parquet"))
         table = engine.collect(interests(events, products, params))
     pq.write_table(table, run.output("interests.parquet"), compression="zstd")
 

@@ -108,8 +108,10 @@ def split(run: Run, params: SplitParams) -> None:
     paths = open_tables(run)
     if run.off:
         return
-    with engine.engine(run.threads, params.memory_gb, run.state.home / "spill" / run.name) as con:
-        tables = {name: con.read_parquet(str(path)) for name, path in paths.items()}
+    with engine.engine(
+        run.threads, params.memory_gb, run.state.home / "spill" / run.name, run.tables
+    ) as con:
+        tables = {name: engine.read_parquet(con, path) for name, path in paths.items()}
         cut = find_cut(tables, params)
         moments = {
             name: moment.isoformat() if moment else None for name, moment in vars(cut).items()
@@ -202,8 +204,8 @@ def window_start(
     wanted = min(fewest, engine.count(lasts) // LARGEST)
     if not wanted:
         return start
-    newest = lasts.order_by(ibis.desc("last")).limit(1, offset=wanted - 1)
-    reached = newest["last"].to_pyarrow()[0].as_py()
+    newest = lasts.order_by(ibis.desc("last")).limit(wanted)
+    reached = newest["last"].min().to_pyarrow().as_py()
     return min(start, _midnight(reached))
 
 
@@ -276,9 +278,7 @@ class Job:
             earlier = [found[before] for before in PARTS[: PARTS.index(part)]]
             for name in names:
                 seen = ibis.union(*(rows_before.select(name) for rows_before in earlier))
-                own = own.filter(
-                    _[name].isnull() | _[name].notin(seen.filter(_[name].notnull())[name])
-                )
+                own = own.anti_join(seen.distinct(), name)
                 again = ibis.row_number().over(group_by=own[name], order_by=[own[DRAW], own[key]])
                 own = own.mutate(**{TWIN: again}).filter((_[TWIN] == 0) | _[name].isnull())
                 own = own.drop(TWIN)
@@ -427,10 +427,8 @@ class Job:
         shown = shown.left_join(digests, shown[Products.IMAGE] == digests["_key"]).drop("_key")
         if not by_picture:
             return shown
-        of_products = shown.filter(_[Products.IMAGE].notnull())[Products.IMAGE]
-        alone = pictures.filter(
-            pictures.label.notnull() & pictures[Images.IMAGE].notin(of_products)
-        )
+        of_products = shown.select(**{Images.IMAGE: shown[Products.IMAGE]}).distinct()
+        alone = pictures.filter(pictures.label.notnull()).anti_join(of_products, Images.IMAGE)
         empty = {name: ibis.null("string") for name in names}
         labelled = alone.select(
             **{
@@ -485,10 +483,10 @@ class Job:
             return
         whole = reviews
         if Reviews.GROUP in reviews.columns:
-            group = reviews[Reviews.GROUP]
-            names = reviews.view()[Reviews.REVIEW]
-            sentence = group.notnull() & (group != reviews[Reviews.REVIEW]) & group.isin(names)
-            whole = reviews.filter(~sentence.fill_null(False))
+            of_another = reviews.filter(_[Reviews.GROUP] != _[Reviews.REVIEW])
+            names = reviews.select(**{Reviews.GROUP: reviews[Reviews.REVIEW]})
+            sentences = of_another.semi_join(names, Reviews.GROUP)
+            whole = reviews.anti_join(sentences.select(Reviews.REVIEW), Reviews.REVIEW)
         first = ibis.literal(0)
         if Reviews.TIME in whole.columns and self.cut.test_from is not None:
             first = ibis.cases(
@@ -525,9 +523,10 @@ class Job:
         ):
             return found
         for part, until in (("train", self.cut.valid_from), ("valid", self.cut.test_from)):
-            late = reviews.filter(reviews[Reviews.TIME] >= ibis.literal(until))[Reviews.REVIEW]
-            marked = parts[part][Questions.REVIEW]
-            found[part] = parts[part].filter(marked.isnull() | marked.notin(late))
+            late = reviews.filter(reviews[Reviews.TIME] >= ibis.literal(until)).select(
+                **{Questions.REVIEW: reviews[Reviews.REVIEW]}
+            )
+            found[part] = parts[part].anti_join(late, Questions.REVIEW)
             lost = engine.count(parts[part]) - engine.count(found[part])
             if lost:
                 self.run.say(f"answers: {lost} questions of {part} are answered later; left out")

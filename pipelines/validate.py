@@ -77,7 +77,7 @@ def validate(run: Run, params: ValidateParams) -> None:
     contract = _with_known_references(run, contract)
     judge = Judge(contract.name)
     spill = run.state.home / "spill" / run.name
-    with engine.engine(run.threads, params.memory_gb, spill) as con:
+    with engine.engine(run.threads, params.memory_gb, spill, run.tables) as con:
         gate = Gate(run, params, contract, files, judge, con)
         try:
             gate.check_schema()
@@ -267,9 +267,12 @@ class Gate:
         for column, (other, key) in self.contract.references.items():
             if column not in self.columns:
                 continue
-            there = self.con.read_parquet(str(self.run.input(f"validate-{other}/table.parquet")))
-            known = table[column].isnull() | table[column].isin(there[key])
-            table = table.mutate(**{flag("known reference", column): known})
+            there = engine.read_parquet(self.con, self.run.input(f"validate-{other}/table.parquet"))
+            # A join, for not every engine can ask inside a cell whether a value is in another table.
+            named = there.select(_known=there[key]).distinct()
+            joined = table.left_join(named, table[column] == named["_known"])
+            known = joined[column].isnull() | joined["_known"].notnull()
+            table = joined.mutate(**{flag("known reference", column): known}).drop("_known")
         if self.contract.name == "questions":
             table = self._with_spans(table)
         return table
@@ -277,7 +280,7 @@ class Gate:
     def _with_spans(self, table: ibis.Table) -> ibis.Table:
         """Questions with the flag that tells whether an answer's span lies inside its review's text."""
         path = self.run.input("validate-reviews/table.parquet")
-        reviews = self.con.read_parquet(str(path))
+        reviews = engine.read_parquet(self.con, path)
         about = reviews.select(
             _review=reviews[Reviews.REVIEW],
             _length=reviews[Reviews.TEXT].length(),
@@ -470,7 +473,7 @@ class Gate:
         )
         newest = None
         if timed and not self.stopped:
-            written = self.con.read_parquet(str(self.run.output("table.parquet")))
+            written = engine.read_parquet(self.con, self.run.output("table.parquet"))
             newest = written[timed].max().to_pyarrow().as_py()
         frame = pd.DataFrame(
             {
@@ -525,7 +528,7 @@ class Gate:
         """Tell bytes that are no text, which the engine refuses to read, from faults of the engine."""
         try:
             yield
-        except engine.EngineError as error:
+        except engine.errors(self.con) as error:
             for name, path in self.files.items():
                 fault = engine.undecodable(path)
                 if fault:

@@ -2,18 +2,22 @@
 
 import datetime
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from pipelines.harness.documents import parse
 from pipelines.harness.errors import BadConfig
 
+MASTER = re.compile(r"local(\[(\d+|\*)\])?|yarn|(spark|k8s)://\S+")
 PROMOTIONS = ("automatic", "ask", "never")
-TOP_LEVEL = {"profile", "promotion", "seed", "threads", "shop", "profiles"}
+ENGINES = ("duckdb", "spark")
+"""Where tables may be worked on."""
+TOP_LEVEL = {"profile", "promotion", "seed", "threads", "tables", "shop", "profiles"}
 
 
 class Params(BaseModel):
@@ -26,6 +30,34 @@ class Params(BaseModel):
 
 
 P = TypeVar("P", bound=Params)
+
+
+class Tables(Params):
+    """Where tables are worked on; `tables` at the top level of `params.yaml`.
+
+    engine: one of `ENGINES`. master: of Spark alone: `local` is this machine with as many threads as a stage has, else a
+    URL as Spark has it. settings: further properties of Spark, by their names.
+    """
+
+    engine: str = "duckdb"
+    master: str = "local"
+    settings: dict[str, str] = {}
+
+    @field_validator("engine")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in ENGINES:
+            raise ValueError(f"{value!r} is none of: {', '.join(ENGINES)}")
+        return value
+
+    @field_validator("master")
+    @classmethod
+    def _reachable(cls, value: str) -> str:
+        if not MASTER.fullmatch(value):
+            raise ValueError(
+                f"{value!r} is no master of Spark: write local, local[N], spark://HOST:PORT, k8s://URL or yarn"
+            )
+        return value
 
 
 def read_params(root: Path) -> dict[str, Any]:
@@ -67,6 +99,22 @@ def _laid(over: Mapping[str, Any], under: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(over[key], Mapping) and isinstance(under[key], Mapping):
             found[key] = _laid(over[key], under[key])
     return found
+
+
+def read_tables(document: Mapping[str, Any]) -> Tables:
+    """Where tables are worked on, as the whole of `params.yaml` says.
+
+    Raises `BadConfig` naming each key that is unknown or of the wrong type, and an engine or a master that is none.
+    """
+    try:
+        return Tables.model_validate(document.get("tables") or {})
+    except ValidationError as error:
+        faults = [
+            f"tables.{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
+            for fault in error.errors()
+        ]
+        known = ", ".join(Tables.model_fields)
+        raise BadConfig(f"params.yaml: {'; '.join(faults)}. tables knows: {known}") from None
 
 
 def _check_keys(value: Any, place: str) -> None:

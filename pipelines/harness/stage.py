@@ -45,7 +45,7 @@ from pipelines.harness.choice import begin, refuse_mixture
 from pipelines.harness.documents import parse
 from pipelines.harness.errors import BadConfig, Bug, MissingResource, VitrineError
 from pipelines.harness.graph import Graph, Node, read_graph
-from pipelines.harness.params import Params, flat, read_params, section
+from pipelines.harness.params import Params, Tables, flat, read_params, read_tables, section
 from pipelines.harness.state import State
 from pipelines.harness.tracking import Tracker
 
@@ -83,7 +83,7 @@ class Run:
     """One execution of one stage.
 
     name: as in `dvc.yaml`. instance: what the stage was called with, or None. root: the project's folder.
-    seed, threads: from `params.yaml`. tracker: its MLflow run.
+    seed, threads, tables (where they are worked on): from `params.yaml`. tracker: its MLflow run.
     """
 
     name: str
@@ -107,6 +107,7 @@ class Run:
     """What the stage went on without, with the reason."""
     fitted: str | None = None
     """Hash of the rows that the model of this stage was fitted and chosen on."""
+    tables: Tables = field(default_factory=Tables)
     _said: float = 0.0
 
     @property
@@ -304,6 +305,7 @@ class Stage:
         document = read_params(root)
         params = section(document, self.section_name, self.kind)
         seed, threads = document["seed"], document["threads"]
+        tables = read_tables(document)
         settle(seed, threads)
         target = root / "data" / name.replace("@", "/")
         partial = root / "data" / ".partial" / name
@@ -327,6 +329,7 @@ class Stage:
                 profile=document["profile"],
                 tracker=tracker,
                 partial=partial,
+                tables=tables,
             )
             run.advance(0.0, "started")
             try:

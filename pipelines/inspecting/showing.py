@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pipelines import engine
 from pipelines.harness import VitrineError
 from pipelines.harness.graph import read_graph
 from pipelines.inspecting.looking import Look
 from pipelines.inspecting.proposal import Proposal
-from pipelines.sources import functions, readers
+from pipelines.sources import readers
 from pipelines.sources.columns import Mapping, contract_of
 from pipelines.sources.shop import Part, Take
 from pipelines.split import NEEDED
@@ -78,8 +79,8 @@ def _rows(
     except VitrineError as error:
         yield f"    not yet: {error}"
         return
-    except functions.ReadingError as error:
-        found = list(way.faults(raws)) or [str(readers.refuse(error, raws))]
+    except engine.reading_errors(connection) as error:
+        found = list(way.faults(connection, raws)) or [str(readers.refuse(error, raws))]
         for fault in found[:ROWS]:
             yield f"    can't be read: {fault}"
         return

@@ -77,12 +77,11 @@ class Mapping:
         )
         return sum(counts)
 
-    def faults(self, raws: list[Raw]) -> Iterator[str]:
+    def faults(self, connection: Any, raws: list[Raw]) -> Iterator[str]:
         """The first cells of each column that can't be read, one line each; each file is read again for it."""
         for raw in raws:
             for copy, path in raw.files.items():
-                table = raw.open([copy])
-                table = table.mutate(**{ROW: ibis.row_number()})
+                table = engine.numbered(connection, raw.open([copy]), ROW)
                 table = table.filter(self._kept(raw, table))
                 for name in self.part.columns:
                     cells = self._cells(raw, table, name)

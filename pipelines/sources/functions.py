@@ -1,23 +1,12 @@
-"""Functions of the engine that Ibis has no word for, as Ibis knows them."""
+"""Functions of the engine that Ibis has no word for, by their names on DuckDB.
 
-from typing import Any
+Their forms on Spark are in `pipelines.engine.spark_words`.
+"""
 
-import duckdb
 import ibis
 import ibis.expr.datatypes as dt
 
 UTC = dt.Timestamp("UTC")
-ReadingError = (
-    duckdb.ConversionException,
-    duckdb.InvalidInputException,
-    duckdb.OutOfRangeException,
-)
-"""What the engine raises where a file or a cell is not what it was said to be."""
-
-
-def let_go(connection: Any, name: str) -> None:
-    """Drop a table that is not needed any more; Ibis' own way to drop one is in words that DuckDB 2 does not parse."""
-    connection.con.execute(f'drop table temp.main."{name}"')
 
 
 @ibis.udf.scalar.builtin  # type: ignore[untyped-decorator]

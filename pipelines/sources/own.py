@@ -10,7 +10,7 @@ import ibis
 
 from pipelines import engine
 from pipelines.harness import BadConfig, BadData, Run
-from pipelines.sources import Found, cleaning, files, functions, readers
+from pipelines.sources import Found, cleaning, files, readers
 from pipelines.sources.columns import Mapping, check_zone, contract_of
 from pipelines.sources.readers import Raw
 from pipelines.sources.shop import OFFERS, STAGES, ShopParams
@@ -22,7 +22,7 @@ def read(run: Run, shop: ShopParams, offer: str) -> Iterator[Found]:
     """The tables of `offer` that the shop has. Raises `BadData` naming file, row, column and cure."""
     watch(run, shop)
     spill = run.state.home / "spill" / run.name
-    with engine.engine(run.threads, shop.memory_gb, spill) as connection:
+    with engine.engine(run.threads, shop.memory_gb, spill, run.tables) as connection:
         tables = {
             name: table(run, connection, shop, name, spill)
             for name in OFFERS[offer]
@@ -88,11 +88,11 @@ def mapped(connection: Any, shop: ShopParams, name: str, root: Path, spill: Path
         way.check()
         raws = readers.read(connection, part, root, spill / f"{name}-{at}")
         ways.append((way, raws))
-        with _readable(ways):
+        with _readable(connection, ways):
             tables.append(way.table(connection, raws))
             if part.leave_out:
                 left_out[place] = way.left_out(raws)
-    with _readable(ways):
+    with _readable(connection, ways):
         table = _together(tables)
         if name != "images":  # large, and without cells that can't be read
             table = engine.keep(connection, f"own_{name}", table)
@@ -115,14 +115,14 @@ def _together(tables: list[ibis.Table]) -> ibis.Table:
 
 
 @contextlib.contextmanager
-def _readable(ways: list[tuple[Mapping, list[Raw]]]) -> Iterator[None]:
+def _readable(connection: Any, ways: list[tuple[Mapping, list[Raw]]]) -> Iterator[None]:
     """Turn what the engine says about a cell or a line into a failure that names file, row, column and cure."""
     try:
         yield
-    except functions.ReadingError as error:
+    except engine.reading_errors(connection) as error:
         try:
-            found = [fault for way, raws in ways for fault in way.faults(raws)]
-        except functions.ReadingError:
+            found = [fault for way, raws in ways for fault in way.faults(connection, raws)]
+        except engine.reading_errors(connection):
             found = []
         if found:
             lines = ["cells that can't be read (rows counted from 1, without the header):", *found]
@@ -137,12 +137,12 @@ def clean(run: Run, connection: Any, events: ibis.Table, bots_above: int) -> ibi
     """
     rows = engine.count(events)
     kept = engine.keep(connection, "gathered", cleaning.gather(events))
-    functions.let_go(connection, "own_interactions")
+    engine.let_go(connection, "own_interactions")
     gathered = engine.count(kept)
     counts = {"repeated_lines": rows - gathered, "refunded_lines": 0}
     if engine.count(cleaning.refunds(kept)):
         sold = engine.keep(connection, "sold", cleaning.without_refunds(kept))
-        functions.let_go(connection, "gathered")
+        engine.let_go(connection, "gathered")
         counts["refunded_lines"] = gathered - engine.count(sold)
         kept = sold
     if bots_above:

@@ -16,6 +16,7 @@ import ibis
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines import engine
 from pipelines.harness import BadData
 from pipelines.sources import files
 from pipelines.sources.shop import Part
@@ -32,8 +33,6 @@ SUFFIXES = {
 """What of a folder a format reads."""
 LOOKED_AT = 1000
 """Lines of JSON that tell which fields there are."""
-MAX_OBJECT = 1 << 26
-"""Bytes of one JSON line."""
 LAST_MOMENT = 978_220_800
 """Where only the order of events is known: the moment of each user's last one, 2000-12-31, in seconds since 1970."""
 APART, COUNTED = 28, 13
@@ -167,15 +166,7 @@ def delimited(connection: Any, copies: dict[Path, Path], part: Part) -> list[Raw
 
     def opener(names: tuple[str, ...]) -> Callable[[Iterable[Path]], ibis.Table]:
         def open_files(paths: Iterable[Path]) -> ibis.Table:
-            return connection.read_csv(
-                [str(path) for path in paths],
-                delim=delimiter,
-                quote=quote,
-                escape=quote,
-                header=True,
-                auto_detect=False,
-                columns=dict.fromkeys(names, "VARCHAR"),
-            )
+            return engine.read_delimited(connection, paths, names, delimiter, quote)
 
         return open_files
 
@@ -194,20 +185,12 @@ def json_lines(connection: Any, copies: dict[Path, Path]) -> list[Raw]:
                 fields.update(dict.fromkeys(_fields(line, path, number)))
     if len(shapes) > 1:
         raise BadData("JSON lines and JSON lists are mixed: name them as parts of their own")
-    shape = "array" if shapes == {True} else "newline_delimited"
-    if shape == "array":
-        names = connection.read_json(
-            [str(path) for path in copies], format=shape, maximum_object_size=MAX_OBJECT
-        ).columns
-        fields = dict.fromkeys(names)
+    listed = shapes == {True}
+    if listed:
+        fields = dict.fromkeys(engine.read_json(connection, copies, [], listed).columns)
 
     def open_files(paths: Iterable[Path]) -> ibis.Table:
-        return connection.read_json(
-            [str(path) for path in paths],
-            columns=dict.fromkeys(fields, "VARCHAR"),
-            format=shape,
-            maximum_object_size=MAX_OBJECT,
-        )
+        return engine.read_json(connection, paths, fields, listed)
 
     return [Raw(copies, list(fields), open_files, nested=True)]
 
@@ -244,7 +227,7 @@ def parquet(connection: Any, copies: dict[Path, Path]) -> list[Raw]:
         groups.setdefault(key, {})[copy] = path
 
     def open_files(paths: Iterable[Path]) -> ibis.Table:
-        return connection.read_parquet([str(path) for path in paths])
+        return engine.read_parquet(connection, paths)
 
     return [Raw(found, [name for name, _ in key], open_files) for key, found in groups.items()]
 
