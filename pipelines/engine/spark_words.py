@@ -20,7 +20,7 @@ SPACE = r"\t\n\f\r "
 """What `\\s` means to DuckDB: to Java it is one character more."""
 NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
 NO_NUMBERS = ("inf", "+inf", "-inf", "infinity", "+infinity", "-infinity", "nan")
-MOMENT = r"^\s*\d{1,6}-\d{1,2}-\d{1,2}([ T]\d{1,2}:\d{1,2}.*)?\s*$"
+MOMENT = r"^\s*\d{1,6}-\d{1,2}-\d{1,2}([ T]\d{1,2}:\d{1,2}\S*)?\s*$"
 """Texts that are moments to both; Spark reads a bare year as one too."""
 CODES = {
     "Y": (r"(\d{4})", "year"),
@@ -143,6 +143,8 @@ class SparkWords(PySparkCompiler):  # type: ignore[misc] # ibis has no types
 
     def _readable(self, op: Any, arg: Any, to: Any) -> Any:
         found = op.arg.dtype
+        if found.is_floating() and to.is_integer():
+            return self.f.anon.rint(arg)
         if found.is_string() and to.is_floating():
             word = self.f.lower(self.f.anon.btrim(arg, sge.convert(string.whitespace)))
             good = self.f.anon.regexp_like(arg, sge.convert(NUMBER)).or_(word.isin(*NO_NUMBERS))
