@@ -44,6 +44,14 @@ cluster-packages: .venv ## the Python packages that `make cluster` needs beyond 
 	@$(RUN) pip install --quiet --no-deps --require-hashes --disable-pip-version-check \
 		-r docker/cluster.lock -r docker/local.lock
 
+.PHONY: spark spark-down spark-packages
+spark: .venv ## a master and a worker of Spark as processes on loopback (docs/cluster.md)
+	@$(RUN) pipelines.services.spark up
+spark-down: .venv ## stop what `make spark` started
+	@$(RUN) pipelines.services.spark down
+spark-packages: .venv ## PySpark, for tables on Spark; Java 17 or later is yours to install
+	@$(RUN) pip install --quiet --no-deps --require-hashes --disable-pip-version-check -r docker/spark.lock
+
 .PHONY: repro
 repro: .venv ## the same graph without Airflow: dvc repro
 	@$(RUN) pipelines.cache || true
@@ -147,7 +155,7 @@ lock: .venv .vitrine/uv/bin/uv ## resolve the dependencies anew into requirement
 
 # What the product's lock file holds stays as it is there, but for python-dateutil (docker/cluster.lock says why).
 .PHONY: lock-cluster
-lock-cluster: .vitrine/uv/bin/uv ## resolve what a cluster needs beyond that into docker/cluster.lock and docker/local.lock
+lock-cluster: .vitrine/uv/bin/uv ## resolve what a cluster needs beyond that into docker/cluster.lock, local.lock and spark.lock
 	@bash docker/lock.sh .vitrine/uv/bin/uv
 
 # pip fetches the build of torch that has no CUDA: uv would look for all the rest in that index, too.

@@ -25,3 +25,5 @@ resolve cluster docker/cluster.lock "# What a cluster needs beyond requirements.
 resolve cluster-local docker/local.lock \
     "# The S3 server of \`make cluster\`, made by \`make lock-cluster\`: it keeps everything in memory." \
     requirements.lock docker/cluster.lock
+resolve spark docker/spark.lock "# Spark for tables, made by \`make lock-cluster\`; it needs Java 17 or later besides." \
+    requirements.lock docker/cluster.lock docker/local.lock

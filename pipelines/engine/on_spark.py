@@ -6,6 +6,7 @@ the driver, row group by row group. So a folder that all of them see is needed, 
 
 import contextlib
 import itertools
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,20 +17,40 @@ import ibis.expr.datatypes as dt
 import pyarrow as pa
 import pyarrow.parquet as pq
 from ibis.backends.pyspark import Backend
+from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import functions, types
 
 from pipelines.engine.spark_words import SparkWords
 from pipelines.harness import BadConfig
 
-ERRORS: tuple[type[Exception], ...] = (PySparkException,)
-READING_ERRORS = ERRORS
+SAID = re.compile(
+    r"(?:^|Caused by: )[\w.$]*(?:Exception|Error)?:? ?(\[[A-Z][A-Z_.]+\][^\n]*)", re.M
+)
+"""What Spark says of a failure, among what it tells of its own inside."""
 UTC = dt.Timestamp("UTC")
 WHOLE_FILES = {
     "spark.sql.files.maxPartitionBytes": str(1 << 60),
     "spark.sql.files.minPartitionNum": "1",
 }
 """With these a file is read by one task, in its order."""
+
+
+class SparkError(Exception):
+    """What Spark said about a table that it could not read or compute, without what it tells of its own inside."""
+
+
+ERRORS: tuple[type[Exception], ...] = (SparkError,)
+READING_ERRORS = ERRORS
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except (PySparkException, Py4JError) as error:
+        said = [words.partition("SQLSTATE")[0].strip() for words in SAID.findall(str(error))]
+        raise SparkError("\n".join(dict.fromkeys(said)) or str(error)) from error
 
 
 class Spark(Backend):  # type: ignore[misc] # ibis has no types
@@ -51,7 +72,9 @@ class Spark(Backend):  # type: ignore[misc] # ibis has no types
         """A small result; not by way of pandas, as Ibis' own goes."""
         table = expr.as_table()
         schema = table.schema().to_pyarrow()
-        found = _cast(self._session.sql(self.compile(table, **how)).toArrow(), schema)
+        with _told():
+            rows = self._session.sql(self.compile(table, **how)).toArrow()
+        found = _cast(rows, schema)
         return expr.__pyarrow_result__(found)
 
     def folder(self, name: str) -> str:
@@ -72,7 +95,8 @@ def opened(session: Any, spill: Path) -> Iterator[Spark]:
 
 
 def _frame(connection: Spark, table: ibis.Table) -> Any:
-    return connection._session.sql(connection.compile(table))
+    with _told():
+        return connection._session.sql(connection.compile(table))
 
 
 def _named(connection: Spark, frame: Any, name: str | None = None) -> ibis.Table:
@@ -166,7 +190,8 @@ def keep(connection: Spark, name: str, table: ibis.Table) -> ibis.Table:
 
 def _kept(connection: Spark, name: str, frame: Any) -> ibis.Table:
     folder = connection.folder(name)
-    frame.write.parquet(folder)
+    with _told():
+        frame.write.parquet(folder)
     return _named(connection, connection._session.read.schema(frame.schema).parquet(folder), name)
 
 
@@ -179,7 +204,8 @@ def let_go(connection: Spark, name: str) -> None:
 def stream(connection: Spark, table: ibis.Table, batch_rows: int) -> Iterator[pa.RecordBatch]:
     folder = Path(connection.folder("stream"))
     schema = table.schema().to_pyarrow()
-    _frame(connection, table).write.parquet(str(folder))
+    with _told():
+        _frame(connection, table).write.parquet(str(folder))
     # Spark numbers the parts in the order of the rows.
     for part in sorted(folder.glob("part-*.parquet")):
         for batch in pq.ParquetFile(part).iter_batches(batch_size=batch_rows):

@@ -249,8 +249,15 @@ class SparkWords(PySparkCompiler):  # type: ignore[misc] # ibis has no types
 
 def _java(pattern: Any) -> Any:
     """A pattern with the meaning that it has for DuckDB."""
-    words = pattern.this.replace(r"[\s", f"[{SPACE}").replace(r"\s", f"[{SPACE}]")
-    return sge.convert(words)
+    said, inside, at = "", False, 0
+    while at < len(pattern.this):
+        step = 2 if pattern.this[at] == "\\" else 1
+        word = pattern.this[at : at + step]
+        if word == r"\s":
+            word = SPACE if inside else f"[{SPACE}]"
+        inside = word == "[" or inside and word != "]"
+        said, at = said + word, at + step
+    return sge.convert(said)
 
 
 def _pattern(form: str) -> tuple[str, list[str]]:

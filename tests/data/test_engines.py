@@ -1,12 +1,23 @@
 """Stages on Spark write the files that they write on DuckDB, byte for byte."""
 
+import csv
+import datetime
+import shutil
+import tempfile
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from pipelines.harness.params import Tables
+from pipelines.ingest_pictures import ingest_pictures
+from pipelines.ingest_reviews import ingest_reviews
+from pipelines.ingest_reviews_zh import ingest_reviews_zh
+from pipelines.ingest_shop import ingest_shop
 from pipelines.judge import Judge
 from pipelines.split import split
 from pipelines.validate import validate
@@ -63,7 +74,9 @@ def test_the_gate_sets_the_same_rows_aside(
     monkeypatch.setattr(Judge, "publish", lambda judge, folder: folder)
     shop.set("validate", max_quarantine_share=0.5)
     made = tables()
-    made["interactions"] = pa.concat_tables([made["interactions"], made["interactions"].slice(50, 1)])
+    made["interactions"] = pa.concat_tables(
+        [made["interactions"], made["interactions"].slice(50, 1)]
+    )
     empty = made["reviews"].slice(0, 0).drop_columns(["item_id", "group_id"])
     shop.put("reviews", empty, "ingest-reviews-zh")
     for name, table in made.items():
@@ -75,10 +88,116 @@ def test_the_gate_sets_the_same_rows_aside(
         found = {}
         for name in made:
             assert shop.run(validate, name) == 0
-            found |= {f"{name}/{file}": cells for file, cells in shop.bytes_of(f"validate-{name}").items()}
+            found |= {
+                f"{name}/{file}": cells for file, cells in shop.bytes_of(f"validate-{name}").items()
+            }
         return found
 
     before = gated()
     on(shop, spark)
     after = gated()
+    assert [name for name in before if before[name] != after.get(name)] == []
+
+
+CELLS = st.one_of(
+    st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), max_size=6),
+    st.sampled_from(["ΟΔΟΣ οδος", "İ ı", "'\\\"", "a,b;c", "\t x\x0b", "𝒳 é é", "-0", "1e3"]),
+)
+MOMENTS = st.datetimes(datetime.datetime(2023, 10, 1), datetime.datetime(2024, 4, 30))
+EVENTS = st.tuples(
+    st.sampled_from("abcdef"),
+    st.sampled_from(["p1", "p2", "p3", "p9", ""]),
+    MOMENTS,
+    st.sampled_from(["purchase", "view", "stolen"]),
+    st.sampled_from([1.0, 2.5, -1.0, None]),
+    st.sampled_from([0.1, 7.0, 1e-5, None]),
+)
+PRODUCTS = st.tuples(CELLS, CELLS, st.sampled_from(["1.5", "2,000.25", "€ 3", ""]))
+
+
+def own_shop(shop: Shop, events: list[tuple[object, ...]], products: list[tuple[str, ...]]) -> None:
+    """A shop's own files: events as Parquet with times of a clock, products as CSV; and what tells of them."""
+    files = shop.root / "files"
+    files.mkdir()
+    names = ("user", "item", "time", "kind", "count", "paid")
+    columns = dict(zip(names, map(list, zip(*events, strict=True)), strict=True))
+    columns["time"] = pa.array(columns["time"], pa.timestamp("us"))
+    for name in ("count", "paid"):
+        columns[name] = pa.array(columns[name], pa.float64())
+    pq.write_table(pa.table(columns), files / "events.parquet")
+    with (files / "products.csv").open("w", encoding="utf-8", newline="") as file:
+        lines = csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\n")
+        lines.writerow(("id", "title", "category", "price"))
+        lines.writerows((f"p{at}", *cells) for at, cells in enumerate(products))
+    path = shop.root / "params.yaml"
+    document = yaml.safe_load(path.read_text())
+    document["shop"] = {
+        "interactions": [
+            {
+                "format": "parquet",
+                "files": ["files/events.parquet"],
+                "columns": {
+                    "user_id": "user",
+                    "item_id": "item",
+                    "timestamp": "time",
+                    "event": "kind",
+                    "value": "count",
+                    "price": "paid",
+                },
+                "time": {"zone": "Europe/Berlin"},
+            }
+        ],
+        "products": [
+            {
+                "format": "csv",
+                "files": ["files/products.csv"],
+                "columns": {
+                    "item_id": "id",
+                    "title": "title",
+                    "category": "category",
+                    "price": "price",
+                },
+                "thousands": ",",
+                "unreadable": "empty",
+            }
+        ],
+    }
+    path.write_text(yaml.safe_dump(document))
+    graph = (shop.root / "dvc.yaml").read_text()
+    graph = graph.replace(
+        "      - corrections.csv\n",
+        "      - corrections.csv\n      - files/events.parquet\n      - files/products.csv\n",
+    )
+    (shop.root / "dvc.yaml").write_text(graph)
+
+
+@given(st.lists(EVENTS, min_size=8, max_size=30), st.lists(PRODUCTS, min_size=4, max_size=4))
+@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
+def test_whatever_a_shop_has_becomes_the_same(
+    migrated_database: Path,
+    spark: Tables,
+    events: list[tuple[object, ...]],
+    products: list[tuple[str, ...]],
+) -> None:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Judge, "publish", lambda judge, folder: folder)
+        shop = make_shop(Path(folder) / "shop", migrated_database)
+        own_shop(shop, events, products)
+        shop.set("validate", max_quarantine_share=0.99)
+        shop.set("split", **SIZES)
+        for stage in (ingest_pictures, ingest_reviews, ingest_reviews_zh):
+            assert shop.run(stage) == 0
+
+        def run() -> dict[str, object]:
+            shutil.rmtree(shop.root / "data" / "split", ignore_errors=True)
+            found: dict[str, object] = {"ingest": shop.run(ingest_shop)}
+            for name in ("products", "users", "interactions", "images", "reviews", "questions"):
+                found[name] = shop.run(validate, name)
+            found["split"] = shop.run(split)
+            return found | shop.bytes_of("")
+
+        before = run()
+        on(shop, spark)
+        after = run()
+    assert before["ingest"] == before["products"] == before["interactions"] == 0
     assert [name for name in before if before[name] != after.get(name)] == []

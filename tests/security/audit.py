@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-LOCKS = ("requirements.lock", "docker/cluster.lock", "docker/local.lock")
+LOCKS = ("requirements.lock", "docker/cluster.lock", "docker/local.lock", "docker/spark.lock")
 EXCEPTIONS = Path("tests/security/exceptions.yaml")
 FOUND, UNASKED = 1, 69
 

@@ -111,7 +111,9 @@ def test_the_lock_of_the_cluster_meets_the_lock_of_the_product() -> None:
     product = versions(REPOSITORY / "requirements.lock")
     cluster, local = versions(DOCKER / "cluster.lock"), versions(DOCKER / "local.lock")
     assert set(product) & set(cluster) == {"python-dateutil"}
+    spark = versions(DOCKER / "spark.lock")
     assert not set(local) & (set(product) | set(cluster))
+    assert set(spark) == {"pyspark", "py4j"}
 
 
 def test_pin_writes_the_digests_that_it_is_told(tmp_path: Path) -> None:
