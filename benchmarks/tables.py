@@ -1,10 +1,11 @@
-"""What the tables of a large shop cost: `python -m benchmarks.tables [--events 1000000] [--folder /tmp/shop]`.
+"""What the tables of a large shop cost: `python -m benchmarks.tables [--events 1000000] [--folder /tmp/shop]
+[--engine duckdb|spark]`.
 
 A shop is made from a seed: a product for ten events and a user for twenty, with the skew of real shops (few products make
 most of the sales, few users most of the visits), events as Parquet and products as CSV. Its tables go through ingest,
 validation and split, each stage in a process of its own, by the stages' own commands; and through plain pandas, which
 reads the same files, checks the same keys, fields and doubles, and cuts at the same moments, in one process a step. Told
-are seconds by the clock and of the processor, and the peak of memory (`ru_maxrss`) of each. `--no-pandas` for sizes that pandas can't hold.
+are seconds by the clock and of the processor, and the peak of memory (`ru_maxrss`) of each. `--no-pandas` for sizes that pandas can't hold. `--engine spark` runs the stages on Spark; the peak is then that of the larger process, Python or Java.
 """
 
 import argparse
@@ -24,6 +25,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from pipelines.harness.params import ENGINES
 from pipelines.inspecting import writing
 from pipelines.sources.shop import ShopParams
 
@@ -126,10 +128,11 @@ def make(folder: Path, events: int, seed: int = 1) -> None:
         writer.close()
 
 
-def project(folder: Path, memory_gb: float) -> None:
-    """A project's folder with the product's graph, and parameters that name the made shop."""
+def project(folder: Path, memory_gb: float, engine: str = "duckdb", master: str = "local") -> None:
+    """A project's folder with the product's graph, and parameters that name the made shop and the engine."""
     document = yaml.safe_load((ROOT / "params.yaml").read_text("utf-8"))
     document["profile"], document["threads"] = "default", len(os.sched_getaffinity(0))
+    document["tables"] = {"engine": engine, "master": master}
     columns = {
         name: name for name in ("user_id", "item_id", "timestamp", "event", "price", "value")
     }
@@ -236,12 +239,14 @@ def main() -> None:
         "--folder", type=Path, help="where the shop is made and left (default: a scratch folder)"
     )
     parser.add_argument("--no-pandas", action="store_true")
+    parser.add_argument("--engine", choices=ENGINES, default=ENGINES[0], help="of the stages")
+    parser.add_argument("--master", default="local", help="of Spark, as `tables.master`")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="vitrine-tables-") as scratch:
         folder = given.folder or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
         make(folder, given.events)
-        project(folder, given.memory_gb)
+        project(folder, given.memory_gb, given.engine, given.master)
         ours = stages(folder)
         theirs = {} if given.no_pandas else pandas_steps(folder)
     table = Table(title=f"{given.events:,} events, {max(given.events // 10, 10):,} products")

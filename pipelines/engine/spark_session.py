@@ -59,7 +59,19 @@ def session(tables: Tables, threads: int, memory_gb: float) -> Iterator[Any]:
         try:
             yield spark
         finally:
-            spark.stop()
+            _end(spark)
+
+
+def _end(spark: Any) -> None:
+    """Stop a session and wait for its machine of Java, so that its time and memory are counted as this process'."""
+    from pyspark import SparkContext
+
+    gateway = spark.sparkContext._gateway
+    spark.stop()
+    gateway.shutdown()
+    gateway.proc.stdin.close()
+    gateway.proc.wait()
+    SparkContext._gateway = SparkContext._jvm = None
 
 
 def check() -> None:

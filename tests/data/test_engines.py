@@ -6,13 +6,17 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from pipelines import engine
+from pipelines.collaborative import behaviour
+from pipelines.content import ContentParams, interests
 from pipelines.harness.params import Tables
 from pipelines.ingest_pictures import ingest_pictures
 from pipelines.ingest_reviews import ingest_reviews
@@ -172,7 +176,13 @@ def own_shop(shop: Shop, events: list[tuple[object, ...]], products: list[tuple[
 
 
 @given(st.lists(EVENTS, min_size=8, max_size=30), st.lists(PRODUCTS, min_size=4, max_size=4))
-@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=2,
+    deadline=None,
+    # A smaller example would take many runs, each of seconds.
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
 def test_whatever_a_shop_has_becomes_the_same(
     migrated_database: Path,
     spark: Tables,
@@ -185,13 +195,15 @@ def test_whatever_a_shop_has_becomes_the_same(
         own_shop(shop, events, products)
         shop.set("validate", max_quarantine_share=0.99)
         shop.set("split", **SIZES)
-        for stage in (ingest_pictures, ingest_reviews, ingest_reviews_zh):
+        for stage in (ingest_pictures, ingest_reviews, ingest_reviews_zh, ingest_shop):
             assert shop.run(stage) == 0
+        for name in ("users", "images", "reviews", "questions"):
+            assert shop.run(validate, name) == 0
 
         def run() -> dict[str, object]:
             shutil.rmtree(shop.root / "data" / "split", ignore_errors=True)
             found: dict[str, object] = {"ingest": shop.run(ingest_shop)}
-            for name in ("products", "users", "interactions", "images", "reviews", "questions"):
+            for name in ("products", "interactions"):
                 found[name] = shop.run(validate, name)
             found["split"] = shop.run(split)
             return found | shop.bytes_of("")
@@ -201,3 +213,30 @@ def test_whatever_a_shop_has_becomes_the_same(
         after = run()
     assert before["ingest"] == before["products"] == before["interactions"] == 0
     assert [name for name in before if before[name] != after.get(name)] == []
+
+
+def test_figures_of_behaviour_and_interests_are_the_same(tmp_path: Path, spark: Tables) -> None:
+    made = tables()
+    draw = np.random.default_rng(5)
+    events = made["interactions"]
+    prices = draw.choice([0.0, 1.25, 3.1, 99.0], events.num_rows)
+    orders = [f"o{at}" for at in draw.integers(0, 50, events.num_rows)]
+    events = events.append_column("price", pa.array(prices)).append_column("order_id", [orders])
+    params = ContentParams.model_construct(
+        interest_half_life=10.0, interests=3, event_weights={"purchase": 1.0}
+    )
+
+    def figures(chosen: Tables) -> list[pa.Table]:
+        with engine.engine(1, 1.0, tmp_path / "spill", chosen) as connection:
+            rows = engine.bring(connection, "events", events)
+            products = engine.bring(connection, "products", made["products"])
+            return [
+                engine.collect(behaviour(rows, products, "user_id")),
+                engine.collect(behaviour(rows, products, "item_id")),
+                engine.collect(interests(rows, products, params)),
+            ]
+
+    for here, there in zip(figures(Tables()), figures(spark), strict=True):
+        assert here.num_rows >= 20
+        for name in here.column_names:
+            assert there[name].to_pylist() == here[name].to_pylist(), name
