@@ -115,7 +115,30 @@ def _cast(rows: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def read_parquet(connection: Spark, paths: list[str]) -> ibis.Table:
-    return _named(connection, connection._session.read.parquet(*paths))
+    with _told():
+        frame = connection._session.read.parquet(*paths)
+    for name, moment in _odd_times(paths[0]).items():
+        frame = frame.withColumn(name, moment)
+    return _named(connection, frame)
+
+
+def _odd_times(path: str) -> dict[str, Any]:
+    """Columns of times that Spark reads in another way than DuckDB, as moments or as readings of a clock.
+
+    Spark takes nanoseconds for whole numbers, and the twelve bytes of old files for moments.
+    """
+    found = {}
+    schema = pq.ParquetFile(path).schema
+    for at in range(len(schema.names)):
+        column = schema.column(at)
+        cell, kind = functions.col(f"`{column.name}`"), str(column.logical_type)
+        if "timeUnit=nanoseconds" in kind:
+            cell = functions.timestamp_micros(functions.floor(cell / functions.lit(1000)))
+        elif column.physical_type != "INT96":
+            continue
+        zoned = "isAdjustedToUTC=true" in kind
+        found[column.name] = cell if zoned else cell.cast("timestamp_ntz")
+    return found
 
 
 def read_numbered(connection: Spark, path: str, row: str) -> ibis.Table:
@@ -209,6 +232,11 @@ def stream(connection: Spark, table: ibis.Table, batch_rows: int) -> Iterator[pa
     # Spark numbers the parts in the order of the rows.
     for part in sorted(folder.glob("part-*.parquet")):
         for batch in pq.ParquetFile(part).iter_batches(batch_size=batch_rows):
-            yield from _cast(pa.Table.from_batches([batch]), schema).combine_chunks().to_batches()
+            rows = _cast(pa.Table.from_batches([batch]), schema)
+            try:
+                rows.validate(full=True)  # Spark lets bytes that are no text pass for one.
+            except pa.ArrowInvalid as error:
+                raise SparkError(str(error)) from error
+            yield from rows.combine_chunks().to_batches()
         part.unlink()
     shutil.rmtree(folder)

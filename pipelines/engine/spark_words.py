@@ -1,6 +1,6 @@
 """Ibis' expressions in Spark's SQL, where Ibis' own compiler says something else than DuckDB would do.
 
-Each method is of one of Ibis' operations; what it says is held against DuckDB by `tests/unit/test_engines.py`.
+Each method is of one of Ibis' operations; what it says is held against DuckDB by `tests/data/test_engines.py`.
 """
 
 import math

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import ibis
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,7 +24,9 @@ from pipelines.ingest_reviews import ingest_reviews
 from pipelines.ingest_reviews_zh import ingest_reviews_zh
 from pipelines.ingest_shop import ingest_shop
 from pipelines.judge import Judge
-from pipelines.split import split
+from pipelines.sources import functions
+from pipelines.sources.columns import CURRENCY
+from pipelines.split import split, words_of
 from pipelines.validate import validate
 from tests.data.shops import SIZES, Shop, changed, make_shop, picture, tables
 
@@ -116,7 +119,9 @@ EVENTS = st.tuples(
     st.sampled_from([1.0, 2.5, -1.0, None]),
     st.sampled_from([0.1, 7.0, 1e-5, None]),
 )
-PRODUCTS = st.tuples(CELLS, CELLS, st.sampled_from(["1.5", "2,000.25", "€ 3", ""]))
+PRODUCTS = st.tuples(
+    CELLS.map("Good {}".format), CELLS, st.sampled_from(["1.5", "2,000.25", "€ 3", ""])
+)
 
 
 def own_shop(shop: Shop, events: list[tuple[object, ...]], products: list[tuple[str, ...]]) -> None:
@@ -201,17 +206,21 @@ def test_whatever_a_shop_has_becomes_the_same(
             assert shop.run(validate, name) == 0
 
         def run() -> dict[str, object]:
-            shutil.rmtree(shop.root / "data" / "split", ignore_errors=True)
+            for folder in ("ingest-shop", "validate-products", "validate-interactions", "split"):
+                shutil.rmtree(shop.root / "data" / folder)
             found: dict[str, object] = {"ingest": shop.run(ingest_shop)}
             for name in ("products", "interactions"):
                 found[name] = shop.run(validate, name)
             found["split"] = shop.run(split)
-            return found | shop.bytes_of("")
+            kept = {name: cells for name, cells in shop.bytes_of("").items() if name[0] != "."}
+            return found | kept
 
+        for folder in ("validate-products", "validate-interactions", "split"):
+            (shop.root / "data" / folder).mkdir()
         before = run()
         on(shop, spark)
         after = run()
-    assert before["ingest"] == before["products"] == before["interactions"] == 0
+    assert before["ingest"] == 0
     assert [name for name in before if before[name] != after.get(name)] == []
 
 
@@ -240,3 +249,185 @@ def test_figures_of_behaviour_and_interests_are_the_same(tmp_path: Path, spark: 
         assert here.num_rows >= 20
         for name in here.column_names:
             assert there[name].to_pylist() == here[name].to_pylist(), name
+
+
+TEXTS = [
+    *(
+        "x",
+        None,
+        "",
+        " y\n",
+        "\x0bz\x0b",
+        "ΟΔΟΣ",
+        "İx",
+        "ẞß",
+        "a.b-c  d",
+        "12",
+        "12.5",
+        " 7 ",
+        "1e5",
+        "1d",
+        "0x1p3",
+    ),
+    *(
+        "inf",
+        "-Infinity",
+        "NaN",
+        ".5",
+        "1,5",
+        "€ 12",
+        "-0.0",
+        "12.0",
+        "$1 \\1",
+        "a\nb",
+        "<b>x</b> y",
+        "$",
+    ),
+    *(
+        "2024-01-02",
+        "2024-01-02 03:04:05",
+        "2024-01-02T03:04:05.123456",
+        "2024",
+        "2024-01",
+        "2024-1-2",
+    ),
+    *(
+        "2024-01-02T03:04:05Z",
+        "2024-01-02 03:04:05+02:00",
+        "2024-02-30",
+        "31.12.2023 23:59",
+        "1.2.2023 1:2",
+    ),
+    *(
+        "12/31/23 11:59 PM",
+        "Jan 5 2024",
+        "20240102",
+        "20240230",
+        "yes",
+        '["a", "b"]',
+        "[1, 2.50, null]",
+    ),
+    '{"a": {"b": [1, {"c": "x"}]}, "d": 1.50, "e": true, "f": null}',
+]
+NUMBERS = [
+    0.0,
+    -0.0,
+    1.5,
+    2.5,
+    -2.5,
+    1.00005,
+    0.00005,
+    -0.00001,
+    float("inf"),
+    None,
+    1e16,
+    1e-5,
+    12345678.5,
+    0.1,
+]
+NUMBERS += [100.0, 1e22, 0.0001, 0.001, 1234567.89125, float("nan")]
+NIGHTS = [(2024, 3, 31), (2024, 10, 27), (2024, 4, 7), (2024, 10, 6), (1960, 5, 1)]
+CLOCKS = [datetime.datetime(*day, at // 2, at % 2 * 30, 1) for day in NIGHTS for at in range(9)]
+ZONES = ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata")
+
+
+def of_texts(text: ibis.Value) -> dict[str, ibis.Value]:
+    """What is done with texts."""
+    none = ibis.null("string")
+    document, listed = (
+        text.startswith("{").ifelse(text, none),
+        text.startswith("[").ifelse(text, none),
+    )
+    formats = ["%d.%m.%Y %H:%M", "%m/%d/%y %I:%M %p", "%b %d %Y", "%Y%m%d"]
+    return {
+        "stripped": text.strip(),
+        "words": words_of(text),
+        "number": text.try_cast("float64"),
+        "clock": text.try_cast("timestamp"),
+        "moment": text.try_cast("timestamp('UTC')"),
+        "found": text.re_search(r"\d{1,2}:\d{2}.*(Z|[+-]\d{2}(:?\d{2})?)$"),
+        "taken": text.re_extract(r"(\d+)", 1),
+        "plain": text.re_replace(r"<[^>]*>", " ").re_replace(r"\s+", " "),
+        "whole": text.re_replace(r"^(-?\d+)\.0+$", r"\1"),
+        "amount": text.re_replace(CURRENCY, ""),
+        "replaced": text.replace("$", "\\"),
+        "inside": functions.json_extract_string(document, ibis.literal('$."a"."b"[1]."c"')),
+        "object": functions.json_extract_string(document, ibis.literal('$."a"')),
+        "entries": functions.entries(listed, ibis.literal('["VARCHAR"]')).join(", "),
+        "read": functions.try_strptime(text, ibis.literal(formats)),
+        "digest": (ibis.literal("1:") + text).hexdigest("md5"),
+        "length": text.length().cast("int64"),
+        "parts": ibis.array([text.fill_null(""), ibis.literal("k")])
+        .filter(lambda cell: cell != "")
+        .join("/"),
+        "less": text < "b",
+    }
+
+
+def of_numbers(number: ibis.Value) -> dict[str, ibis.Value]:
+    """What is done with numbers."""
+    return {
+        "rounded": number.round(4),
+        "text": number.cast("string"),
+        "divided": number / number,
+        "inverse": 1.0 / number.abs(),
+        "absent": number.isnull(),
+        "more": number > 1.0,
+        "product": number * 0.1,
+    }
+
+
+def of_clocks(clock: ibis.Value) -> dict[str, ibis.Value]:
+    """What is done with readings of a clock."""
+    zoned = {zone: functions.in_zone(zone, clock).cast("timestamp('UTC')") for zone in ZONES}
+    seconds = clock.cast("timestamp('UTC')").epoch_seconds()
+    return {
+        **zoned,
+        "minute": clock.truncate("m"),
+        "text": clock.cast("string"),
+        "days": seconds / 86_400.0,
+    }
+
+
+def test_words_mean_the_same(tmp_path: Path, spark: Tables) -> None:
+    cases = [
+        (pa.array(TEXTS, pa.string()), of_texts),
+        (pa.array(NUMBERS, pa.float64()), of_numbers),
+        (pa.array(CLOCKS, pa.timestamp("us")), of_clocks),
+    ]
+
+    def meant(chosen: Tables) -> list[pa.Table]:
+        found = []
+        with engine.engine(1, 1.0, tmp_path / "spill", chosen) as connection:
+            for at, (cells, of) in enumerate(cases):
+                rows = pa.table({"at": range(len(cells)), "cell": cells})
+                table = engine.bring(connection, f"cells_{at}", rows)
+                said = {name: value.cast("string") for name, value in of(table.cell).items()}
+                ordered = table.order_by([ibis.asc("cell", nulls_first=False), "at"])
+                found.append(engine.collect(table.select("at", **said).order_by("at")))
+                found.append(engine.collect(ordered.select("at")))
+        return found
+
+    for here, there in zip(meant(Tables()), meant(spark), strict=True):
+        for name in here.column_names:
+            assert there[name].to_pylist() == here[name].to_pylist(), name
+
+
+def test_times_of_parquet_are_read_alike_however_fine(tmp_path: Path, spark: Tables) -> None:
+    times = pa.array(CLOCKS, pa.timestamp("us"))
+    rows = pa.table(
+        {"clock": times.cast(pa.timestamp("ns")), "moment": times.cast(pa.timestamp("ns", "UTC"))}
+    )
+    pq.write_table(rows, tmp_path / "fine.parquet")
+    pq.write_table(rows, tmp_path / "old.parquet", use_deprecated_int96_timestamps=True)
+    for name in ("fine", "old"):
+        found = []
+        for chosen in (Tables(), spark):
+            with engine.engine(1, 1.0, tmp_path / "spill", chosen) as connection:
+                table = engine.read_parquet(connection, tmp_path / f"{name}.parquet")
+                kinds = [kind.timezone for kind in table.schema().types]
+                cells = engine.collect(
+                    table.select(**{at: table[at].cast("string") for at in table.columns})
+                )
+                found.append((kinds, cells.to_pydict()))
+        assert found[0] == found[1]
