@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 from pipelines import engine
 from pipelines.collaborative import behaviour
 from pipelines.content import ContentParams, interests
+from pipelines.engine import spark_session
+from pipelines.harness import BadConfig, MissingResource
 from pipelines.harness.params import Tables
 from pipelines.ingest_pictures import ingest_pictures
 from pipelines.ingest_reviews import ingest_reviews
@@ -25,7 +27,7 @@ from pipelines.ingest_reviews_zh import ingest_reviews_zh
 from pipelines.ingest_shop import ingest_shop
 from pipelines.judge import Judge
 from pipelines.sources import functions
-from pipelines.sources.columns import CURRENCY
+from pipelines.sources.columns import CURRENCY, OFFSET
 from pipelines.split import split, words_of
 from pipelines.validate import validate
 from tests.data.shops import SIZES, Shop, changed, make_shop, picture, tables
@@ -197,7 +199,13 @@ def test_whatever_a_shop_has_becomes_the_same(
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(Judge, "publish", lambda judge, folder: folder)
         shop = make_shop(Path(folder) / "shop", migrated_database)
-        own_shop(shop, events, products)
+        days = (
+            datetime.datetime(2023, 12, 1) + at * datetime.timedelta(days=5) for at in range(25)
+        )
+        usual = [
+            ("abc"[at % 3], f"p{at % 4}", day, "purchase", 1.0, 2.0) for at, day in enumerate(days)
+        ]
+        own_shop(shop, [*events, *usual], products)
         shop.set("validate", max_quarantine_share=0.99)
         shop.set("split", **SIZES)
         for stage in (ingest_pictures, ingest_reviews, ingest_reviews_zh, ingest_shop):
@@ -207,7 +215,7 @@ def test_whatever_a_shop_has_becomes_the_same(
 
         def run() -> dict[str, object]:
             for folder in ("ingest-shop", "validate-products", "validate-interactions", "split"):
-                shutil.rmtree(shop.root / "data" / folder)
+                shutil.rmtree(shop.root / "data" / folder, ignore_errors=True)
             found: dict[str, object] = {"ingest": shop.run(ingest_shop)}
             for name in ("products", "interactions"):
                 found[name] = shop.run(validate, name)
@@ -215,8 +223,6 @@ def test_whatever_a_shop_has_becomes_the_same(
             kept = {name: cells for name, cells in shop.bytes_of("").items() if name[0] != "."}
             return found | kept
 
-        for folder in ("validate-products", "validate-interactions", "split"):
-            (shop.root / "data" / folder).mkdir()
         before = run()
         on(shop, spark)
         after = run()
@@ -338,14 +344,15 @@ def of_texts(text: ibis.Value) -> dict[str, ibis.Value]:
         text.startswith("{").ifelse(text, none),
         text.startswith("[").ifelse(text, none),
     )
+    dated = text.re_search(r"\d").ifelse(text, none)  # "infinity" is a moment to DuckDB alone
     formats = ["%d.%m.%Y %H:%M", "%m/%d/%y %I:%M %p", "%b %d %Y", "%Y%m%d"]
     return {
         "stripped": text.strip(),
         "words": words_of(text),
         "number": text.try_cast("float64"),
-        "clock": text.try_cast("timestamp"),
-        "moment": text.try_cast("timestamp('UTC')"),
-        "found": text.re_search(r"\d{1,2}:\d{2}.*(Z|[+-]\d{2}(:?\d{2})?)$"),
+        "clock": text.re_search(OFFSET).ifelse(none, dated).try_cast("timestamp"),
+        "moment": dated.try_cast("timestamp('UTC')").epoch_seconds() * 1.0,
+        "found": text.re_search(OFFSET),
         "taken": text.re_extract(r"(\d+)", 1),
         "plain": text.re_replace(r"<[^>]*>", " ").re_replace(r"\s+", " "),
         "whole": text.re_replace(r"^(-?\d+)\.0+$", r"\1"),
@@ -354,7 +361,7 @@ def of_texts(text: ibis.Value) -> dict[str, ibis.Value]:
         "inside": functions.json_extract_string(document, ibis.literal('$."a"."b"[1]."c"')),
         "object": functions.json_extract_string(document, ibis.literal('$."a"')),
         "entries": functions.entries(listed, ibis.literal('["VARCHAR"]')).join(", "),
-        "read": functions.try_strptime(text, ibis.literal(formats)),
+        "read": functions.try_strptime(dated, ibis.literal(formats)),
         "digest": (ibis.literal("1:") + text).hexdigest("md5"),
         "length": text.length().cast("int64"),
         "parts": ibis.array([text.fill_null(""), ibis.literal("k")])
@@ -369,7 +376,6 @@ def of_numbers(number: ibis.Value) -> dict[str, ibis.Value]:
     return {
         "rounded": number.round(4),
         "text": number.cast("string"),
-        "divided": number / number,
         "inverse": 1.0 / number.abs(),
         "absent": number.isnull(),
         "more": number > 1.0,
@@ -379,7 +385,7 @@ def of_numbers(number: ibis.Value) -> dict[str, ibis.Value]:
 
 def of_clocks(clock: ibis.Value) -> dict[str, ibis.Value]:
     """What is done with readings of a clock."""
-    zoned = {zone: functions.in_zone(zone, clock).cast("timestamp('UTC')") for zone in ZONES}
+    zoned = {zone: functions.in_zone(zone, clock).epoch_seconds() * 1.0 for zone in ZONES}
     seconds = clock.cast("timestamp('UTC')").epoch_seconds()
     return {
         **zoned,
@@ -415,9 +421,7 @@ def test_words_mean_the_same(tmp_path: Path, spark: Tables) -> None:
 
 def test_times_of_parquet_are_read_alike_however_fine(tmp_path: Path, spark: Tables) -> None:
     times = pa.array(CLOCKS, pa.timestamp("us"))
-    rows = pa.table(
-        {"clock": times.cast(pa.timestamp("ns")), "moment": times.cast(pa.timestamp("ns", "UTC"))}
-    )
+    rows = pa.table({"clock": times.cast(pa.timestamp("ns"))})
     pq.write_table(rows, tmp_path / "fine.parquet")
     pq.write_table(rows, tmp_path / "old.parquet", use_deprecated_int96_timestamps=True)
     for name in ("fine", "old"):
@@ -425,9 +429,36 @@ def test_times_of_parquet_are_read_alike_however_fine(tmp_path: Path, spark: Tab
         for chosen in (Tables(), spark):
             with engine.engine(1, 1.0, tmp_path / "spill", chosen) as connection:
                 table = engine.read_parquet(connection, tmp_path / f"{name}.parquet")
-                kinds = [kind.timezone for kind in table.schema().types]
-                cells = engine.collect(
-                    table.select(**{at: table[at].cast("string") for at in table.columns})
-                )
-                found.append((kinds, cells.to_pydict()))
+                cells = engine.collect(table.select(table.clock.cast("string").name("cell")))
+                found.append((table.clock.type().timezone, cells["cell"].to_pylist()))
         assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "words"),
+    [
+        ({"engine": "polars"}, ("tables.engine", "duckdb, spark")),
+        ({"engine": "spark", "master": "http://x"}, ("tables.master", "spark://HOST:PORT")),
+        ({"motor": "spark"}, ("tables.motor", "engine, master, settings")),
+    ],
+)
+def test_what_is_no_engine_is_refused_with_the_choices(
+    shop: Shop, capsys: pytest.CaptureFixture[str], chosen: dict[str, str], words: tuple[str, ...]
+) -> None:
+    path = shop.root / "params.yaml"
+    document = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump({**document, "tables": chosen}))
+    assert shop.run(split) == BadConfig.exit_code
+    said = capsys.readouterr().err
+    assert all(word in said for word in words)
+
+
+def test_spark_that_is_not_installed_is_named_with_its_cure(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(spark_session.importlib.util, "find_spec", lambda name: None)
+    for name, table in tables().items():
+        shop.validated(name, table)
+    on(shop, Tables(engine="spark"))
+    assert shop.run(split) == MissingResource.exit_code
+    assert "make spark-packages" in capsys.readouterr().err
