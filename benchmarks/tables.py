@@ -5,7 +5,8 @@ A shop is made from a seed: a product for ten events and a user for twenty, with
 most of the sales, few users most of the visits), events as Parquet and products as CSV. Its tables go through ingest,
 validation and split, each stage in a process of its own, by the stages' own commands; and through plain pandas, which
 reads the same files, checks the same keys, fields and doubles, and cuts at the same moments, in one process a step. Told
-are seconds by the clock and of the processor, and the peak of memory (`ru_maxrss`) of each. `--no-pandas` for sizes that pandas can't hold. `--engine spark` runs the stages on Spark; the peak is then that of the larger process, Python or Java.
+are seconds by the clock and of the processor, and the peak of memory (`ru_maxrss`) of each. `--no-pandas` for sizes that
+pandas can't hold. `--engine spark` runs the stages on Spark; the peak is then that of the larger process, Python or Java.
 """
 
 import argparse

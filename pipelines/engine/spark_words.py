@@ -96,9 +96,8 @@ class SparkWords(PySparkCompiler):  # type: ignore[misc] # ibis has no types
 
     def visit_ExtractEpochSeconds(self, op: Any, *, arg: Any) -> Any:
         """With their fraction."""
-        return self.f.anon.unix_micros(self.cast(arg, dt.Timestamp("UTC"))) / self.cast(
-            sge.convert(1_000_000), dt.float64
-        )
+        micros = self.f.anon.unix_micros(self.cast(arg, dt.Timestamp("UTC")))
+        return sge.paren(micros / self.cast(sge.convert(1_000_000), dt.float64))
 
     def visit_Round(self, op: Any, *, arg: Any, digits: Any) -> Any:
         """Away from zero in the numbers as they are, not in their decimal form."""
