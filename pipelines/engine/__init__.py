@@ -1,9 +1,9 @@
-"""Where tables are worked on: Ibis expressions on DuckDB, embedded and larger than memory, or on Spark, on many machines.
+"""Where tables are worked on: Ibis expressions on DuckDB, embedded and larger than memory, or on Spark.
 
-Stages write their table work as Ibis expressions and say what is left with the words of this module; only this package
-knows which engines there are: `on_duckdb` and `on_spark` give each word its form, and `spark_words` makes Spark's SQL mean
-what DuckDB's means, so that both give equal rows. Either way a table reaches its one Parquet file in order and in batches,
-by the same writer; nothing that grows with the rows is held in memory as a whole.
+Stages write their table work as Ibis expressions and say what is left with the words of this module; only this
+package knows which engines there are: `on_duckdb` and `on_spark` give each word its form, and `spark_words` makes
+Spark's SQL mean what DuckDB's means, so that both give equal rows. Either way a table reaches its one Parquet file in
+order and in batches, by the same writer; nothing that grows with the rows is held in memory as a whole.
 """
 
 import contextlib
@@ -177,9 +177,9 @@ def write(
 ) -> int:
     """Write `table` to `path` as Parquet, sorted by `order` (nulls last), and return the number of rows.
 
-    change: what is done to the rows on their way, cell by cell; their columns and order stay. `order` must name each row,
-    else equal runs may differ. Streams: only `batch_rows` are in memory at a time, and the engine sorts what doesn't fit on
-    disk. Spark's executors sort and write parts in the folder of spill, which are joined to the one file.
+    change: what is done to the rows on their way, cell by cell; their columns and order stay. `order` must name each
+    row, else equal runs may differ. Streams: only `batch_rows` are in memory at a time, and the engine sorts what
+    doesn't fit on disk. Spark's executors sort and write parts in the folder of spill, which are joined to the one file.
     """
     ordered = table.order_by([ibis.asc(name, nulls_first=False) for name in order])
     schema = ordered.schema().to_pyarrow()

@@ -1,7 +1,7 @@
 """The words of `pipelines.engine` on Spark; PySpark and Java are there where this is imported.
 
-What is computed goes from the executors to the folder of spill as Parquet, and is read from there: by Spark itself, or by
-the driver, row group by row group. So a folder that all of them see is needed, and nothing grows on the driver.
+What is computed goes from the executors to the folder of spill as Parquet, and is read from there: by Spark itself, or
+by the driver, row group by row group. So a folder that all of them see is needed, and nothing grows on the driver.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
 """A master and a worker of Spark as processes on loopback: `python -m pipelines.services.spark up | down | status`.
 
-For tests and trials of a cluster; `up` prints what to write into `tables` of `params.yaml`. The worker has all cores and at
-most `MEMORY` of this machine. A cluster for work is yours to run: any that Spark knows serves, by the URL of its master.
+For tests and trials of a cluster; `up` prints what to write into `tables` of `params.yaml`. The worker has all cores
+and at most `MEMORY` of this machine. A cluster for work is yours to run: any that Spark knows serves, by the URL of its master.
 """
 
 import importlib.util
