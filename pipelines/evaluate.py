@@ -34,6 +34,7 @@ from pipelines.frozen import (
     write_scores,
 )
 from pipelines.harness import BadData, Params, Run, stage
+from pipelines.harness.tracking import BUNDLE_TAG
 from pipelines.judging import BEFORE, fitted_rows, headline
 
 PART = "test"
@@ -51,6 +52,8 @@ def evaluate(run: Run, params: EvaluateParams) -> None:
     name = run.instance or ""
     judge = capability(name)
     bundle = run.input(f"{name}/bundle")
+    manifest = manifest_hash(bundle)
+    run.tracker.tag(BUNDLE_TAG, manifest)
     split = split_folder(run)
     check_fitted(name, split, run.input(f"{name}/metrics.json"))
     run.advance(0.05, "loading the model")
@@ -67,7 +70,7 @@ def evaluate(run: Run, params: EvaluateParams) -> None:
         run.output("scores.parquet"),
         table,
         baselines,
-        bundle=manifest_hash(bundle),
+        bundle=manifest,
         seal=made,
         learned=learned(judge, split, table[ROW]),
         metric=judge.METRIC,

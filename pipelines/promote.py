@@ -36,6 +36,7 @@ from pipelines.registry import (
     CHALLENGER,
     CHAMPION,
     SECONDS,
+    TRAINED,
     VERDICT,
     Registry,
     Unreadable,
@@ -147,7 +148,7 @@ def register(run: Run, registry: Registry, candidate: Candidate) -> Version:
             tags={
                 "test": candidate.seal.rows,
                 "fitted": candidate.scores.learned.fitted,
-                **({"training_run": trained} if trained else {}),
+                **({TRAINED: trained} if trained else {}),
                 "git_commit": run.tracker.commit,
                 "profile": run.profile,
                 "metric": candidate.scores.metric,

@@ -28,8 +28,9 @@ from pipelines.harness.state import State
 from pipelines.harness.tracking import EXPERIMENT, client
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
-MANIFEST, SECONDS, VERDICT = "manifest", "seconds", "verdict"
-"""Tags of a version: its bundle; the seconds of a request, once it was loaded elsewhere; what a person said of it, which outlives every run."""
+MANIFEST, SECONDS, VERDICT, TRAINED = "manifest", "seconds", "verdict", "training_run"
+"""Tags of a version: its bundle; the seconds of a request, once it was loaded elsewhere; what a person said of it, which outlives
+every run; the run that trained it, which its card links."""
 JOURNAL = "journal/"
 """Begins a tag of a registered model, the machine's name follows (each of a cluster has a journal of its own): the hash of
 that journal's newest line on the model."""

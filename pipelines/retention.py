@@ -2,14 +2,16 @@
 
 | what | goes when |
 |---|---|
-| versions of registered models | no alias names them, no receipt, no kept run, older than `bundle_days`, not among the newest `keep_versions` |
-| runs in MLflow | ended, older than `run_days`, and no kept version was made by them or below them |
+| versions of registered models | no alias names them, no receipt, no young run made or registered them, older than `bundle_days`, not among the newest `keep_versions` |
+| runs in MLflow | ended, older than `run_days`, and of no kept version: not its training, its judging or its promotion, nor above these, nor beside them |
 | lists | older than `list_days`, and not among the newest `keep_lists` |
 | features of past days | made longer than `list_days` ago |
 | looks of the monitor, incidents, Airflow's logs | older than `log_days` |
-| DVC's store | larger than `max_cache_gb`: then what the folder as it stands does not use |
+| DVC's store | larger than `max_cache_gb`: then all but the outputs and sources of the stages as the folder has them now |
 
-Champions, challengers and previous champions never go, nor does the journal.
+Champions, challengers and previous champions never go, nor does the journal. The models of kept versions lie in the
+registry, not in DVC's store: emptying the store takes none of them. What it takes are the tables and bundles of earlier
+data, settings or code; DVC makes them again where a folder is put back to these.
 """
 
 import argparse
@@ -31,8 +33,8 @@ from pipelines import incidents, list_archive, monitor, past_features
 from pipelines.harness import MissingResource, Params, VitrineError
 from pipelines.harness.params import read_params, section
 from pipelines.harness.state import State
-from pipelines.harness.tracking import EXPERIMENT
-from pipelines.registry import PREFIX, Registry, Version
+from pipelines.harness.tracking import BUNDLE_TAG, EXPERIMENT
+from pipelines.registry import PREFIX, TRAINED, Registry, Version
 
 DAY = 86_400.0
 PAGE = 1000
@@ -66,20 +68,32 @@ def plan(root: Path, params: RetentionParams, now: float) -> list[Leaving]:
     """All that goes by the rules at `now` (seconds since 1970), in the order in which it may go."""
     state = State(root)
     registry = Registry(state)
-    going, staying = versions(registry, root, params, now)
+    found = list(_all_runs(registry))
+    going, staying = versions(registry, root, found, params, now)
     return [
         *going,
-        *runs(registry, staying, params, now),
+        *runs(registry, staying, found, params, now),
         *lists(state, params, now),
         *files(state, params, now),
         *store(root, params),
     ]
 
 
+@dataclass(frozen=True)
+class Staying:
+    """A version that is kept. manifest: of its bundle; runs: ids of those that trained and registered it."""
+
+    manifest: str
+    runs: frozenset[str]
+
+
 def versions(
-    registry: Registry, root: Path, params: RetentionParams, now: float
-) -> tuple[list[Leaving], list[str]]:
-    """The versions that go, and the ids of the runs that made those which stay."""
+    registry: Registry, root: Path, found: list[Any], params: RetentionParams, now: float
+) -> tuple[list[Leaving], list[Staying]]:
+    """The versions that go, and those that stay. found: all runs in MLflow."""
+    young = [run for run in found if not _old(run, params, now)]
+    at_work = {run.info.run_id for run in young}
+    bundles = {run.data.tags.get(BUNDLE_TAG) for run in young}
     named = {
         json.loads(path.read_text("utf-8")).get("champion")
         for path in sorted((root / "data" / "promote").glob("*/receipt.json"))
@@ -98,10 +112,13 @@ def versions(
                 or version.number in newest
                 or version.manifest in named
                 or age <= params.bundle_days * DAY
-                or _young(registry, told.run_id, params, now)
+                or version.manifest in bundles
+                or told.run_id in at_work
             )
             if needed:
-                staying.append(told.run_id)
+                trained = version.tags.get(TRAINED)
+                names = frozenset(filter(None, (told.run_id, trained)))
+                staying.append(Staying(version.manifest, names))
                 continue
             place = _local(registry, version)
             going.append(
@@ -114,17 +131,6 @@ def versions(
                 )
             )
     return going, staying
-
-
-def _young(registry: Registry, run_id: str, params: RetentionParams, now: float) -> bool:
-    """Whether the run that made a version is kept for its own age; one that is gone is not."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        run = registry.api.get_run(run_id)
-    except MlflowException:
-        return False
-    return run.info.lifecycle_stage == "active" and not _old(run, params, now)
 
 
 def _old(run: Any, params: RetentionParams, now: float) -> bool:
@@ -167,12 +173,20 @@ def _drop_version(registry: Registry, version: Version, place: Path | None) -> N
 
 
 def runs(
-    registry: Registry, staying: list[str], params: RetentionParams, now: float
+    registry: Registry,
+    staying: list[Staying],
+    found: list[Any],
+    params: RetentionParams,
+    now: float,
 ) -> list[Leaving]:
-    """The runs that go, as one entry: MLflow removes them together."""
-    found = list(_all_runs(registry))
+    """The runs that go, as one entry: MLflow removes them together. found: all runs in MLflow."""
     parents = {run.info.run_id: run.data.tags.get("mlflow.parentRunId") for run in found}
-    kept = {run.info.run_id for run in found if not _old(run, params, now)} | set(staying)
+    manifests = {one.manifest for one in staying}
+    needed = {run for one in staying for run in one.runs}
+    needed |= {run.info.run_id for run in found if run.data.tags.get(BUNDLE_TAG) in manifests}
+    whole = needed | {parents.get(run) for run in needed}
+    kept = {run.info.run_id for run in found if not _old(run, params, now)}
+    kept |= {run for run, parent in parents.items() if run in whole or (parent and parent in whole)}
     kept |= {parent for run, parent in parents.items() if run in kept and parent}
     going = [run for run in found if run.info.run_id not in kept]
     if not going:

@@ -21,7 +21,7 @@ EXPERIMENT = "vitrine"
 RUN_VARIABLE = "VITRINE_RUN"
 RUN_TAG = "vitrine.run"
 BUNDLE_TAG = "bundle"
-"""Of a training run: the manifest hash of the bundle that it made."""
+"""Of a run that made or judged a bundle: its manifest hash."""
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",

@@ -9,6 +9,7 @@ import time
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,9 +17,9 @@ from pipelines import past_features, retention
 from pipelines.harness.state import State
 from pipelines.harness.tracking import EXPERIMENT, client
 from pipelines.list_archive import Facts, archive, filing, kept, write_facts
-from pipelines.registry import CHALLENGER, CHAMPION, MANIFEST, PREVIOUS, Registry
-from pipelines.retention import DAY, RetentionParams, plan
-from tests.conftest import Project
+from pipelines.registry import CHALLENGER, CHAMPION, MANIFEST, PREVIOUS, TRAINED, Registry
+from pipelines.retention import DAY, Leaving, RetentionParams, plan
+from tests.conftest import REPOSITORY, Project
 
 PARAMS = RetentionParams(
     bundle_days=60,
@@ -34,11 +35,27 @@ NAME = "vitrine.sentiment"
 
 @dataclass
 class Place:
-    """A project with six versions: champion, previous, challenger, one that a receipt names, an old one, the newest."""
+    """A project with six versions: champion, previous, challenger, one that a receipt names, an old one, the newest.
+
+    runs: those that registered them, by number; of version 5 in a run of the pipeline of its own, which is `alone`.
+    """
 
     root: Path
     registry: Registry
-    runs: list[str]
+    runs: dict[int, str]
+    alone: str
+
+    def run(self, parent: str | None = None, **tags: str) -> str:
+        """One more run that ended long ago."""
+        own = {"mlflow.parentRunId": parent} if parent else {}
+        return ended(self.registry.api, **own, **tags)
+
+
+def ended(api: Any, **tags: str) -> str:
+    experiment = api.get_experiment_by_name(EXPERIMENT).experiment_id
+    run = api.create_run(experiment, start_time=1, tags=tags).info.run_id
+    api.set_terminated(run, end_time=2)
+    return run
 
 
 @pytest.fixture
@@ -54,13 +71,10 @@ def place(tmp_path: Path, migrated_database: Path) -> Place:
     api = registry.api
     experiment = api.get_experiment_by_name(EXPERIMENT).experiment_id
     api.create_registered_model(NAME)
-    parent = api.create_run(experiment, start_time=1).info.run_id
-    api.set_terminated(parent, end_time=2)
-    made = [parent]
+    parent, alone = ended(api), ended(api)
+    made = {}
     for at in range(6):
-        tags = {"mlflow.parentRunId": parent}
-        run = api.create_run(experiment, start_time=1, tags=tags).info.run_id
-        api.set_terminated(run, end_time=2)
+        run = ended(api, **{"mlflow.parentRunId": alone if at == 4 else parent})
         model = api.create_logged_model(experiment, name="m", source_run_id=run)
         folder = state.mlflow / "artifacts" / "models" / model.model_id / "artifacts"
         folder.mkdir(parents=True)
@@ -69,38 +83,89 @@ def place(tmp_path: Path, migrated_database: Path) -> Place:
             api.create_model_version(
                 NAME, f"models:/{model.model_id}", run_id=run, tags={MANIFEST: f"m{at + 1}"}
             )
-        made.append(run)
-    lonely = api.create_run(experiment, start_time=1).info.run_id
-    api.set_terminated(lonely, end_time=2)
+        made[at + 1] = run
     for alias, number in ((CHAMPION, 1), (PREVIOUS, 2), (CHALLENGER, 3)):
         api.set_registered_model_alias(NAME, alias, str(number))
     receipt = tmp_path / "data/promote/sentiment/receipt.json"
     receipt.parent.mkdir(parents=True)
     receipt.write_text(json.dumps({"champion": "m4"}))
-    return Place(tmp_path, registry, [*made, lonely])
+    return Place(tmp_path, registry, made, alone)
 
 
-def test_only_what_nobody_needs_goes(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    later = time.time() + 61 * DAY
-    going = plan(place.root, PARAMS, later)
-    assert [(one.kind, one.name) for one in going] == [
-        ("version", f"{NAME} 5"),
-        ("runs", "2 runs"),
-    ]
-    assert going[0].size == 100
-    assert len(place.registry.versions("sentiment")) == 6  # a plan removes nothing
-    # Purging is MLflow's own command, which costs seconds: here only what it is asked for.
+def removed(going: list[Leaving], monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Remove all, and return the ids of the runs that went. Purging is MLflow's own command, which costs seconds."""
     asked: list[list[str]] = []
     monkeypatch.setattr(retention, "_run", lambda words, root: asked.append(words))
     for one in going:
         one.remove()
+    return {run for words in asked for run in words[-1].split(",")}
+
+
+def test_only_what_nobody_needs_goes(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    later = time.time() + 61 * DAY
+    lonely = place.run()
+    going = plan(place.root, PARAMS, later)
+    assert [(one.kind, one.name) for one in going] == [
+        ("version", f"{NAME} 5"),
+        ("runs", "3 runs"),
+    ]
+    assert going[0].size == 100
+    assert len(place.registry.versions("sentiment")) == 6  # a plan removes nothing
+    assert removed(going, monkeypatch) == {place.runs[5], place.alone, lonely}
     left = place.registry.versions("sentiment")
     assert [one.number for one in left] == ["1", "2", "3", "4", "6"]
     assert len(list((place.registry.state.mlflow / "artifacts/models").glob("*/artifacts"))) == 5
-    gone = asked[0][-1].split(",")
-    assert sorted(gone) == sorted([place.runs[5], place.runs[7]])
-    assert place.runs[0] not in gone  # the parent of runs that stay
     assert plan(place.root, PARAMS, later) == []
+
+
+def test_all_runs_of_a_kept_version_stay_whatever_run_of_the_pipeline_they_were_in(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The champion was trained in one run of the pipeline, judged in another and registered in a third."""
+    training, judging, other = place.run(), place.run(), place.run()
+    trained = place.run(training, stage="sentiment", bundle="m1")
+    judged = place.run(judging, stage="evaluate@sentiment", bundle="m1")
+    beside = {place.run(training, stage="text-features"), place.run(judging, stage="report")}
+    foreign = place.run(other, stage="sentiment", bundle="m0")
+    place.registry.api.set_model_version_tag(NAME, "1", TRAINED, trained)
+    gone = removed(plan(place.root, PARAMS, time.time() + 61 * DAY), monkeypatch)
+    assert not gone & {training, trained, judging, judged, *beside, *place.runs.values()} - {
+        place.runs[5]
+    }
+    assert {other, foreign, place.runs[5]} <= gone
+
+
+def test_the_run_that_a_card_links_stays_though_it_names_no_bundle(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = place.run()
+    trained, beside = place.run(training), place.run(training)
+    place.registry.api.set_model_version_tag(NAME, "2", TRAINED, trained)
+    gone = removed(plan(place.root, PARAMS, time.time() + 61 * DAY), monkeypatch)
+    assert gone == {place.runs[5], place.alone}
+    assert not gone & {training, trained, beside}
+
+
+@pytest.mark.parametrize("words", [["--dry-run"], []])
+def test_a_dry_run_names_what_would_go_and_removes_nothing(
+    tmp_path: Path,
+    migrated_database: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+) -> None:
+    shutil.copy(REPOSITORY / "params.yaml", tmp_path)
+    state = State(tmp_path)
+    state.mlflow.mkdir(parents=True)
+    shutil.copy(migrated_database, state.mlflow / "mlflow.db")
+    log = state.airflow / "logs" / "dag" / "one.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("x" * 2_000_000)
+    os.utime(log, (1, 1))
+    assert retention.main(words, tmp_path) == 0
+    told = capsys.readouterr().out
+    assert "airflow/logs/dag/one.log" in told
+    assert told.splitlines()[-1] == f"1 {'would go' if words else 'gone'}, 2.0 MB"
+    assert log.exists() == bool(words)
 
 
 def test_young_versions_and_those_of_kept_runs_stay(place: Place) -> None:
@@ -108,6 +173,12 @@ def test_young_versions_and_those_of_kept_runs_stay(place: Place) -> None:
     # The same age, but the run that made version 5 ended a day before.
     api, later = place.registry.api, time.time() + 61 * DAY
     api.set_terminated(place.runs[5], end_time=int((later - DAY) * 1000))
+    assert not any(one.kind == "version" for one in plan(place.root, PARAMS, later))
+
+
+def test_a_version_that_was_trained_anew_lately_stays(place: Place) -> None:
+    api, later = place.registry.api, time.time() + 61 * DAY
+    api.set_terminated(place.run(bundle="m5"), end_time=int((later - DAY) * 1000))
     assert not any(one.kind == "version" for one in plan(place.root, PARAMS, later))
 
 
