@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DEFAULTS = {
     "on_failure_callback": [Incidents(ROOT)],
     "retry_delay": timedelta(seconds=5),
-    "retry_exponential_backoff": True,
+    "retry_exponential_backoff": 2.0,
     "max_retry_delay": timedelta(minutes=5),
     "execution_timeout": timedelta(hours=1),
 }
