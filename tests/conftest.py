@@ -1,14 +1,18 @@
 """Fixtures that several groups of tests share."""
 
 import os
+import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from pipelines.harness.state import State
 from tests.warm import WarmPython
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -159,12 +163,22 @@ def warm_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty MLflow database, made once: its migration takes seconds."""
-    from pipelines.harness.state import State
     from pipelines.harness.tracking import client
 
     root = tmp_path_factory.mktemp("mlflow")
     client(State(root))
     return State(root).mlflow / "mlflow.db"
+
+
+def own_store(root: Path, migrated: Path) -> State:
+    """The state of a project with an MLflow database of its own, whose artifacts lie below it too."""
+    state = State(root)
+    state.mlflow.mkdir(parents=True)
+    shutil.copy(migrated, state.mlflow / "mlflow.db")
+    place = (state.mlflow / "artifacts").as_uri()
+    with closing(sqlite3.connect(state.mlflow / "mlflow.db")) as base, base:
+        base.execute("update experiments set artifact_location = ?", (place,))
+    return state
 
 
 @pytest.fixture

@@ -4,9 +4,7 @@ import hashlib
 import json
 import os
 import shutil
-import sqlite3
 import time
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from pipelines.harness.tracking import EXPERIMENT, client
 from pipelines.list_archive import Facts, archive, filing, kept, write_facts
 from pipelines.registry import CHALLENGER, CHAMPION, MANIFEST, PREVIOUS, TRAINED, Registry
 from pipelines.retention import DAY, Leaving, RetentionParams, plan
-from tests.conftest import REPOSITORY, Project
+from tests.conftest import REPOSITORY, Project, own_store
 
 PARAMS = RetentionParams(
     bundle_days=60,
@@ -60,13 +58,7 @@ def ended(api: Any, **tags: str) -> str:
 
 @pytest.fixture
 def place(tmp_path: Path, migrated_database: Path) -> Place:
-    state = State(tmp_path)
-    state.mlflow.mkdir(parents=True)
-    shutil.copy(migrated_database, state.mlflow / "mlflow.db")
-    with closing(sqlite3.connect(state.mlflow / "mlflow.db")) as base, base:
-        base.execute(
-            "update experiments set artifact_location = ?", ((state.mlflow / "artifacts").as_uri(),)
-        )
+    state = own_store(tmp_path, migrated_database)
     registry = Registry(state, client(state))
     api = registry.api
     experiment = api.get_experiment_by_name(EXPERIMENT).experiment_id
@@ -154,9 +146,7 @@ def test_a_dry_run_names_what_would_go_and_removes_nothing(
     words: list[str],
 ) -> None:
     shutil.copy(REPOSITORY / "params.yaml", tmp_path)
-    state = State(tmp_path)
-    state.mlflow.mkdir(parents=True)
-    shutil.copy(migrated_database, state.mlflow / "mlflow.db")
+    state = own_store(tmp_path, migrated_database)
     log = state.airflow / "logs" / "dag" / "one.log"
     log.parent.mkdir(parents=True)
     log.write_text("x" * 2_000_000)
