@@ -2,7 +2,8 @@
 
 PATH is a file or a folder. Shown are: the source that fits, each table with the mapping of its columns and the grounds
 for it, five of its rows as they would become, what can't be used, which stages would be off, and what only a person can
-tell. A question is answered by `--choose`, and until all are nothing is written.
+tell. A question is answered by `--choose`, and until all are nothing is written. Where the newest event is recent, writing
+also sets after how many days without one the monitor alarms (`monitor.max_age_days`), unless that is set already.
 
     python -m pipelines.inspect /data/shop
     python -m pipelines.inspect /data/shop --choose interactions.user_id=customer_id --write
@@ -14,15 +15,17 @@ import fcntl
 import re
 import sys
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pipelines.harness import BadConfig, VitrineError
+from pipelines.harness.params import read_params
 from pipelines.harness.state import State
 from pipelines.inspecting.proposal import Proposal
 
 
-def main(words: list[str], root: Path) -> int:
-    """The command line; the status is 0, or that of the class of failure."""
+def main(words: list[str], root: Path, now: datetime | None = None) -> int:
+    """The command line; the status is 0, or that of the class of failure. now: with its zone; None: the clock's."""
     parser = argparse.ArgumentParser(
         prog="python -m pipelines.inspect",
         description=__doc__,
@@ -45,13 +48,15 @@ def main(words: list[str], root: Path) -> int:
     given = parser.parse_args(words)
     try:
         if given.default:
-            _write(root, Proposal({}))
+            _write(root, Proposal({}, max_age_days=0))
             print("params.yaml and dvc.yaml name no files of a shop: the profile's data are used")
+            print("monitor.max_age_days is 0: the profile's data are of the past, of any age")
             return 0
         if not given.paths:
             parser.print_usage(sys.stderr)
             return 64
-        return _inspect(root, given.paths, _answers(given.choose), given.write)
+        now = now or datetime.now(UTC)
+        return _inspect(root, given.paths, _answers(given.choose), given.write, now)
     except VitrineError as error:
         print(f"{error.title}: {error}", file=sys.stderr)
         return error.exit_code
@@ -67,9 +72,11 @@ def _answers(choices: list[str]) -> dict[str, str]:
     return answers
 
 
-def _inspect(root: Path, paths: list[str], answers: dict[str, str], write: bool) -> int:
+def _inspect(
+    root: Path, paths: list[str], answers: dict[str, str], write: bool, now: datetime
+) -> int:
     from pipelines import engine
-    from pipelines.inspecting import guessing, looking, showing
+    from pipelines.inspecting import guessing, looking, recency, showing
 
     with (
         tempfile.TemporaryDirectory(prefix="vitrine-") as folder,
@@ -86,17 +93,36 @@ def _inspect(root: Path, paths: list[str], answers: dict[str, str], write: bool)
             )
         for line in showing.lines(connection, proposal, looks, root, Path(folder) / "show"):
             print(line)
+        newest = None
+        if write and not proposal.questions:
+            parts = proposal.parts.get(recency.TABLE, [])
+            newest = recency.newest_event(connection, parts, Path(folder))
     if not proposal.parts:
         raise BadConfig("nothing here can be used")
     if proposal.questions:
         print(f"\n{len(proposal.questions)} open: answer each by --choose")
         return BadConfig.exit_code if write else 0
     if write:
+        print(f"\n{_limit(root, proposal, newest, now)}")
         _write(root, proposal)
         print(
             "\nwritten: params.yaml (shop), dvc.yaml (the files to watch). Next: make demo, or dvc repro"
         )
     return 0
+
+
+def _limit(root: Path, proposal: Proposal, newest: datetime | None, now: datetime) -> str:
+    """Propose the monitor's limit on the age of the newest event, where it has none; in words, what it is."""
+    from pipelines.inspecting import recency
+
+    standing = read_params(root)["monitor"]["max_age_days"]
+    days = recency.max_age_days(newest, now)
+    age = f"the newest event is of {newest:%Y-%m-%d}" if newest else "no event tells how new it is"
+    if days is not None and not standing:
+        proposal.max_age_days = days
+        return f"monitor.max_age_days: {days}, since {age}: without one for so many days the monitor alarms"
+    told = "" if standing else ": the monitor never alarms at the age of the data"
+    return f"monitor.max_age_days stays {standing} ({age}){told}"
 
 
 def _write(root: Path, proposal: Proposal) -> None:

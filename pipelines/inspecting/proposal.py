@@ -33,6 +33,8 @@ class Proposal:
     """Names of the layouts that fitted, to their licence."""
     used: set[str] = field(default_factory=set)
     bots_above: int = 0
+    max_age_days: int | None = None
+    """What the monitor's limit becomes; None: it stays as it is."""
 
     def add(self, table: str, part: Part, grounds: list[str]) -> None:
         self.parts.setdefault(table, []).append(part)

@@ -23,7 +23,7 @@ def as_data(shop: ShopParams) -> dict[str, Any]:
 
 
 def write(root: Path, proposal: Proposal) -> None:
-    """Write the section `shop`, the attributes to learn and the files that DVC watches. The caller holds the lock.
+    """Write the section `shop`, the attributes to learn, the monitor's limit and the files that DVC watches. The caller holds the lock.
 
     Raises `BadConfig` where a file is not as it came, so that the place can't be found.
     """
@@ -33,6 +33,8 @@ def write(root: Path, proposal: Proposal) -> None:
     if proposal.attributes:
         text = with_value(text, "split", "attributes", proposal.attributes)
         text = with_value(text, "split", "picture_attribute", proposal.picture_attribute)
+    if proposal.max_age_days is not None:
+        text = with_value(text, "monitor", "max_age_days", proposal.max_age_days)
     deps = with_deps(graph.read_text(encoding="utf-8"), shop)
     if parse(text)["shop"] != as_data(shop):
         raise Bug(

@@ -6,6 +6,7 @@ import os
 import shutil
 import tarfile
 import zipfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -479,6 +480,52 @@ def test_writing_keeps_every_comment_and_reads_back(
     assert main(["--default"], project) == 0
     assert (project / "dvc.yaml").read_text() == before["dvc.yaml"]
     assert not read_params(project)["shop"]
+
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+DATED = "customer_id,article_id,t_dat,price\n"
+
+
+@pytest.mark.parametrize(
+    ("newest", "days", "said"),
+    [
+        ("2026-02-28", 3, "monitor.max_age_days: 3, since the newest event is of 2026-02-28"),
+        ("2026-02-18", 23, "monitor.max_age_days: 23, since"),
+        ("2026-01-29", 0, "stays 0 (the newest event is of 2026-01-29): the monitor never alarms"),
+        ("2031-01-01", 0, "stays 0 (the newest event is of 2031-01-01)"),
+    ],
+)
+def test_recent_files_set_the_age_at_which_the_monitor_alarms(
+    project: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    newest: str,
+    days: int,
+    said: str,
+) -> None:
+    """The newest event counts wherever in the files it stands: here behind the rows that are looked at."""
+    old = "c,0108,2020-01-02,0.5\n" * (looking.ROWS + 5)
+    folder = put(tmp_path / "shop", {"e.csv": f"{DATED}{old}c,0108,{newest},0.5\n"})
+    assert main([str(folder)], project, NOW) == 0
+    assert "max_age_days" not in capsys.readouterr().out
+    assert main([str(folder), "--write"], project, NOW) == 0
+    assert said in capsys.readouterr().out
+    assert read_params(project)["monitor"]["max_age_days"] == days
+    assert f"max_age_days: {days}  # of the newest event" in (project / "params.yaml").read_text()
+    assert main(["--default"], project) == 0
+    assert read_params(project)["monitor"]["max_age_days"] == 0
+
+
+def test_a_limit_that_somebody_set_stays(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params = project / "params.yaml"
+    params.write_text(writing.with_value(params.read_text(), "monitor", "max_age_days", 9))
+    for newest in ("2026-02-28", "2020-01-02"):
+        folder = put(tmp_path / "shop", {"e.csv": f"{DATED}c,0108,{newest},0.5\n"})
+        assert main([str(folder), "--write"], project, NOW) == 0
+        assert f"stays 9 (the newest event is of {newest})" in capsys.readouterr().out
+        assert read_params(project)["monitor"]["max_age_days"] == 9
 
 
 def test_what_needs_products_is_told_to_be_off_without_them(
