@@ -59,3 +59,23 @@ def test_news_are_told_and_ask_for_training_and_what_was_told_is_not(tmp_path: P
     (line,) = run_snippet(TOLD, str(report), cwd=tmp_path, home=tmp_path).splitlines()
     words = ["alarm", "monitor", "a\nb", str(report)]
     assert json.loads(line) == [words, True, "skipped", False]
+
+
+ASKED = """
+import json
+from airflow.sdk import DAG
+import dags.operation as operation
+
+(clean,) = operation.make_retention().tasks
+told = []
+for ticked in (True, False):
+    asked = clean.prepare_for_execution()
+    asked.render_template_fields({"params": {"dry_run": ticked}})
+    told.append([word for word in asked.words if word])
+print(json.dumps([clean.module, clean.dag.params["dry_run"], told]))
+"""
+
+
+def test_retention_removes_unless_the_box_for_a_dry_run_is_ticked(tmp_path: Path) -> None:
+    (line,) = run_snippet(ASKED, cwd=tmp_path, home=tmp_path).splitlines()
+    assert json.loads(line) == ["pipelines.retention", False, [["--dry-run"], []]]
