@@ -16,13 +16,14 @@ from typing import Any
 
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
-from airflow.sdk import DAG, Param, TriggerRule, get_current_context, task
+from airflow.sdk import DAG, Param, TriggerRule, get_current_context, task, task_group
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from dags.stages import DEFAULTS, ROOT, asset, following, promotions
 from pipelines.harness.graph import Graph, read_graph
 from pipelines.harness.state import State
 from pipelines.journal import Journal
+from pipelines.services.airflow import HEAVY
 
 ALL = "all that wait"
 APPROVE, REJECT = "Approve", "Reject"
@@ -43,29 +44,26 @@ def waiting(capabilities: list[str]) -> list[dict[str, str]]:
 
 
 @task
-def settle(asked: tuple[dict[str, str], dict[str, Any]], stages: dict[str, str]) -> str:
-    """Write the answer down, move the aliases, and let the capability's stage see what stands now."""
+def settle(asked: tuple[dict[str, str], dict[str, Any]]) -> str:
+    """Write the answer down and move the aliases at once; returns whose."""
     request, answer = asked
     name = request["capability"]
     action = "approve" if APPROVE in answer["chosen_options"] else "reject"
     why = answer["params_input"].get("because") or "decided in Airflow"
     who = (answer.get("responded_by_user") or {}).get("name") or "a person in Airflow"
-    return decide(action, name, stages[name], who, why, "--bundle", request["bundle"])
+    return decide(action, name, who, why, "--bundle", request["bundle"])
 
 
 @task
-def roll_back(stages: dict[str, str]) -> str:
-    """Take the champion back, and let the capability's stage see what stands now."""
+def roll_back() -> str:
+    """Take the champion back at once; returns whose."""
     params = get_current_context()["params"]
-    name = params["capability"]
     who = get_current_context()["dag_run"].triggering_user_name or "a person in Airflow"
-    return decide("rollback", name, stages[name], who, params["because"])
+    return decide("rollback", params["capability"], who, params["because"])
 
 
-def decide(action: str, name: str, stage: str, who: str, why: str, *more: str) -> str:
-    """One person's word by the command line's code, then the stage that writes the receipt."""
-    from pipelines.run import StageRun
-
+def decide(action: str, name: str, who: str, why: str, *more: str) -> str:
+    """One person's word on a capability by the command line's code; returns the capability."""
     words = ["-m", "pipelines.verdict", action, name, "--who", who, "--because", why, *more]
     done = subprocess.run(
         [sys.executable, *words],
@@ -77,11 +75,25 @@ def decide(action: str, name: str, stage: str, who: str, why: str, *more: str) -
     )
     if done.returncode:
         raise AirflowFailException(done.stderr or done.stdout)
-    run = get_current_context()["dag_run"]
+    print(done.stdout)
+    return name
+
+
+@task(pool=HEAVY)
+def see(capability: str, stages: dict[str, str]) -> None:
+    """Let the capability's stage see what stands now, and write the receipt. It loads models: it waits for a slot."""
+    from pipelines.run import StageRun
+
+    run, stage = get_current_context()["dag_run"], stages[capability]
     outcome = StageRun(root=ROOT, name=stage, run=f"{run.dag_id} {run.run_id}").execute()
     if outcome.code:
         raise RuntimeError(f"{stage}: {outcome.title}: {outcome.text}\nlog: {outcome.log}")
-    return done.stdout.splitlines()[0]
+
+
+@task_group
+def decided(asked: tuple[dict[str, str], dict[str, Any]], stages: dict[str, str]) -> None:
+    """One answer: a decision waits for no slot, what follows from it does."""
+    see(settle(asked), stages)
 
 
 def because() -> Param:
@@ -122,8 +134,8 @@ def make_promote(graph: Graph) -> DAG:
             options=[APPROVE, REJECT],
             params={"because": because()},
         ).expand_kwargs(found.map(_question))
-        settled = settle.partial(stages=_stages(graph)).expand(asked=found.zip(answers.output))
-        settled >> _lists(graph)
+        told = decided.partial(stages=_stages(graph)).expand(asked=found.zip(answers.output))
+        told >> _lists(graph)
     return dag
 
 
@@ -141,7 +153,7 @@ def make_rollback(graph: Graph) -> DAG:
         params={"capability": choice(list(nodes), next(iter(nodes))), "because": because()},
         tags=["vitrine"],
     ) as dag:
-        roll_back(_stages(graph)) >> _lists(graph)
+        see(roll_back(), _stages(graph)) >> _lists(graph)
     return dag
 
 

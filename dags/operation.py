@@ -33,11 +33,11 @@ from dags.stages import DEFAULTS, ROOT, Stage, placed, promotions, task_id
 from pipelines.harness.errors import BadConfig, BadData
 from pipelines.harness.graph import Graph, read_graph
 from pipelines.harness.state import State
+from pipelines.services.airflow import HEAVY
 from pipelines.services.airflow_connections import addresses
 
 START = datetime(2015, 1, 1, tzinfo=UTC)
 """No backfill goes further back than this."""
-HEAVY = "heavy"
 
 
 class Verb(BaseOperator):
@@ -147,6 +147,7 @@ def make_monitor(graph: Graph) -> DAG:
             words=["--tell"],
             retries=1,
             execution_timeout=timedelta(minutes=30),
+            pool=HEAVY,
         )
         [one for one in tasks.values() if not one.downstream_list] >> look
         look >> alarm(report)
@@ -173,6 +174,7 @@ def make_lists() -> DAG:
             words=[moment],
             retries=1,
             execution_timeout=timedelta(hours=1),
+            pool=HEAVY,
         )
         made >> Verb(
             task_id="table",

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pipelines.harness.graph import Graph, read_graph
-from pipelines.services import stack
+from pipelines.services import airflow, stack
 from tests.conftest import REPOSITORY
 from tests.dags.snippets import run_snippet
 
@@ -29,6 +29,9 @@ for dag in {id(value): value for value in space.values() if isinstance(value, DA
                 "below": sorted(task.downstream_task_ids),
                 "retries": task.retries,
                 "pool": task.pool,
+                "slots": task.pool_slots,
+                "kind": task.task_type,
+                "waits": bool(getattr(task, "wait_for_completion", False)),
                 "longer": float(task.retry_exponential_backoff),
                 "told": [type(one).__name__ for one in task.on_failure_callback],
                 "timeout": task.execution_timeout.total_seconds() if task.execution_timeout else None,
@@ -142,10 +145,58 @@ def test_every_task_has_a_timeout_but_the_one_that_asks_a_person(
     assert endless == {"ask"}
 
 
+LIGHT = {
+    **dict.fromkeys(
+        (*("ingest-encoders", "ingest-shop", "ingest-pictures", "ingest-reviews"),)
+        + (*("ingest-reviews-zh", "validate-products", "validate-users", "validate-interactions"),)
+        + (*("validate-images", "validate-reviews", "validate-questions", "split"),),
+        "rows stream through as fast as disks and networks are; the day's data wait for no training",
+    ),
+    **dict.fromkeys(("deliver", "table"), "waits for a database to take lists that are there"),
+    "report": "draws figures that other stages made, and loads no model",
+    **dict.fromkeys(
+        ("waiting", "ask", "decided.settle", "roll_back"),
+        "a person's word moves an alias at once: it waits for no training",
+    ),
+    **dict.fromkeys(("alarm", "asked"), "reads one look"),
+    **dict.fromkeys(
+        ("start", "start-recommend"), "asks Airflow for a run, and does not wait for it"
+    ),
+    "clean": "removes files",
+}
+"""Tasks outside the pool, and why: all others load or make models or tables."""
+
+
+def test_what_loads_or_makes_models_or_tables_shares_the_pool(
+    parsed: dict, decisions: dict, operation: dict
+) -> None:
+    pools = {
+        name: task["pool"]
+        for dags in (parsed, decisions, operation)
+        for dag in dags["dags"].values()
+        for name, task in dag["tasks"].items()
+    }
+    assert set(LIGHT) < set(pools)
+    assert {name for name, pool in pools.items() if pool == "default_pool"} == set(LIGHT)
+    assert {pool for name, pool in pools.items() if name not in LIGHT} == {airflow.HEAVY}
+
+
+def test_no_task_waits_for_a_slot_while_it_holds_one(
+    parsed: dict, decisions: dict, operation: dict
+) -> None:
+    """Each takes one slot, so that the smallest pool has room for it, and none waits for another DAG's run."""
+    for dags in (parsed, decisions, operation):
+        for dag in dags["dags"].values():
+            for task in dag["tasks"].values():
+                assert task["slots"] == 1 and not task["waits"]
+                if task["pool"] == airflow.HEAVY:
+                    assert task["kind"] in ("Stage", "Verb", "_PythonDecoratedOperator")
+
+
 def test_stages_of_hours_share_the_pool(graph: Graph) -> None:
     pools = {name: node.meta.get("pool") for name, node in graph.nodes.items()}
-    long = {name for name, node in graph.nodes.items() if node.meta["timeout"] >= 3600}
-    assert long and {pools[name] for name in long} == {"heavy"}
+    long = {name for name, node in graph.nodes.items() if node.meta["timeout"] > 600}
+    assert long - {"deliver"} and {pools[name] for name in long - {"deliver"}} == {airflow.HEAVY}
 
 
 def test_few_groups_and_fields_each_described(parsed: dict) -> None:

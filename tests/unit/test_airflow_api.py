@@ -109,3 +109,14 @@ def test_words_that_mean_nothing_are_told(
 ) -> None:
     assert stack.main(words, tmp_path) == status
     assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("cores", "threads", "slots"),
+    [(2, 1, 2), (2, 2, 1), (8, 3, 2), (1, 4, 1), (4, 0, 4)],
+)
+def test_as_many_heavy_stages_at_once_as_have_cores_of_their_own_and_at_least_one(
+    monkeypatch: pytest.MonkeyPatch, cores: int, threads: int, slots: int
+) -> None:
+    monkeypatch.setattr(airflow.os, "sched_getaffinity", lambda _: set(range(cores)))
+    assert airflow.heavy_slots(threads) == slots
