@@ -16,8 +16,17 @@ from mlflow.models import Model
 import models
 from models.bundle import Bundle, manifest_hash, save
 from pipelines.harness.state import State
+from pipelines.harness.tracking import BUNDLE_TAG
 from pipelines.journal import Journal
-from pipelines.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry, Version, champion_bundle
+from pipelines.registry import (
+    CHALLENGER,
+    CHAMPION,
+    PREVIOUS,
+    TRAINED,
+    Registry,
+    Version,
+    champion_bundle,
+)
 from tests.pipeline.standin.project import ROWS, Project
 from tests.waiting import poll
 
@@ -277,6 +286,21 @@ def test_a_refusal_is_told_by_its_run(project: Project) -> None:
     assert (
         "not above the margin" in made.data.tags["reason"] or "language" in made.data.tags["reason"]
     )
+
+
+def test_the_runs_that_trained_and_judged_a_bundle_are_known_by_it(project: Project) -> None:
+    """The card links the one; retention keeps both as long as the version."""
+    manifest = project.train(right(0.8))
+    registry = Registry(State(project.root))
+    experiment = registry.api.get_experiment_by_name("vitrine").experiment_id
+    tags = {"stage": "sentiment", BUNDLE_TAG: manifest}
+    trained = registry.api.create_run(experiment, tags=tags).info.run_id
+    project.stage("evaluate")
+    project.stage("promote")
+    found = registry.api.search_runs([experiment], f"tags.{BUNDLE_TAG} = '{manifest}'")
+    assert {one.data.tags["stage"] for one in found} == {"sentiment", "evaluate@sentiment"}
+    told = registry.api.get_model_version("vitrine.sentiment", "1")
+    assert told.tags[TRAINED] == trained and f"runs/{trained}" in told.description
 
 
 def test_a_version_that_does_not_load_is_never_promoted(project: Project) -> None:
