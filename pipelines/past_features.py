@@ -16,7 +16,7 @@ from pipelines import engine
 from pipelines.behaviour import figures
 from pipelines.harness import MissingResource, VitrineError
 from pipelines.harness.absent import lacking
-from pipelines.harness.params import as_moment, read_params
+from pipelines.harness.params import as_moment, read_params, read_tables
 from pipelines.harness.stage import settle, stage_lock
 from pipelines.harness.state import State
 from pipelines.list_archive import filing
@@ -46,16 +46,18 @@ def make(root: Path, moment: datetime.datetime) -> Path:
         tables = {table: _validated(root, table) for table in ("interactions", "products")}
         spill = state.home / "spill" / f"features-{name}"
         with (
-            engine.engine(document["threads"], MEMORY_GB, spill) as connection,
+            engine.engine(
+                document["threads"], MEMORY_GB, spill, read_tables(document)
+            ) as connection,
             filing(place) as folder,
         ):
-            events = connection.read_parquet(str(tables["interactions"]))
+            events = engine.read_parquet(connection, tables["interactions"])
             events = events.filter(events[Interactions.TIME] < ibis.literal(moment))
             if not engine.count(events):
                 raise MissingResource(
                     f"{tables['interactions']} holds no event before {moment.isoformat()}"
                 )
-            products = connection.read_parquet(str(tables["products"]))
+            products = engine.read_parquet(connection, tables["products"])
             for key, file in FILES.items():
                 engine.write(figures(events, products, key), folder / file, [key])
     return place

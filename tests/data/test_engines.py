@@ -16,7 +16,6 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from pipelines import engine
-from pipelines.collaborative import behaviour
 from pipelines.content import ContentParams, interests
 from pipelines.engine import spark_session
 from pipelines.harness import BadConfig, MissingResource
@@ -246,8 +245,8 @@ def test_figures_of_behaviour_and_interests_are_the_same(tmp_path: Path, spark: 
             rows = engine.bring(connection, "events", events)
             products = engine.bring(connection, "products", made["products"])
             return [
-                engine.collect(behaviour(rows, products, "user_id")),
-                engine.collect(behaviour(rows, products, "item_id")),
+                engine.collect(figures(rows, products, "user_id")),
+                engine.collect(figures(rows, products, "item_id")),
                 engine.collect(interests(rows, products, params)),
             ]
 
