@@ -27,7 +27,7 @@ def newest_event(connection: Any, parts: list[Part], spill: Path) -> datetime | 
         try:
             raws = readers.read(connection, part, Path(), spill / f"newest-{at}")
             moment = way.table(connection, raws)[Interactions.TIME].max().to_pyarrow().as_py()
-        except (VitrineError, functions.ReadingError):
+        except (VitrineError, *functions.ReadingError):
             return None  # the stage that reads all cells says where
         found += [moment] if moment else []
     return max(found, default=None)

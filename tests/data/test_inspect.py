@@ -493,6 +493,7 @@ DATED = "customer_id,article_id,t_dat,price\n"
         ("2026-02-18", 23, "monitor.max_age_days: 23, since"),
         ("2026-01-29", 0, "stays 0 (the newest event is of 2026-01-29): the monitor never alarms"),
         ("2031-01-01", 0, "stays 0 (the newest event is of 2031-01-01)"),
+        ("no day", 0, "stays 0 (no event tells how new it is)"),
     ],
 )
 def test_recent_files_set_the_age_at_which_the_monitor_alarms(
