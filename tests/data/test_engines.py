@@ -81,7 +81,7 @@ def test_the_gate_sets_the_same_rows_aside(
 ) -> None:
     monkeypatch.setattr(Judge, "publish", lambda judge, folder: folder)
     shop.set("validate", max_quarantine_share=0.5)
-    made = tables()
+    made = {name: table for name, table in tables().items() if name in FAULTS}
     made["interactions"] = pa.concat_tables(
         [made["interactions"], made["interactions"].slice(50, 1)]
     )
@@ -139,6 +139,10 @@ def own_shop(shop: Shop, events: list[tuple[object, ...]], products: list[tuple[
         lines = csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\n")
         lines.writerow(("id", "title", "category", "price"))
         lines.writerows((f"p{at}", *cells) for at, cells in enumerate(products))
+    corrected = (
+        "item_id,field,value,from,why\np1,category,corrected,,\np2,price,9.5,1.5,\np9,title,x,,\n"
+    )
+    (shop.root / "corrections.csv").write_text(corrected)
     path = shop.root / "params.yaml"
     document = yaml.safe_load(path.read_text())
     document["shop"] = {
