@@ -24,7 +24,7 @@ from pipelines.tables import Questions, Reviews
 METRIC = "answer F1"
 KEY: str | None = Questions.QUESTION
 TIME: str | None = None
-SIDES = ("confidence",)
+SIDES: tuple[str, ...] = ("confidence",)
 ROWS = "questions.parquet"
 TEXTS = "reviews.parquet"
 PARTS = ("train", "valid", "test")

@@ -20,7 +20,7 @@ from pipelines.tables import Images, Products
 METRIC = "right fields"
 KEY: str | None = Products.ITEM
 TIME: str | None = None
-SIDES = ("confidence",)
+SIDES: tuple[str, ...] = ("confidence",)
 ROWS = "products.parquet"
 KEYS = (Products.ITEM, Products.TITLE, Products.IMAGE, Images.BYTES)
 NEIGHBOURS = 5

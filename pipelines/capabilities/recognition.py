@@ -18,7 +18,7 @@ from pipelines.tables import Images
 METRIC = "accuracy"
 KEY: str | None = Images.IMAGE
 TIME: str | None = None
-SIDES = ("confidence",)
+SIDES: tuple[str, ...] = ("confidence",)
 ROWS = "pictures.parquet"
 NEIGHBOURS = 5
 

@@ -39,7 +39,7 @@ from pipelines.tables import Interactions, Products
 METRIC = "NDCG@20"
 KEY: str | None = None
 TIME: str | None = Interactions.TIME
-SIDES = ("coverage", "full")
+SIDES: tuple[str, ...] = ("coverage", "full")
 K = 20
 COLUMNS = [Interactions.USER, Interactions.ITEM, Interactions.TIME, Interactions.EVENT]
 BEFORE = {"valid": ("train",), "test": ("train", "valid")}

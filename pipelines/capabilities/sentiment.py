@@ -21,7 +21,7 @@ from pipelines.tables import Reviews
 METRIC = "balanced accuracy"
 KEY: str | None = Reviews.REVIEW
 TIME: str | None = Reviews.TIME
-SIDES = ("confidence",)
+SIDES: tuple[str, ...] = ("confidence",)
 ROWS = "reviews.parquet"
 VADER_THRESHOLD = 0.05
 """The compound score beyond which VADER's authors call a text positive or negative."""

@@ -5,8 +5,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from pipelines import engine
 from pipelines.harness import VitrineError
-from pipelines.sources import functions, readers
+from pipelines.sources import readers
 from pipelines.sources.columns import Mapping, contract_of
 from pipelines.sources.shop import Part
 from pipelines.tables import Interactions
@@ -27,7 +28,7 @@ def newest_event(connection: Any, parts: list[Part], spill: Path) -> datetime | 
         try:
             raws = readers.read(connection, part, Path(), spill / f"newest-{at}")
             moment = way.table(connection, raws)[Interactions.TIME].max().to_pyarrow().as_py()
-        except (VitrineError, *functions.ReadingError):
+        except (VitrineError, *engine.reading_errors(connection)):
             return None  # the stage that reads all cells says where
         found += [moment] if moment else []
     return max(found, default=None)

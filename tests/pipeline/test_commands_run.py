@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from pipelines.audit import PROPOSED
 from tests.conftest import REPOSITORY
@@ -62,6 +63,8 @@ HERE = (
     "python -m pipelines.benchmark sentiment --help",
     "python -m pipelines.benchmark recommend --train events.parquet",
     "python -m pipelines.benchmark recommend --train train.parquet",
+    "python -m pipelines.benchmark search --gallery shop.csv",
+    "python -m pipelines.benchmark recognise --train train.csv",
     "python -m pipelines.inspect --help",
     "python -m pipelines.inspect /data/shop",
     "python -m pipelines.inspect /data/shop --write",
@@ -97,6 +100,8 @@ NOT_HERE = {
         *(
             "make cluster",
             "make cluster-down",
+            "make spark",
+            "make spark-down",
             "make pictures",
             "python -m pipelines.services.cluster_run status",
         ),
@@ -105,7 +110,13 @@ NOT_HERE = {
         *("make promote", "make rollback", "python -m pipelines.verdict reject"),
     ),
     "it fetches from registries": (
-        *("make audit", "make lock", "make lock-peers", "make cluster-packages"),
+        *(
+            "make audit",
+            "make lock",
+            "make lock-peers",
+            "make cluster-packages",
+            "make spark-packages",
+        ),
         "python -m benchmarks.recommender_peers setup",
     ),
     "it measures, with a reader's own files or for long; tests/unit run the parts": (
@@ -223,7 +234,23 @@ def reader(tiny_shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Reader:
     names = {"user_id": "user", "item_id": "item", "timestamp": "ts"}
     for name in ("events.parquet", "train.parquet"):
         events[list(names)].rename(columns=names).to_parquet(shop.root / name)
+    photograph(shop.root)
     return Reader(shop, files)
+
+
+def photograph(folder: Path) -> None:
+    """Pictures of a few plain things, and the files that name them: `shop.csv`, `train.csv` and `test.csv`."""
+    things = {"cup": ("red", "kitchen"), "mug": ("blue", "kitchen"), "sock": ("green", "clothes")}
+    rows = []
+    for name, (colour, category) in things.items():
+        for at in range(8):
+            path = folder / "photos" / f"{name}-{at}.png"
+            path.parent.mkdir(exist_ok=True)
+            Image.new("RGB", (32, 32 + at), colour).save(path)
+            rows.append((path.stem, f"photos/{path.name}", name, category, colour, "SML"[at % 3]))
+    columns = ["id", "path", "label", "category", "colour", "size"]
+    for file in ("shop.csv", "train.csv", "test.csv"):
+        pd.DataFrame(rows, columns=columns).to_csv(folder / file, index=False)
 
 
 def test_each_command_of_the_pages_is_run_or_said_why_not() -> None:
