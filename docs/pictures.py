@@ -118,7 +118,8 @@ def take(addresses: dict[str, str], folder: Path) -> None:
             page.wait_for_timeout(SETTLE)
             prepare(page, name)
             path = folder / f"{name}.png"
-            page.screenshot(path=path)
+            # The shop's page is long: a person would scroll.
+            page.screenshot(path=path, full_page=name == "shop")
             print(path)
             context.close()
         browser.close()
@@ -137,6 +138,10 @@ def prepare(page: Any, name: str) -> None:
         page.keyboard.press("Enter")
         page.wait_for_selector("#list li", timeout=WAIT)
         page.get_by_role("button", name="why this?").first.click()
+        picture = page.locator("#pictures button")
+        if picture.count():
+            picture.first.click()
+            page.wait_for_selector("#alike button", timeout=WAIT)
     if name.startswith("mlflow"):
         page.wait_for_timeout(SETTLE)  # what MLflow opens over its pages comes late
         tour = page.get_by_role("button", name="Try it now")

@@ -23,12 +23,13 @@ TABLE = "interactions"
 def newest_event(connection: Any, parts: list[Part], spill: Path) -> datetime | None:
     """The newest moment in the files of interactions, all rows read; None where none can be told."""
     found: list[datetime] = []
+    unreadable: tuple[type[Exception], ...] = (VitrineError, *engine.reading_errors(connection))
     for at, part in enumerate(parts):
         way = Mapping(part, contract_of(TABLE), f"shop.{TABLE}[{at}]")
         try:
             raws = readers.read(connection, part, Path(), spill / f"newest-{at}")
             moment = way.table(connection, raws)[Interactions.TIME].max().to_pyarrow().as_py()
-        except (VitrineError, *engine.reading_errors(connection)):
+        except unreadable:
             return None  # the stage that reads all cells says where
         found += [moment] if moment else []
     return max(found, default=None)
