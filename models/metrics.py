@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+LOW, HIGH = ", low", ", high"
+"""What follows a figure's name where the ends of its interval are told."""
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -12,6 +15,14 @@ class Interval:
     mean: float
     low: float
     high: float
+
+    def named(self, name: str) -> dict[str, float]:
+        """The mean and both ends as figures.
+
+        >>> Interval(0.5, 0.25, 0.75).named("recall")
+        {'recall': 0.5, 'recall, low': 0.25, 'recall, high': 0.75}
+        """
+        return {name: self.mean, f"{name}{LOW}": self.low, f"{name}{HIGH}": self.high}
 
 
 def bootstrap_means(

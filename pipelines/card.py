@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from pipelines.frozen import HIGH, LOW
+from models.metrics import HIGH, LOW
 
 SOURCE, LICENCE = b"vitrine.source", b"vitrine.licence"
 HUB = "hub:"

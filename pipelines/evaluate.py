@@ -20,8 +20,6 @@ from models.metrics import interval
 from pipelines.capabilities import Capability, capability
 from pipelines.frozen import (
     ALSO,
-    HIGH,
-    LOW,
     ROW,
     SCORE,
     SIDE,
@@ -138,10 +136,9 @@ def report(run: Run, scores: Scores, rounds: int) -> None:
         if not np.isfinite(values).all():
             run.measure(place, float(values.mean()))
             return
-        told = interval(values, run.seed, rounds=rounds)
-        run.measure(place, told.mean)
-        run.measure(f"{place}{LOW}", told.low)
-        run.measure(f"{place}{HIGH}", told.high)
+        told = interval(values, run.seed, rounds=rounds).named(place)
+        for figure, value in told.items():
+            run.measure(figure, value)
 
     for name, values in baselines.items():
         spread(f"baseline/{name}", values)

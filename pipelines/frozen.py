@@ -23,8 +23,6 @@ SEAL = "hash.json"
 ROW, SCORE, SLICE, SIDE, ALSO = "row_id", "score", "slice_", "side_", "also_"
 """`slice_<name>`: the group of a row. `side_<name>`: a figure of a row beside its score, higher is better, which promotion
 guards. `also_<name>`: one that is told, and guards nothing."""
-LOW, HIGH = ", low", ", high"
-"""What follows a figure's name where the ends of its 95 % interval are told."""
 PREFIX = "vitrine."
 
 

@@ -111,8 +111,8 @@ def fit_towers(
             left = quality(other)
             run.measure(f"without {name}", float(left.mean()))
             worth = paired_interval(found[best], left, run.seed)
-            for end, value in (("", worth.mean), (", low", worth.low), (", high", worth.high)):
-                run.measure(f"worth of {name}{end}", value)
+            for figure, value in worth.named(f"worth of {name}").items():
+                run.measure(figure, value)
         listers: dict[str, Recommender] = {
             f"without {name}": other for name, other in lesser.items()
         }

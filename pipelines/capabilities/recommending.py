@@ -224,9 +224,7 @@ def against_own(model: Recommender, rows: Path, seed: int) -> dict[str, float]:
     gain = paired_interval(listed(model.observe(history), history, users, truth), own, seed)
     return {
         "own purchases": float(own.mean()),
-        "gain over own purchases": gain.mean,
-        "gain over own purchases, low": gain.low,
-        "gain over own purchases, high": gain.high,
+        **gain.named("gain over own purchases"),
     }
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from models.metrics import HIGH, LOW
 from pipelines.report_sections.capabilities import NAMES, named
 from pipelines.report_sections.inputs import Absent, Choice, Inputs
 
@@ -9,7 +10,6 @@ KEY = "measures"
 TITLE = "The lists by other measures"
 RECOMMENDERS = ("collaborative", "content", "hybrid", "recommender")
 ALSO, SIDE = "also/", "side/"
-LOW, HIGH = ", low", ", high"
 
 
 def view(inputs: Inputs, choice: Choice) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from models.metrics import HIGH, LOW
 from pipelines.report_sections.capabilities import NAMES, named
 from pipelines.report_sections.inputs import Absent, Choice, Inputs
 
@@ -40,7 +41,7 @@ def view(inputs: Inputs, choice: Choice) -> dict[str, Any]:
 
 def _worth(measures: dict[str, float], source: str) -> dict[str, float] | None:
     """mean, low, high of the paired difference, where the stage measured it."""
-    ends = {"mean": "", "low": ", low", "high": ", high"}
+    ends = {"mean": "", "low": LOW, "high": HIGH}
     names = {end: f"{WORTH}{source}{words}" for end, words in ends.items()}
     if any(name not in measures for name in names.values()):
         return None
