@@ -19,7 +19,7 @@ from models.kinds import load_model
 from pipelines import exclusions, list_archive
 from pipelines.exclusions import Exclusions
 from pipelines.harness import MissingResource, VitrineError
-from pipelines.harness.absent import lacking
+from pipelines.harness.absent import made
 from pipelines.harness.params import as_moment, read_params, section
 from pipelines.harness.stage import settle, stage_lock
 from pipelines.harness.state import State
@@ -98,14 +98,10 @@ def backfill(root: Path, moment: pd.Timestamp) -> Kept:
 
 def read_tables(root: Path, moment: pd.Timestamp) -> Tables:
     """The validated tables, with the events before `moment`."""
+    stages = {name: f"validate-{name}" for name in ("interactions", "products", "users")}
     paths = {
-        name: root / "data" / f"validate-{name}" / "table.parquet"
-        for name in ("interactions", "products", "users")
+        name: made(root / "data" / stage / "table.parquet", stage) for name, stage in stages.items()
     }
-    for name, path in paths.items():
-        why = lacking(path)
-        if why:
-            raise MissingResource(f"{path}: {why}; run `dvc repro validate-{name}`")
     before = [(Interactions.TIME, "<", moment.to_pydatetime())]
     events = pq.read_table(paths["interactions"], columns=COLUMNS, filters=before).to_pandas()
     if events.empty:

@@ -11,7 +11,7 @@ from models.recommenders.neighbours import nearest_others, shared
 from pipelines import engine
 from pipelines.behaviour import figures
 from pipelines.harness import Run, stage
-from pipelines.recommending import MEMORY_GB, TASK, TowerParams, fit_towers
+from pipelines.recommending import TASK, TowerParams, fit_towers
 from pipelines.tables import Interactions
 
 NEIGHBOURS, SHARED = 10, 5
@@ -22,7 +22,7 @@ NEIGHBOURS, SHARED = 10, 5
 def collaborative(run: Run, params: TowerParams) -> None:
     model = fit_towers(run, Collaborative, params, None, behaviour=True)
     spill = run.state.home / "spill" / run.name
-    with engine.engine(run.threads, MEMORY_GB, spill, run.tables) as connection:
+    with engine.engine(run.threads, engine.MEMORY_GB, spill, run.tables) as connection:
         events = engine.read_parquet(connection, run.input(f"{TASK}/train.parquet"))
         products = engine.read_parquet(connection, run.input(f"{TASK}/products.parquet"))
         users = engine.collect(figures(events, products, Interactions.USER))

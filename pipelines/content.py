@@ -7,7 +7,6 @@ from models.recommenders.content import Content
 from pipelines import engine
 from pipelines.harness import BadConfig, Run, stage
 from pipelines.recommending import (
-    MEMORY_GB,
     NOT_ATTRIBUTES,
     TASK,
     TowerParams,
@@ -28,7 +27,7 @@ class ContentParams(TowerParams):
 def content(run: Run, params: ContentParams) -> None:
     fit_towers(run, Content, params, item_content(run), behaviour=False)
     spill = run.state.home / "spill" / run.name
-    with engine.engine(run.threads, MEMORY_GB, spill, run.tables) as connection:
+    with engine.engine(run.threads, engine.MEMORY_GB, spill, run.tables) as connection:
         events = engine.read_parquet(connection, run.input(f"{TASK}/train.parquet"))
         products = engine.read_parquet(connection, run.input(f"{TASK}/products.parquet"))
         table = engine.collect(interests(events, products, params))

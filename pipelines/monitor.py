@@ -23,7 +23,7 @@ from models.metrics import interval, ndcg, paired_interval
 from models.recommenders.events import decay
 from pipelines import drift, list_archive, run_page
 from pipelines.harness import BadConfig, MissingResource, Params, VitrineError
-from pipelines.harness.absent import lacking
+from pipelines.harness.absent import lacking, made
 from pipelines.harness.params import read_params, section
 from pipelines.harness.stage import peak_memory_mb
 from pipelines.harness.state import State
@@ -419,10 +419,7 @@ def monitor(root: Path, tell: bool = False) -> dict[str, Any]:
     params = section(document, NAME, MonitorParams)
     if params.window_days % WEEK or params.reference_days % WEEK or params.window_days < WEEK:
         raise BadConfig("monitor.window_days and reference_days must be whole weeks")
-    path = root / "data" / "validate-interactions" / "table.parquet"
-    why = lacking(path)
-    if why:
-        raise MissingResource(f"{path}: {why}; run `dvc repro validate-interactions`")
+    path = made(root / "data/validate-interactions/table.parquet", "validate-interactions")
     events = pq.read_table(path).to_pandas()
     if events.empty:
         raise MissingResource(f"{path} holds no event: nothing to look at")

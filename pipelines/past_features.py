@@ -15,12 +15,11 @@ import ibis
 from pipelines import engine
 from pipelines.behaviour import figures
 from pipelines.harness import MissingResource, VitrineError
-from pipelines.harness.absent import lacking
+from pipelines.harness.absent import made
 from pipelines.harness.params import as_moment, read_params, read_tables
 from pipelines.harness.stage import settle, stage_lock
 from pipelines.harness.state import State
 from pipelines.list_archive import filing
-from pipelines.recommending import MEMORY_GB
 from pipelines.tables import Interactions
 
 FILES = {Interactions.USER: "users.parquet", Interactions.ITEM: "items.parquet"}
@@ -43,11 +42,15 @@ def make(root: Path, moment: datetime.datetime) -> Path:
         if place.exists():
             return place
         settle(document["seed"], document["threads"])
-        tables = {table: _validated(root, table) for table in ("interactions", "products")}
+        stages = {table: f"validate-{table}" for table in ("interactions", "products")}
+        tables = {
+            table: made(root / "data" / stage / "table.parquet", stage)
+            for table, stage in stages.items()
+        }
         spill = state.home / "spill" / f"features-{name}"
         with (
             engine.engine(
-                document["threads"], MEMORY_GB, spill, read_tables(document)
+                document["threads"], engine.MEMORY_GB, spill, read_tables(document)
             ) as connection,
             filing(place) as folder,
         ):
@@ -61,15 +64,6 @@ def make(root: Path, moment: datetime.datetime) -> Path:
             for key, file in FILES.items():
                 engine.write(figures(events, products, key), folder / file, [key])
     return place
-
-
-def _validated(root: Path, name: str) -> Path:
-    """The file of a validated table that the shop has."""
-    path = root / "data" / f"validate-{name}" / "table.parquet"
-    why = lacking(path)
-    if why:
-        raise MissingResource(f"{path}: {why}; run `dvc repro validate-{name}`")
-    return path
 
 
 def main(words: list[str], root: Path) -> int:

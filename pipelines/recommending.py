@@ -26,8 +26,6 @@ from pipelines.tables import SIDE, Images, Products, Reviews
 from pipelines.vectors import read_vectors
 
 TASK = "split/recommending"
-MEMORY_GB = 2.0
-"""What the tables of a stage may take."""
 SCALES = (0.1, 0.25, 0.5, 0.75, 1.0)
 NOT_ATTRIBUTES = (
     Products.ITEM,

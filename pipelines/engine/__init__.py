@@ -28,6 +28,7 @@ from pipelines.harness.params import Tables
 
 __all__ = [
     "BATCH_ROWS",
+    "MEMORY_GB",
     "PROVENANCE",
     "bring",
     "collect",
@@ -50,6 +51,10 @@ __all__ = [
     "write",
     "write_batches",
 ]
+
+
+MEMORY_GB = 2.0
+"""What tables may take where no parameter says it."""
 
 
 @ibis.udf.scalar.builtin  # type: ignore[untyped-decorator] # ibis has no types

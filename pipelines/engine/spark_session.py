@@ -46,10 +46,9 @@ def session(tables: Tables, threads: int, memory_gb: float) -> Iterator[Any]:
         if running is not None:
             yield running.newSession()
             return
-        builder = SparkSession.builder.appName("vitrine")
-        for name, value in properties(tables, threads, memory_gb).items():
-            builder = builder.config(name, value)
-        if "spark.driver.bindAddress" in properties(tables, threads, memory_gb):
+        told = properties(tables, threads, memory_gb)
+        builder = SparkSession.builder.appName("vitrine").config(map=told)
+        if "spark.driver.bindAddress" in told:
             os.environ.setdefault("SPARK_LOCAL_IP", LOOPBACK[0])
         try:
             spark = builder.getOrCreate()

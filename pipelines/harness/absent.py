@@ -8,7 +8,7 @@ stands for: who reads it without asking fails, rather than take it for an empty 
 import json
 from pathlib import Path
 
-from pipelines.harness.errors import Bug
+from pipelines.harness.errors import Bug, MissingResource
 
 KEY = b"vitrine.absent"
 NOTE = "absent.json"
@@ -75,3 +75,11 @@ def absence(path: Path) -> str | None:
 def lacking(path: Path) -> str | None:
     """Why nothing can be read there: the shop does not have it, or no stage made it yet; None where it can."""
     return absence(path) if path.exists() else "it has not been made"
+
+
+def made(path: Path, stage: str) -> Path:
+    """`path`, which `stage` leaves, for who reads it outside of the graph. Raises `MissingResource` where nothing can be read."""
+    why = lacking(path)
+    if why:
+        raise MissingResource(f"{path}: {why}; run `dvc repro {stage}`")
+    return path

@@ -109,12 +109,16 @@ def read_tables(document: Mapping[str, Any]) -> Tables:
     try:
         return Tables.model_validate(document.get("tables") or {})
     except ValidationError as error:
-        faults = [
-            f"tables.{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
-            for fault in error.errors()
-        ]
-        known = ", ".join(Tables.model_fields)
-        raise BadConfig(f"params.yaml: {'; '.join(faults)}. tables knows: {known}") from None
+        raise BadConfig(f"params.yaml: {_faults(error, 'tables', Tables)}") from None
+
+
+def _faults(error: ValidationError, name: str, kind: type[Params]) -> str:
+    """What is wrong with the keys of the section `name`, and which ones it knows."""
+    faults = [
+        f"{name}.{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
+        for fault in error.errors()
+    ]
+    return f"{'; '.join(faults)}. {name} knows: {', '.join(kind.model_fields)}"
 
 
 def _check_keys(value: Any, place: str) -> None:
@@ -157,14 +161,7 @@ def section(document: dict[str, Any], name: str, kind: type[P]) -> P:
         # Strict types take a mapping for a dataclass only where it comes as JSON. A date of YAML is a text there.
         return kind.model_validate_json(json.dumps(found, default=str))
     except ValidationError as error:
-        faults = [
-            f"{name}.{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
-            for fault in error.errors()
-        ]
-        known = ", ".join(kind.model_fields)
-        raise BadConfig(
-            f"params.yaml (profile {profile}): {'; '.join(faults)}. {name} knows: {known}"
-        ) from None
+        raise BadConfig(f"params.yaml (profile {profile}): {_faults(error, name, kind)}") from None
 
 
 def read_moment(text: str, name: str) -> datetime.datetime | None:
