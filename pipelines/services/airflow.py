@@ -153,7 +153,13 @@ def start(state: State, owner: str) -> list[Running]:
     Raises `MissingResource` with the end of a log where one does not come up.
     """
     api = processes.running(state, NAMES[0])
-    port = api.port if api else processes.free_port(PORT)
+    if api:
+        return _start(state, owner, api.port, anew=False)
+    return processes.on_free_port(PORT, lambda port: _start(state, owner, port, anew=True))
+
+
+def _start(state: State, owner: str, port: int, anew: bool) -> list[Running]:
+    """anew: also those that run, since they know an old address."""
     environment = settings(state, port)
     _migrate(state, environment)
     words = {
@@ -164,8 +170,8 @@ def start(state: State, owner: str) -> list[Running]:
     }
     found = []
     for name, command in words.items():
-        alive = processes.running(state, name)
-        if alive is None or (api is None and name != NAMES[0]):  # others know the old address
+        alive = None if anew else processes.running(state, name)
+        if alive is None:
             service = Service(
                 name,
                 (sys.executable, "-m", "airflow", *command),

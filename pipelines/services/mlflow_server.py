@@ -20,7 +20,10 @@ def start(state: State, owner: str) -> Running:
     if alive:
         return alive
     tracking.client(state)
-    port = processes.free_port(PORT)
+    return processes.on_free_port(PORT, lambda port: _start(state, owner, port))
+
+
+def _start(state: State, owner: str, port: int) -> Running:
     command = (
         *(sys.executable, "-m", "mlflow", "server", "--host", LOOPBACK, "--port", str(port)),
         *("--workers", "1", "--backend-store-uri", state.tracking_uri),

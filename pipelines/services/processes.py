@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 
@@ -22,6 +23,14 @@ ORPHAN_SECONDS = 0.5
 """How long what a service started may outlive it."""
 POLL_SECONDS = 0.1
 TAIL = 15
+ATTEMPTS = 3
+"""On how many ports a service is tried."""
+
+T = TypeVar("T")
+
+
+class PortTaken(MissingResource):
+    """Somebody else listens on the port that a service was to have."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,18 @@ class Running:
                     found[process.pid] = process
         return list(found.values())
 
+    def listens(self) -> bool:
+        """Whether the process, or one of its family, listens on the port."""
+        for process in self.family():
+            with contextlib.suppress(psutil.Error):
+                for connection in process.net_connections("tcp"):
+                    if (
+                        connection.status == psutil.CONN_LISTEN
+                        and connection.laddr.port == self.port
+                    ):
+                        return True
+        return False
+
 
 def free_port(preferred: int) -> int:
     """`preferred` where nobody listens on it, else one that the system picks."""
@@ -79,6 +100,14 @@ def free_port(preferred: int) -> int:
                 probe.bind((LOOPBACK, port))
                 return probe.getsockname()[1]
     raise MissingResource(f"no port is free on {LOOPBACK}")
+
+
+def on_free_port(preferred: int, begin: Callable[[int], T]) -> T:
+    """`begin(port)`, which starts a service and waits for it: again on another port where somebody took it meanwhile."""
+    for _ in range(ATTEMPTS - 1):
+        with contextlib.suppress(PortTaken):
+            return begin(free_port(preferred))
+    return begin(free_port(preferred))
 
 
 def _note(state: State, name: str) -> Path:
@@ -179,21 +208,35 @@ def _lives(process: psutil.Process) -> bool:
 def wait_until(
     state: State, services: Iterable[Running], ready: Callable[[], bool], seconds: float
 ) -> None:
-    """Wait for `ready()`. Raises `MissingResource` with the end of the log where a service died or none answers."""
+    """Wait for `ready()`.
+
+    Raises `MissingResource` with the end of the log where a service died or none answers; `PortTaken` where somebody
+    else answers in its place.
+    """
     services = list(services)
     until = time.monotonic() + seconds
     while not ready():
         for one in services:
             if not one.alive():
-                raise MissingResource(
-                    f"{one.name} ended right after its start:\n{_tail(state, one.name)}"
-                )
+                raise _ended(state, one)
         if time.monotonic() > until:
             names = ", ".join(one.name for one in services)
             raise MissingResource(
                 f"{names}: no answer within {seconds:.0f} s:\n{_tail(state, services[0].name)}"
             )
         time.sleep(POLL_SECONDS)
+    for one in services:
+        if one.port and not one.listens():
+            raise PortTaken(
+                f"{one.name}: another program answers on port {one.port}:\n{_tail(state, one.name)}"
+            )
+
+
+def _ended(state: State, one: Running) -> MissingResource:
+    """What to raise for a service that died: somebody may have taken its port before it could."""
+    why = f"{one.name} ended right after its start:\n{_tail(state, one.name)}"
+    taken = one.port and free_port(one.port) != one.port
+    return PortTaken(why) if taken else MissingResource(why)
 
 
 def _tail(state: State, name: str) -> str:

@@ -108,7 +108,10 @@ def start(state: State, owner: str) -> Running:
     alive = processes.running(state, NAME)
     if alive:
         return alive
-    port = processes.free_port(PORT)
+    return processes.on_free_port(PORT, lambda port: _start(state, owner, port))
+
+
+def _start(state: State, owner: str, port: int) -> Running:
     command = (sys.executable, "-m", "pipelines.services.report_server", str(port))
     found = processes.start(state, Service(NAME, command, os.environ, port), owner)
     processes.wait_until(

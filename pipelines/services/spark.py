@@ -40,14 +40,19 @@ def up(root: Path) -> str:
     if master and processes.running(state, WORKER):
         return url(master)
     down(root)
-    port, page = processes.free_port(PORT), processes.free_port(PAGE)
-    words = ("--host", LOOPBACK, "--port", str(port), "--webui-port", str(page))
-    master = processes.start(state, _service(MASTER, "master.Master", words, port), OWNER)
-    processes.wait_until(state, [master], lambda: _workers(page) is not None, START_SECONDS)
+    page = processes.free_port(PAGE)
+    master = processes.on_free_port(PORT, lambda port: _master(state, port, page))
     words = ("--host", LOOPBACK, "--memory", MEMORY, "--work-dir", str(state.home / "spark"))
     worker = processes.start(state, _service(WORKER, "worker.Worker", (*words, url(master))), OWNER)
     processes.wait_until(state, [worker, master], lambda: bool(_workers(page)), START_SECONDS)
     return url(master)
+
+
+def _master(state: State, port: int, page: int) -> Running:
+    words = ("--host", LOOPBACK, "--port", str(port), "--webui-port", str(page))
+    found = processes.start(state, _service(MASTER, "master.Master", words, port), OWNER)
+    processes.wait_until(state, [found], lambda: _workers(page) is not None, START_SECONDS)
+    return found
 
 
 def _workers(page: int) -> int | None:

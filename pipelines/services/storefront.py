@@ -6,7 +6,7 @@ import sys
 from pipelines.harness import tracking
 from pipelines.harness.state import State
 from pipelines.services import processes
-from pipelines.services.processes import LOOPBACK, Running, Service
+from pipelines.services.processes import LOOPBACK, PortTaken, Running, Service
 from pipelines.services.web import answers
 
 NAME = "storefront"
@@ -24,7 +24,10 @@ def begin(state: State, owner: str) -> Running | None:
     alive = processes.running(state, NAME)
     if alive or not has_goods(state):
         return alive
-    port = processes.free_port(PORT)
+    return _start(state, owner, processes.free_port(PORT))
+
+
+def _start(state: State, owner: str, port: int) -> Running:
     command = (sys.executable, "-m", "pipelines.storefront.serve", str(port))
     return processes.start(
         state, Service(NAME, command, {**os.environ, **tracking.SETTINGS}, port), owner
@@ -32,6 +35,13 @@ def begin(state: State, owner: str) -> Running | None:
 
 
 def ready(state: State, found: Running) -> None:
-    """Wait until it answers; champions are loaded after that."""
+    """Wait until it answers, on another port where somebody took its own; champions are loaded after that."""
+    try:
+        _wait(state, found)
+    except PortTaken:
+        processes.on_free_port(PORT, lambda port: _wait(state, _start(state, found.owner, port)))
+
+
+def _wait(state: State, found: Running) -> None:
     address = f"http://{LOOPBACK}:{found.port}/api/state"
     processes.wait_until(state, [found], lambda: answers(address), START_SECONDS)

@@ -21,6 +21,7 @@ from pipelines.run_page import page_path
 from pipelines.services import airflow, processes
 from pipelines.services.processes import LOOPBACK, Running, Service
 from pipelines.services.report_server import Pages
+from pipelines.services.web import answers
 
 PARENT = """
 import signal, subprocess, sys
@@ -102,6 +103,39 @@ def test_a_busy_port_is_another_port() -> None:
         holder.listen()
         busy = holder.getsockname()[1]
         assert processes.free_port(busy) != busy
+
+
+ANSWERING = "import http.server, sys; http.server.HTTPServer(('127.0.0.1', int(sys.argv[1])), http.server.SimpleHTTPRequestHandler).serve_forever()"
+
+
+def answering(state: State, port: int) -> Running:
+    """A service that answers on `port`, or ends where it can't have it."""
+    command = (sys.executable, "-c", ANSWERING, str(port))
+    found = processes.start(state, Service("one", command, os.environ, port), "test")
+    processes.wait_until(state, [found], lambda: answers(f"http://{LOOPBACK}:{port}/"), 60)
+    return found
+
+
+def test_a_port_that_somebody_took_meanwhile_is_another_port(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = State(tmp_path)
+    with ThreadingHTTPServer((LOOPBACK, 0), Pages) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        taken = other.server_address[1]
+        with pytest.raises(processes.PortTaken):
+            answering(state, taken)
+        # As if the other had come between the look for a port and the start.
+        free_port, looks = processes.free_port, iter([taken])
+        monkeypatch.setattr(
+            processes, "free_port", lambda port: next(looks, None) or free_port(port)
+        )
+        try:
+            found = processes.on_free_port(taken, lambda port: answering(state, port))
+            assert found.port != taken and found.listens()
+        finally:
+            processes.stop(state, ["one"])
+            other.shutdown()
 
 
 def test_keys_are_made_once_and_for_the_owner_alone(tmp_path: Path) -> None:
