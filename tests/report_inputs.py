@@ -11,7 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from pipelines.report import TEMPLATES, render
+from pipelines.report_sections import Section, build_sections
+from pipelines.report_sections.inputs import Choice, Inputs
 from pipelines.vectors import write_vectors
+from pipelines.whole_report import PLACE
+from tests.conftest import REPOSITORY
 
 HOSTILE_TITLE = "<script>alert(1)</script>"
 HOSTILE_REVIEW = '<img src=x onerror="alert(2)"> & <b>fine</b> picture, works from the first day'
@@ -68,6 +73,22 @@ def picture(rng: np.random.Generator, shade: int) -> bytes:
     out = io.BytesIO()
     Image.fromarray(pixels).save(out, "png")
     return out.getvalue()
+
+
+def write_page(root: Path, sections: list[Section] | None = None) -> Path:
+    """Write the report of the project in `root`, of all that stages left in `data` where no sections are given."""
+
+    def find(name: str) -> Path | None:
+        path = root / "data" / name
+        return path if path.exists() else None
+
+    if sections is None:
+        choice = Choice(seed=5, users=3, rows=8, length=200)
+        sections = build_sections(Inputs(find, DECISIONS), choice)
+    path = root / PLACE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(render(REPOSITORY / TEMPLATES, sections, profile="tiny", seed=5), "utf-8")
+    return path
 
 
 def write_inputs(data: Path, seed: int = 3) -> None:

@@ -29,6 +29,13 @@ def write_project(root: Path, database: Path) -> None:
     shutil.copy(database, place)
 
 
+def write_two_runs(root: Path, database: Path) -> None:
+    """The project with its two runs, its decisions and its look."""
+    write_project(root, database)
+    write_runs(root)
+    write_news(root)
+
+
 def ran(root: Path, run: str, stages: dict[str, dict[str, Any]], hour: int) -> None:
     """One run of the pipeline. Each stage has metrics, and perhaps params, tags and status."""
     tracking = client(State(root))

@@ -12,12 +12,13 @@ import pytest
 from pipelines import run_page
 from pipelines.harness.state import State
 from pipelines.monitor import TRAIN, Finding, verdict, write
-from pipelines.report import TEMPLATES, render
 from pipelines.services.processes import LOOPBACK
 from pipelines.services.report_server import Pages
+from tests.browser.looking import both_schemes, both_widths, fits
 from tests.browser.reachable import faults, untabbed
 from tests.conftest import REPOSITORY
-from tests.run_inputs import HOSTILE, write_news, write_project, write_runs
+from tests.report_inputs import write_page
+from tests.run_inputs import HOSTILE, write_two_runs
 
 FINDINGS = [
     Finding("freshness", "days since the newest event", 0.5, "any age"),
@@ -30,17 +31,13 @@ FINDINGS = [
 def root(tmp_path_factory: pytest.TempPathFactory, migrated_database: Path) -> Path:
     """A project that ran twice, whose monitor looked twice and whose report is there."""
     root = tmp_path_factory.mktemp("looked")
-    write_project(root, migrated_database)
-    write_runs(root)
-    write_news(root)
+    write_two_runs(root, migrated_database)
     (root / "pipelines").symlink_to(REPOSITORY / "pipelines")
     for day in (1, 2):
         look = {"at": f"2026-03-0{day}T02:00:00Z", "newest_event": "2026-03-01"}
         look |= {"findings": [asdict(one) for one in FINDINGS], **verdict(FINDINGS)}
         write(State(root), look, keep=5)
-    report = root / "data" / "report" / "report.html"
-    report.parent.mkdir(parents=True)
-    report.write_text(render(REPOSITORY / TEMPLATES, [], profile="tiny", seed=5), "utf-8")
+    write_page(root, [])
     run_page.write(root)
     return root
 
@@ -57,8 +54,8 @@ def address(root: Path) -> Iterator[str]:
         thread.join()
 
 
-@pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@both_schemes
+@both_widths
 def test_axe_finds_nothing_serious_and_tab_reaches_all(
     address: str, browser: Any, scheme: str, width: int
 ) -> None:
@@ -68,7 +65,7 @@ def test_axe_finds_nothing_serious_and_tab_reaches_all(
     page.on("console", lambda line: said.append(line.text))
     for place in ("/", "/.vitrine/monitor/index.html", "/.vitrine/report/run.html"):
         page.goto(address + place)
-        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        assert fits(page)
         assert faults(page) == []
         assert untabbed(page) == []
     assert said == []

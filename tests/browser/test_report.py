@@ -5,70 +5,48 @@ from typing import Any
 
 import pytest
 
-from pipelines.report import TEMPLATES, render
-from pipelines.report_sections import ORDER, build_sections
-from pipelines.report_sections.inputs import Choice, Inputs
+from pipelines.report_sections import ORDER
+from tests.browser.looking import DESK, PHONE, both_schemes, both_widths, fits, opened, unfold
 from tests.browser.reachable import faults, untabbed
-from tests.conftest import REPOSITORY
-from tests.report_inputs import DECISIONS, HOSTILE_TITLE, write_inputs
+from tests.report_inputs import HOSTILE_TITLE, write_inputs, write_page
 
-PHONE, DESK = 390, 1280
+READABLE = 200
+"""Pixels that a quote has for its lines, at least."""
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("page")
     write_inputs(root / "data")
-
-    def find(name: str) -> Path | None:
-        path = root / "data" / name
-        return path if path.exists() else None
-
-    sections = build_sections(Inputs(find, DECISIONS), Choice(seed=5, users=3, rows=8, length=200))
-    path = root / "report.html"
-    path.write_text(render(REPOSITORY / TEMPLATES, sections, profile="tiny", seed=5), "utf-8")
-    return path
+    return write_page(root)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [PHONE, DESK])
+@both_schemes
+@both_widths
 def test_it_opens_whole_and_silent(report: Path, browser: Any, scheme: str, width: int) -> None:
-    context = browser.new_context(
-        color_scheme=scheme, viewport={"width": width, "height": 800}, offline=True
-    )
-    page = context.new_page()
-    said, asked = [], []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("dialog", lambda dialog: said.append(dialog.message))
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto(report.as_uri())
-    assert said == []
-    assert [url for url in asked if not url.startswith("data:")] == [report.as_uri()]
-    assert page.locator("main > section").count() == len(ORDER) + 2
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    pictures = page.locator("img")
-    assert pictures.count() > 0
-    assert page.evaluate("[...document.images].every(picture => picture.naturalWidth > 0)")
-    assert HOSTILE_TITLE in page.locator("#lists").inner_text()
-    for key in ("figures", "promotion"):
-        assert page.locator(f"#{key} .wide svg").is_visible() == (width == DESK)
-        assert page.locator(f"#{key} .narrow svg").is_visible() == (width == PHONE)
-    context.close()
+    with opened(browser, report, scheme, width) as page:
+        assert page.locator("main > section").count() == len(ORDER) + 2
+        assert fits(page)
+        assert page.locator("img").count() > 0
+        assert page.evaluate("[...document.images].every(picture => picture.naturalWidth > 0)")
+        assert HOSTILE_TITLE in page.locator("#lists").inner_text()
+        for key in ("figures", "promotion"):
+            assert page.locator(f"#{key} .wide svg").is_visible() == (width == DESK)
+            assert page.locator(f"#{key} .narrow svg").is_visible() == (width == PHONE)
+        unfold(page)
+        quotes = page.locator("blockquote").evaluate_all("all => all.map(one => one.offsetWidth)")
+        assert len(quotes) > 3 and min(quotes) >= READABLE
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [PHONE, DESK])
+@both_schemes
+@both_widths
 def test_axe_finds_nothing_serious(report: Path, browser: Any, scheme: str, width: int) -> None:
-    context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 800})
-    page = context.new_page()
-    page.goto(report.as_uri())
-    page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
-    assert faults(page) == []
-    context.close()
+    with opened(browser, report, scheme, width) as page:
+        unfold(page)
+        assert faults(page) == []
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@both_schemes
 def test_text_stands_out_from_its_ground(report: Path, browser: Any, scheme: str) -> None:
     context = browser.new_context(color_scheme=scheme)
     page = context.new_page()

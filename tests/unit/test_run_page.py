@@ -8,20 +8,17 @@ import pytest
 
 from pipelines.harness import MissingResource
 from pipelines.harness.state import State
-from pipelines.report import TEMPLATES, render
 from pipelines.report_sections import Section
 from pipelines.run_page import main, page_path, view, write
 from pipelines.whole_report import PLACE
-from tests.conftest import REPOSITORY
-from tests.run_inputs import HOSTILE, ran, write_news, write_project, write_runs
+from tests.report_inputs import write_page
+from tests.run_inputs import HOSTILE, ran, write_project, write_runs, write_two_runs
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory, migrated_database: Path) -> Path:
     root = tmp_path_factory.mktemp("ran") / "shop"
-    write_project(root, migrated_database)
-    write_runs(root)
-    write_news(root)
+    write_two_runs(root, migrated_database)
     return root
 
 
@@ -67,12 +64,6 @@ def test_what_stands_in_it_is_escaped_and_nothing_is_loaded(root: Path) -> None:
     assert "url(" not in re.sub(r"url\(#[\w-]+\)", "", page)
 
 
-def write_report(root: Path, sections: list[Section]) -> None:
-    path = root / PLACE
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(render(REPOSITORY / TEMPLATES, sections, profile="tiny", seed=5), "utf-8")
-
-
 def test_the_report_is_held_whole_and_gives_way_where_both_are_too_large(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,9 +71,8 @@ def test_the_report_is_held_whole_and_gives_way_where_both_are_too_large(
     row = {"query": {"picture": f"data:image/png;base64,{'A' * 9000}", "label": HOSTILE}}
     row |= {"colours": [], "near": []}
     view = {"rows": [row], "total": 1, "measured": False}
-    write_report(
-        root, [Section("pictures", "Nearest", view), Section("lists", "Lists", absent="no")]
-    )
+    sections = [Section("pictures", "Nearest", view), Section("lists", "Lists", absent="no")]
+    write_page(root, sections)
     whole = write(root).read_text("utf-8")
     assert row["query"]["picture"] in whole and "<b>Not shown.</b> no" in whole
     assert "Profile <b>tiny</b> · seed <b>5</b>" in whole and HOSTILE not in whole
