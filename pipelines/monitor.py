@@ -1,16 +1,17 @@
 """Look at the shop's data and the champion's lists, as every day: `python -m pipelines.monitor`.
 
-Freshness, volume, drift of each column and of the lists' scores, the champion's quality against what users did since,
-coverage. The report goes to `.vitrine/monitor/` (JSON and a page), its figures to an MLflow run. A finding past its
+Freshness, volume, drift of each column, of the lists' scores and of what the sentiment champion says of reviews, the
+champion's quality against what users did since, coverage. The report goes to `.vitrine/monitor/` (JSON and a page), its figures to an MLflow run. A finding past its
 limit is an alarm; some alarms ask for training. With `--tell`, as the daily DAG calls it, an alarm that lasts is told, and
 asks for training, once in `monitor.repeat_days`. The exit status tells whether a report was made, not what it says.
 """
 
 import argparse
+import functools
 import json
 import sys
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from models.kinds import load_model
 from models.metrics import interval, ndcg, paired_interval
 from models.recommenders.events import decay
 from pipelines import drift, list_archive, run_page
@@ -29,6 +31,7 @@ from pipelines.harness.stage import peak_memory_mb
 from pipelines.harness.state import State
 from pipelines.harness.tracking import Tracker
 from pipelines.list_archive import Kept
+from pipelines.registry import CHAMPION, Registry
 from pipelines.report import TEMPLATES, environment
 from pipelines.tables import TABLES, Interactions, Products, Reviews, Users
 
@@ -44,6 +47,7 @@ REFERENCES = {
 }
 """Tables without a time: what the models were trained on, held against today's rows."""
 REVIEWS = "validate-reviews/table.parquet"
+SENTIMENT = "sentiment"
 NAMES = {Users.USER, Interactions.ORDER, Reviews.REVIEW, Reviews.GROUP, "bytes"}
 """Columns that name a row or hold a file: nothing to compare."""
 TEXTS = {Products.TITLE, Products.DESCRIPTION, Reviews.TEXT}
@@ -55,7 +59,8 @@ class MonitorParams(Params):
 
     false_alarm: chance that a look at unchanged data raises any alarm of drift or volume. min_psi,
     min_volume_change: smaller differences are none. max_age_days: of the newest event, 0 for any. truth_days: after
-    lists were made, until they are judged. min_users: fewer are not judged. min_covered: share of the users who came
+    lists were made, until they are judged. min_users: fewer are not judged. told_reviews: on each side, that the
+    sentiment champion is asked about. min_covered: share of the users who came
     that must have had a list. max_unknown: share of events with items that no model knows. retrain_days: of events
     that the models have not seen. repeat_days: until an alarm that lasts is told again. half_life_days: of the popularity that the champion is held against. keep: looks
     shown on the page.
@@ -69,6 +74,7 @@ class MonitorParams(Params):
     max_age_days: int
     truth_days: int
     min_users: int
+    told_reviews: int
     min_covered: float
     max_unknown: float
     retrain_days: float
@@ -99,16 +105,21 @@ class Finding:
         return self.check if self.check == "quality" else f"{self.check}, {self.what}"
 
     def __str__(self) -> str:
-        return f"{self.check}, {self.what}: {self.value} (limit {self.limit})"
+        found = self.why if self.value is None else self.value
+        return f"{self.check}, {self.what}: {found} (limit {self.limit})"
 
 
 @dataclass(frozen=True)
 class Shop:
-    """What is looked at. events: all of today's. data: the folder of the stages' outputs. now: UTC."""
+    """What is looked at. events: all of today's. data: the folder of the stages' outputs. now: UTC.
+
+    champion: the model of a capability, None where it has no champion; raises `MissingResource` for one that can't be read.
+    """
 
     data: Path
     events: pd.DataFrame
     now: pd.Timestamp
+    champion: Callable[[str], Any | None] = lambda capability: None
 
     @property
     def newest(self) -> pd.Timestamp:
@@ -130,8 +141,14 @@ class Shop:
 def look(shop: Shop, archive: list[Kept], params: MonitorParams, seed: int) -> list[Finding]:
     """All findings of one look."""
     comparisons = list(_samples(shop, archive, params, seed))
+    unreadable = []
+    try:
+        comparisons += sentiments(shop, params, seed)
+    except MissingResource as error:
+        why = str(error)
+        unreadable = [Finding("champion", SENTIMENT, None, "can be read", True, why=why)]
     level = params.false_alarm / (len(comparisons) + 2)
-    found = [freshness(shop, params), volume(shop, params, level)]
+    found = [freshness(shop, params), volume(shop, params, level), *unreadable]
     for what, before, now in comparisons:
         found.append(_drift(what, drift.shift(before, now), params, level))
     return [
@@ -197,16 +214,56 @@ def _timed(
     name: str, shop: Shop, rows: pd.DataFrame, params: MonitorParams, seed: int
 ) -> Iterator[tuple[str, pd.Series, pd.Series]]:
     """A table with times: its window against its reference, one row a user in each."""
-    spans = shop.spans(rows, params)
-    if Interactions.USER in rows:
-        spans = tuple(
-            frame.iloc[drift.one_a_user(frame[Interactions.USER].to_numpy(), seed + at)]
-            for at, frame in enumerate(spans)
-        )
+    spans = _independent(shop.spans(rows, params), seed)
     yield from _columns(name, *spans)
     for what, part in (("weekday", "day_of_week"), ("hour", "hour")):
         times = [getattr(frame[Interactions.TIME].dt, part) for frame in spans]
         yield f"{name}.{what}", times[0].astype(str), times[1].astype(str)
+
+
+def _independent(
+    spans: tuple[pd.DataFrame, pd.DataFrame], seed: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """One row a user of each, where rows have users."""
+    if Interactions.USER not in spans[0]:
+        return spans
+    before, now = (
+        frame.iloc[drift.one_a_user(frame[Interactions.USER].to_numpy(), seed + at)]
+        for at, frame in enumerate(spans)
+    )
+    return before, now
+
+
+def sentiments(
+    shop: Shop, params: MonitorParams, seed: int
+) -> list[tuple[str, pd.Series, pd.Series]]:
+    """What the sentiment champion says of reviews of the window, against what it says of those of the reference.
+
+    Of at most `told_reviews` on each side: reading takes seconds a hundred. Nothing where there is no champion, or too
+    few reviews with a time. Raises `MissingResource` where the champion can't be read.
+    """
+    reviews = shop.table(REVIEWS)
+    asked = [Reviews.TEXT, Reviews.LANGUAGE]
+    if reviews is None or not {*asked, Reviews.TIME} <= set(reviews):
+        return []
+    spans = _independent(shop.spans(reviews, params), seed)
+    if min(map(len, spans)) < params.min_users:
+        return []
+    model = shop.champion(SENTIMENT)
+    if model is None:
+        return []
+    told = [
+        model.predict(
+            frame.sample(min(len(frame), params.told_reviews), random_state=seed)[
+                asked
+            ].reset_index(drop=True)
+        )
+        for frame in spans
+    ]
+    return [
+        (f"scores.{SENTIMENT}, {column}", told[0][column], told[1][column])
+        for column in ("label", "confidence")
+    ]
 
 
 def _columns(
@@ -413,6 +470,15 @@ def page(state: State, looks: list[dict[str, Any]]) -> str:
     return template.render(look=looks[-1], before=looks[-2::-1])
 
 
+def champion(registry: Registry, capability: str) -> Any | None:
+    """The model that a capability's alias names; None where there is none. Raises `Unreadable` where it can't be had."""
+    version = registry.aliases(capability).get(CHAMPION)
+    if version is None:
+        return None
+    with registry.fetch(version) as folder:
+        return load_model(folder)
+
+
 def monitor(root: Path, tell: bool = False) -> dict[str, Any]:
     """One look, written and logged. tell: its news are told by the caller, and not again while they last. Raises `MissingResource` where there is nothing to look at."""
     started, state, document = time.perf_counter(), State(root), read_params(root)
@@ -426,7 +492,8 @@ def monitor(root: Path, tell: bool = False) -> dict[str, Any]:
     now = pd.Timestamp.now(tz="UTC")
     archive = list_archive.kept(state)
     with Tracker(root, state, NAME, params.model_dump(), {"profile": document["profile"]}) as run:
-        findings = look(Shop(root / "data", events, now), archive, params, document["seed"])
+        shop = Shop(root / "data", events, now, functools.partial(champion, Registry(state)))
+        findings = look(shop, archive, params, document["seed"])
         silent = lasting(looks(state), now, params.repeat_days)
         found = verdict(findings, silent)
         told = [one.key for one in findings if one.alarm and one.key not in silent]

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 import pandas as pd
 import pytest
@@ -237,6 +238,41 @@ def test_lists_and_features_of_past_days_are_made_by_airflows_own_backfill(
             past_features.archive(shop.state) / f"{day:%Y%m%dT%H%M%S}" / "users.parquet"
         )
         assert features["events"].min() > 0
+
+
+def test_an_alarm_of_the_monitor_starts_training(finished: Finished) -> None:
+    """The run of training is asked for and taken back: that it would run was seen above."""
+    api, shop = finished.api, finished.shop
+    settings = shop.root / "params.yaml"
+    before = settings.read_text("utf-8")
+    training = next(iter(finished.runs))
+    known = {run["dag_run_id"] for run in api.runs(training)}
+    line = re.compile(r"retrain_days: [\d.]+")
+    settings.write_text(line.sub("retrain_days: 0.0", before), "utf-8")
+    api.request("PATCH", f"/dags/{training}", {"is_paused": True})
+    try:
+        api.resume("monitor")
+        run = api.trigger("monitor", {})
+        ended = poll(
+            lambda: (found := api.run("monitor", run))["state"] in ENDS and found,
+            lambda: f"the end of the monitor: {api.tasks('monitor', run)}",
+            RUN_SECONDS,
+            POLL_SECONDS,
+        )
+        assert ended["state"] == "success", finished.airflow_logs("monitor")
+        asked = [one for one in api.runs(training) if one["dag_run_id"] not in known]
+        assert [one["triggered_by"] for one in asked] == ["operator"]
+        look = json.loads((shop.state.home / "monitor" / "newest.json").read_text("utf-8"))
+        assert look["train"] and look["told"]
+    finally:
+        settings.write_text(before, "utf-8")
+        for one in api.runs(training):
+            if one["dag_run_id"] not in known:
+                api.request(
+                    "DELETE", f"/dags/{training}/dagRuns/{quote(one['dag_run_id'], safe='')}"
+                )
+        api.request("PATCH", f"/dags/{training}", {"is_paused": False})
+        api.request("PATCH", "/dags/monitor", {"is_paused": True})
 
 
 @pytest.mark.skipif(

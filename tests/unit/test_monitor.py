@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines import list_archive
+from pipelines.harness import MissingResource
 from pipelines.harness.params import read_params, section
 from pipelines.harness.state import State
 from pipelines.harness.tracking import EXPERIMENT, client
@@ -136,6 +137,53 @@ def test_each_fault_raises_its_alarm(tmp_path: Path, fault: str, alarm: tuple[st
     found = look(made, archive, params, seed=1)
     assert alarm in alarms(found)
     assert verdict(found)["train"] == any(asks == TRAIN for _, asks in alarms(found))
+
+
+class Reader:
+    """Says what stands in the text, as a sentiment model would."""
+
+    def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
+        assert list(frame.columns) == ["text", "language"]
+        return pd.DataFrame({"label": frame["text"], "confidence": 0.9})
+
+
+def reviewed(root: Path, blame: float) -> Shop:
+    """The shop with a review a user and day; in the window a share of `blame` is bad, before it a third."""
+    held = shop(root)
+    rng = np.random.default_rng(2)
+    events = held.events
+    new = events["timestamp"] > NOW - pd.Timedelta(days=PARAMS.window_days)
+    bad = rng.random(len(events)) < np.where(new, blame, 1 / 3)
+    reviews = events[["user_id", "item_id", "timestamp"]].assign(
+        review_id=[f"r{at}" for at in range(len(events))],
+        text=np.where(bad, "negative", "positive"),
+        language="en",
+    )
+    path = root / "data/validate-reviews/table.parquet"
+    path.parent.mkdir(parents=True)
+    pq.write_table(pa.Table.from_pandas(reviews, preserve_index=False), path)
+    return replace(held, champion={"sentiment": Reader()}.get)
+
+
+@pytest.mark.parametrize(("blame", "moved"), [(1 / 3, False), (0.9, True)])
+def test_what_the_champion_says_of_new_reviews_is_held_against_the_old(
+    tmp_path: Path, blame: float, moved: bool
+) -> None:
+    found = {one.what: one for one in look(reviewed(tmp_path, blame), [], PARAMS, seed=0)}
+    label = found["scores.sentiment, label"]
+    assert label.alarm == moved and label.asks == TRAIN and label.value is not None
+    assert max(label.more["n"]) <= PARAMS.told_reviews
+    assert not found["scores.sentiment, confidence"].alarm
+
+
+def test_a_champion_that_can_not_be_read_is_an_alarm_and_the_look_goes_on(tmp_path: Path) -> None:
+    def unreadable(capability: str) -> None:
+        raise MissingResource(f"{capability} <is> damaged")
+
+    found = look(replace(reviewed(tmp_path, 1 / 3), champion=unreadable), [], PARAMS, seed=0)
+    (told,) = [one for one in found if one.check == "champion"]
+    assert told.alarm and told.asks == LOOK and "damaged" in str(told)
+    assert {one.check for one in found} >= {"freshness", "volume", "drift", "coverage"}
 
 
 def test_a_lasting_alarm_is_told_once_in_the_days_that_are_set() -> None:
