@@ -96,7 +96,7 @@ retention: .venv ## name what no rule keeps, and remove it with REMOVE=yes
 	@$(RUN) pipelines.retention $(if $(filter yes,$(REMOVE)),,--dry-run)
 
 # The workers share the cores: threads within them would only get in each other's way.
-test test-unit story test-shops: export OMP_NUM_THREADS := 1
+test test-unit test-spark story test-shops: export OMP_NUM_THREADS := 1
 
 .PHONY: test
 test: .venv ## all tests but the smoke run, the story and the shops
@@ -119,6 +119,11 @@ story: .venv ## a model's life, told and checked: train, a week passes, refuse, 
 .PHONY: test-shops
 test-shops: .venv ## shops in your own folder, from files to models, lists and a report: make test-shops SHOPS=folder
 	@VITRINE_SHOPS="$(SHOPS)" VITRINE_TEST_PROFILE="$(or $(PROFILE),smoke)" $(RUN) pytest tests/shops -s
+
+.PHONY: test-spark
+test-spark: spark-packages ## the tests of tables on Spark, which `make test` skips without PySpark; needs Java 17 or later
+	@java -version >/dev/null 2>&1 || { echo "no java on the PATH: apt-get install openjdk-17-jre-headless" >&2; exit 69; }
+	@$(RUN) pytest tests/data/test_engines.py tests/data/test_spark_cluster.py
 
 .PHONY: types
 types: .venv ## check the types of models/ and pipelines/ (mypy, strict)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from models.recommenders.registry import RECOMMENDERS
 from pipelines import benchmark
 from pipelines.harness import BadConfig, BadData
 from tests.conftest import REPOSITORY
@@ -113,6 +114,88 @@ def test_the_order_of_rows_and_the_names_of_ids_tell_nothing(tmp_path: Path, nam
     )
     by_user = [lists.sort_values(["user", "rank"], ignore_index=True) for lists in (same, mixed)]
     pd.testing.assert_frame_equal(*by_user)
+
+
+RINGS, LONG, BUYERS = 4, 12, 160
+"""Tastes, items of each, and users."""
+
+
+def telling() -> tuple[pd.DataFrame, pd.DataFrame, pd.Series]:
+    """Events whose row order and whose ids give away what comes next, the items, and what comes next by user.
+
+    A user walks in one ring of items, two steps a day, each day's in the order of the rows. The last step ends in the half
+    with the lower ids, and so does the next.
+    """
+    rng = np.random.default_rng(11)
+    rows, after = [], {}
+    for user in range(BUYERS):
+        ring = user % RINGS
+        steps = [*rng.choice(np.arange(LONG // 2, LONG), 3, replace=False), *rng.permutation(3)]
+        steps = [int(step) for step in steps]
+        rows += [(user, ring * LONG + step, at // 2) for at, step in enumerate(steps)]
+        left = [step for step in range(LONG // 2) if step not in steps]
+        after[user] = ring * LONG + min(left, key=lambda step: (step - steps[-1]) % LONG)
+    events = pd.DataFrame(rows, columns=["user", "item", "day"])
+    events["ts"] = pd.Timestamp("2024-01-01") + pd.to_timedelta(events.pop("day"), "D")
+    items = pd.DataFrame({"item": range(RINGS * LONG)})
+    items["kind"] = "ring " + (items.item // LONG).astype(str)
+    return events, items, pd.Series(after)
+
+
+def quality(lists: pd.DataFrame, after: pd.Series) -> np.ndarray:
+    """NDCG@10 of each user of `after`, whose one truth it is."""
+    place = lists.merge(after.rename("item").rename_axis("user").reset_index())
+    gain = 1 / np.log2(place.set_index("user")["rank"].reindex(after.index) + 1)
+    return gain.fillna(0.0).to_numpy()
+
+
+def unlike(first: np.ndarray, second: np.ndarray) -> bool:
+    """Whether two qualities of the same users differ by more than noise, that of broken ties among it."""
+    gap = first - second
+    return abs(gap.mean()) > 0.03 + 3 * gap.std() / np.sqrt(len(gap))
+
+
+@pytest.mark.parametrize("name", ["auto", *RECOMMENDERS])
+def test_shuffled_ids_rows_and_ties_leave_the_quality_as_it_was(tmp_path: Path, name: str) -> None:
+    events, items, after = telling()
+    rng = np.random.default_rng(3)
+    users, goods = (
+        pd.Series([f"{prefix}{at:04d}" for at in rng.permutation(9000)[:count]])
+        for prefix, count in (("u", BUYERS), ("i", len(items)))
+    )
+    words = ("--recommender", name, "--k", "10")
+    plain = recommend(tmp_path / "plain", *words, train=events, items=items)
+    shuffled = recommend(
+        tmp_path / "shuffled",
+        *words,
+        train=events.assign(user=events.user.map(users), item=events.item.map(goods)).sample(
+            frac=1, random_state=5
+        ),
+        items=items.assign(item=items.item.map(goods)).sample(frac=1, random_state=6),
+    )
+    moved = pd.Series(after.map(goods).to_numpy(), index=users[after.index])
+    assert not unlike(quality(plain, after), quality(shuffled, moved))
+
+
+@pytest.mark.parametrize("cheat", ["id", "row"])
+def test_ties_that_are_broken_by_id_or_by_row_would_be_seen(cheat: str) -> None:
+    events, _, after = telling()
+    last = events.drop_duplicates("user", keep="last").set_index("user").item
+    had = set(zip(events.user, events.item, strict=True))
+
+    def listed(order: np.ndarray) -> pd.DataFrame:
+        """All of each user's ring in the order of `order` (users, LONG), without what the user had."""
+        rows = pd.DataFrame(
+            {"user": np.repeat(last.index, LONG), "item": (ring + order).ravel()},
+        )
+        rows = rows[[pair not in had for pair in zip(rows.user, rows.item, strict=True)]]
+        return rows.assign(rank=rows.groupby("user").cumcount() + 1)
+
+    ring = last.to_numpy()[:, None] // LONG * LONG
+    steps = np.tile(np.arange(LONG), (BUYERS, 1))
+    read = steps if cheat == "id" else (last.to_numpy()[:, None] + 1 + steps) % LONG
+    blind = np.random.default_rng(0).permuted(steps, axis=1)
+    assert unlike(quality(listed(read), after), quality(listed(blind), after))
 
 
 def test_the_order_alone_is_enough(tmp_path: Path) -> None:

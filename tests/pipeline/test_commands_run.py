@@ -10,6 +10,7 @@ import json
 import shlex
 import subprocess
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -116,6 +117,7 @@ NOT_HERE = {
             "make lock-peers",
             "make cluster-packages",
             "make spark-packages",
+            "make test-spark",
         ),
         "python -m benchmarks.recommender_peers setup",
     ),
@@ -127,6 +129,7 @@ NOT_HERE = {
 EVENTS = 400
 
 
+@cache
 def documented() -> dict[str, tuple[str, ...]]:
     """The words of each command of all pages, by the words with spaces between."""
     found = (words for page in pages() for words in commands(page.read_text("utf-8")))
