@@ -1,9 +1,9 @@
 """Which of an item's reviews speak of what a question asks.
 
 Three frozen opinions of each review, put side by side within the item's reviews and summed: how many of the question's rare
-words it has, how near its nearest sentence is in meaning, and what a cross-encoder says of its nearest sentences. How much
-each counts is learned from questions whose reviews are marked. Source of reading again what words and vectors found: Nogueira
-and Cho (2019), Passage Re-ranking with BERT.
+words it has, how near its nearest sentence is in meaning, and what a cross-encoder says of its nearest sentences. Beside
+these it is known whether another question's answer is marked in a review. How much each counts is learned from questions whose
+reviews are marked. Source of reading again what words and vectors found: Nogueira and Cho (2019), Passage Re-ranking with BERT.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,9 @@ from models.language.passages import sentences
 
 KIND = "finder"
 OPINIONS = ("words", "meaning", "reading")
-EVEN = np.full(len(OPINIONS), 1 / len(OPINIONS))
+COLUMNS = (*OPINIONS, "taken")
+"""What is known of a review: the opinions of what it says, and whether another question's answer is marked in it (1, else 0)."""
+EVEN = np.array([1 / len(OPINIONS)] * len(OPINIONS) + [0.0])
 """What each counts where nothing was learned."""
 GRAMS = Grams(words=1, low=0, high=0, buckets=1 << 20)
 SKIMMED = 24
@@ -61,15 +63,17 @@ class Rarity:
 
 @dataclass(frozen=True)
 class Looked:
-    """What is thought of n reviews. opinions (n, 3): as they are; scores (n,): the higher the likelier."""
+    """What is thought of n reviews. known (n, 4): COLUMNS as they are; scores (n,): how well each answers by what it says;
+    chances (n,): logarithms, up to a constant, of how likely each is to be the one that answers, by all that is known."""
 
-    opinions: np.ndarray
+    known: np.ndarray
     scores: np.ndarray
+    chances: np.ndarray
 
     @property
     def order(self) -> np.ndarray:
         """Places of the reviews, the likeliest first."""
-        return np.argsort(-self.scores, kind="stable")
+        return np.argsort(-self.chances, kind="stable")
 
 
 class Finder:
@@ -82,7 +86,7 @@ class Finder:
         rarity: Rarity,
         weights: np.ndarray = EVEN,
     ) -> None:
-        """reranker: None where it can't read the language; meaning then speaks for it. weights (3,): of OPINIONS."""
+        """reranker: None where it can't read the language; meaning then speaks for it. weights (4,): of COLUMNS."""
         self.encoder, self.reranker, self.rarity, self.weights = encoder, reranker, rarity, weights
         self._kept: dict[str, np.ndarray] = {}
 
@@ -90,12 +94,12 @@ class Finder:
     def untrained(
         cls, library: Library, encoder: TextEncoder, reranker: Reranker | None
     ) -> "Finder":
-        """All opinions count the same."""
+        """All opinions count the same, and what is taken not at all."""
         texts = [review.text for reviews in library.values() for review in reviews]
         return cls(encoder, reranker, Rarity.of(texts))
 
     def with_weights(self, weights: np.ndarray) -> "Finder":
-        """The same with other weights (3,)."""
+        """The same with other weights (4,)."""
         return Finder(self.encoder, self.reranker, self.rarity, weights)
 
     def words(self, question: str, reviews: Sequence[Review]) -> np.ndarray:
@@ -112,8 +116,14 @@ class Finder:
         products = np.bincount(owner, shared, len(reviews) + 1)
         return products[1:] / np.maximum(lengths[1:] * lengths[0], 1e-9)
 
-    def look(self, questions: Sequence[str], shelves: Sequence[Sequence[Review]]) -> list[Looked]:
-        """What is thought of the reviews on each question's shelf.
+    def look(
+        self,
+        questions: Sequence[str],
+        shelves: Sequence[Sequence[Review]],
+        taken: Sequence[np.ndarray] | None = None,
+    ) -> list[Looked]:
+        """What is thought of the reviews on each question's shelf. taken: of each shelf (n,) whether another question's answer
+        is marked in the review; None: in none.
 
         A review that was not skimmed, or not read, is thought as much of as the worst that was.
         """
@@ -137,11 +147,16 @@ class Finder:
             least = np.where(np.isfinite(table), table, np.inf).min(0, initial=np.inf)
             least = np.where(np.isfinite(least), least, LEAST)
             table[:] = np.where(np.isfinite(table), table, least)
-        return [self.weighed(table) for table in found]
+        told = [np.zeros(len(table)) for table in found] if taken is None else taken
+        return [
+            self.weighed(np.column_stack([table, marks]))
+            for table, marks in zip(found, told, strict=True)
+        ]
 
-    def weighed(self, opinions: np.ndarray) -> Looked:
-        """What is thought of reviews by the opinions (n, 3) of them."""
-        return Looked(opinions, standing(opinions) @ self.weights)
+    def weighed(self, known: np.ndarray) -> Looked:
+        """What is thought of reviews by what is known of them (n, 4)."""
+        parts = standing(known) * self.weights
+        return Looked(known, parts[:, : len(OPINIONS)].sum(1), parts.sum(1))
 
     def _meaning(
         self,

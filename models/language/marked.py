@@ -3,7 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from models.language.library import Library
+import numpy as np
+
+from models.encoders.ngrams import normal
+from models.language.library import Library, Review
+
+Span = tuple[str, int, int]
+"""A review and a slice of its text."""
 
 
 @dataclass(frozen=True)
@@ -53,3 +59,28 @@ def gained(
         max(f1(text, mark) for mark in one.answers(library) or [""])
         for text, one in zip(said, asked, strict=True)
     ]
+
+
+def answered(asked: Sequence[Asked]) -> dict[tuple[str, str], Span]:
+    """Item and question, as `normal` writes it, to its first marked answer."""
+    found: dict[tuple[str, str], Span] = {}
+    for one in asked:
+        for name, spans in one.spans.items():
+            found.setdefault((one.item, normal(one.question)), (name, *spans[0]))
+    return found
+
+
+class Taken:
+    """Which reviews hold the marked answers of which questions."""
+
+    def __init__(self, known: Mapping[tuple[str, str], Span]) -> None:
+        """known: as of `answered`."""
+        self._questions: dict[tuple[str, str], set[str]] = {}
+        for (item, question), (name, *_) in known.items():
+            self._questions.setdefault((item, name), set()).add(question)
+
+    def __call__(self, item: str, question: str, reviews: Sequence[Review]) -> np.ndarray:
+        """(n,): 1 for each of the item's `reviews` that answers another question than this, else 0."""
+        own = {normal(question)}
+        found = [self._questions.get((item, one.review_id), own) - own for one in reviews]
+        return np.asarray([float(bool(others)) for others in found])

@@ -15,6 +15,7 @@ from models.encoders.ngrams import normal
 from models.language import library as shelves_of
 from models.language.finding import Finder, Looked, standing
 from models.language.library import Library, Review
+from models.language.marked import Span, Taken
 from models.language.polarity import Linear
 from models.language.reader import Passage, SpanReader
 from models.language.sentiment import Sentiment
@@ -45,7 +46,6 @@ FEATURES = (
     "words",
     "alone",
 )
-Span = tuple[str, int, int]
 
 
 class Quoter:
@@ -63,7 +63,7 @@ class Quoter:
         known: Mapping[tuple[str, str], Span],
         sides: Sentiment | None = None,
     ) -> None:
-        """library: item to its reviews. heed: how much the reader counts beside the finder in which reviews come first, both in
+        """library: item to its reviews. heed: how much the reader counts beside the finder in which reviews come first, in
         standard deviations of the reviews that are read. weigh: over FEATURES to a logit. threshold: the chance to answer from.
 
         reviews_read: at most, a question. known: answers that are marked already, by item and question. sides: tells which
@@ -73,6 +73,7 @@ class Quoter:
         self.finder, self.reader, self.heed = finder, reader, heed
         self.weigh, self.threshold = weigh, threshold
         self.reviews_read, self.known = reviews_read, dict(known)
+        self._taken = Taken(known)
         self.sureness, self.sides = Sureness.untrained(), sides
 
     def shelved(self, library: Library) -> "Quoter":
@@ -100,7 +101,9 @@ class Quoter:
         ]
         pairs: list[tuple[int, int]] = []
         passages: list[Passage] = []
-        looked = self.finder.look(questions, shelves) if looked is None else looked
+        if looked is None:
+            taken = [self._taken(*one) for one in zip(items, questions, shelves, strict=True)]
+            looked = self.finder.look(questions, shelves, taken)
         for row, (question, reviews) in enumerate(zip(questions, shelves, strict=True)):
             for place in looked[row].order[: self.reviews_read]:
                 if question.strip() and reviews[place].text.strip():
@@ -127,7 +130,7 @@ class Quoter:
         for row, reviews in enumerate(shelves):
             mine = of.get(row, [])
             known = [pairs[at][1] for at in mine]
-            order = heeding(looked[row].scores[known], read.relevance[mine], self.heed)
+            order = heeding(looked[row].chances[known], read.relevance[mine], self.heed)
             mine = [mine[at] for at in np.argsort(-order, kind="stable")]
             places = [pairs[at][1] for at in mine]
             rest = [at for at in looked[row].order.tolist() if at not in places]
@@ -214,10 +217,9 @@ class Quoter:
         return made
 
 
-def heeding(scores: np.ndarray, relevance: np.ndarray, heed: float) -> np.ndarray:
-    """How likely each of n reviews of one item is to answer, (n,): the finder's scores and `heed` times the reader's."""
-    told = np.column_stack([scores, relevance]).reshape(-1, 2)
-    return standing(told) @ np.array([1.0, heed])
+def heeding(chances: np.ndarray, relevance: np.ndarray, heed: float) -> np.ndarray:
+    """How likely each of n reviews of one item is to answer, (n,): the finder's chances and `heed` times what the reader says."""
+    return chances + heed * standing(relevance[:, None])[:, 0]
 
 
 def hits(question: str, text: str) -> tuple[float, float, float, float]:
@@ -245,6 +247,6 @@ def features(
     ahead = float(scores[place] - others.max()) if len(others) else 0.0
     alone = float(not len(others))
     length = float(np.log1p(len(text)))
-    _, meaning, reading = looked.opinions[place].tolist()
+    _, meaning, reading, _ = looked.known[place].tolist()
     found = [float(scores[place]), ahead, meaning, reading]
     return [*read, share, last, often, *found, length, words, alone]

@@ -9,15 +9,14 @@ import pandas as pd
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-from models.encoders.ngrams import normal
 from models.encoders.text import TextEncoder
 from models.language.finding import Finder, Looked
 from models.language.finding_training import fit_weights
 from models.language.library import Library, Review
-from models.language.marked import Asked, gained
+from models.language.marked import Asked, Span, Taken, answered, gained
 from models.language.polarity import Linear
 from models.language.polarity_training import fit_head
-from models.language.quoting import FEATURES, Quoter, Span, features, heeding
+from models.language.quoting import FEATURES, Quoter, features, heeding
 from models.language.reader import SpanReader
 from models.language.reader_training import Example, train
 from models.language.settings import QuoterSettings
@@ -56,10 +55,12 @@ def fit(
     rng = np.random.default_rng(seed)
     items = sorted({one.item for one in asked})
     held = set(rng.permutation(items)[: max(round(settings.held * len(items)), 1)].tolist())
+    known = answered(asked)
+    taught = [one for one in asked if one.item not in held]
+    finder = weighed(finder, taught, library, Taken(known), say)
     examples = [
         example
-        for one in asked
-        if one.item not in held
+        for one in taught
         for example, _ in pairs_of(one, library, -finder.words(one.question, shelf(one, library)))
     ]
     reader = SpanReader.fresh(encoder, settings.reader.limit)
@@ -67,6 +68,7 @@ def fit(
     train(reader, examples, settings.reader, seed)
     judged = [one for one in asked if one.item in held]
     say(f"choosing when to answer by {len(judged)} questions that were held back")
+    # As of items that nothing is marked about: whether a review answers is not told by what others ask.
     looked = finder.look([one.question for one in judged], [shelf(one, library) for one in judged])
     places = [range(0, len(judged), 2), range(1, len(judged), 2)]
     replies: list[Reply] = []
@@ -75,7 +77,6 @@ def fit(
             [judged[at] for at in others],
             [looked[at] for at in others],
             library,
-            finder,
             reader,
             f1,
         )
@@ -85,23 +86,45 @@ def fit(
                 "question": [judged[at].question for at in mine],
             }
         )
-        seen = [apart.finder.weighed(looked[at].opinions) for at in mine]
-        replies += apart.quoter(library, reader, settings).replies(frame, seen)
-    whole = decide(judged, looked, library, finder, reader, f1)
+        seen = [looked[at] for at in mine]
+        replies += apart.quoter(library, finder, reader, settings).replies(frame, seen)
+    whole = decide(judged, looked, library, reader, f1)
     judged = [judged[at] for half in places for at in half]
     said = [reply.quotes[0].text if reply.quotes else "" for reply in replies]
     scores = np.asarray(gained(said, judged, library, f1))
-    known: dict[tuple[str, str], Span] = {}
-    for one in asked:
-        for name, spans in one.spans.items():
-            known.setdefault((one.item, normal(one.question)), (name, *spans[0]))
-    made = whole.quoter(library, reader, settings, known)
+    made = whole.quoter(library, finder, reader, settings, known)
     made.sureness = fit_sureness(
         np.asarray([reply.confidence for reply in replies]),
         np.asarray([bool(text) for text in said]),
         scores,
     )
     return made, Held(judged, scores)
+
+
+def weighed(
+    finder: Finder,
+    asked: Sequence[Asked],
+    library: Library,
+    taken: Taken,
+    say: Callable[[str], None] = lambda text: None,
+) -> Finder:
+    """The finder with weights that are learned from the questions `asked`. taken: what is known of an item's other questions.
+
+    Nothing else of it learns, so that it looks at these as at any other.
+    """
+    telling = [one for one in asked if one.spans and len(shelf(one, library)) > 1]
+    say(f"weighing what finds reviews by {len(telling)} questions")
+    questions, shelves = (
+        [one.question for one in telling],
+        [shelf(one, library) for one in telling],
+    )
+    marks = [taken(one.item, one.question, own) for one, own in zip(telling, shelves, strict=True)]
+    right = [
+        np.asarray([review.review_id in one.spans for review in own], dtype=bool)
+        for one, own in zip(telling, shelves, strict=True)
+    ]
+    looked = finder.look(questions, shelves, marks)
+    return finder.with_weights(fit_weights([one.known for one in looked], right))
 
 
 def shelf(one: Asked, library: Library) -> Sequence[Review]:
@@ -132,7 +155,6 @@ def pairs_of(one: Asked, library: Library, order: np.ndarray) -> list[tuple[Exam
 class Decision:
     """What decides which review answers and whether any does, as learned from questions."""
 
-    finder: Finder
     heed: float
     weigh: Linear
     threshold: float
@@ -140,12 +162,13 @@ class Decision:
     def quoter(
         self,
         library: Library,
+        finder: Finder,
         reader: SpanReader,
         settings: QuoterSettings,
         known: Mapping[tuple[str, str], Span] = MappingProxyType({}),
     ) -> Quoter:
         """The quoter that decides so."""
-        given = (library, self.finder, reader, self.heed, self.weigh, self.threshold)
+        given = (library, finder, reader, self.heed, self.weigh, self.threshold)
         return Quoter(*given, settings.reviews_read, known)
 
 
@@ -153,37 +176,30 @@ def decide(
     judged: Sequence[Asked],
     looked: Sequence[Looked],
     library: Library,
-    finder: Finder,
     reader: SpanReader,
     f1: Callable[[str, str], float],
 ) -> Decision:
-    """The weights of opinions, of the reader and of FEATURES, and the chance from which answering is best where half of the
-    questions have an answer. looked: at the reviews of each of `judged`, by whatever weights."""
-    right = [
-        np.asarray([review.review_id in one.spans for review in shelf(one, library)], dtype=bool)
-        for one in judged
-    ]
-    finder = finder.with_weights(fit_weights([one.opinions for one in looked], right))
-    seen = [finder.weighed(one.opinions) for one in looked]
+    """The weights of the reader and of FEATURES, and the chance from which answering is best where half of the questions have
+    an answer. looked: at the reviews of each of `judged`."""
     asked = [
         (at, *pair)
         for at, one in enumerate(judged)
-        for pair in pairs_of(one, library, -seen[at].scores)
+        for pair in pairs_of(one, library, -looked[at].scores)
     ]
     truth = np.asarray([bool(one.spans) for _, one, _ in asked], dtype=np.int64)
     if len(np.unique(truth)) < 2:
-        return Decision(finder, 0.0, Linear(np.eye(len(FEATURES), 1), np.zeros(1)), 0.5)
+        return Decision(0.0, Linear(np.eye(len(FEATURES), 1), np.zeros(1)), 0.5)
     read = reader.read([reader.passage(one.question, one.text) for _, one, _ in asked])
     told = zip(read.relevance.tolist(), read.sureness.tolist(), strict=True)
     table = np.asarray(
         [
-            features(one.question, one.text, pair, seen[at], place)
+            features(one.question, one.text, pair, looked[at], place)
             for (at, one, place), pair in zip(asked, told, strict=True)
         ]
     )
-    scores = np.asarray([seen[at].scores[place] for at, _, place in asked])
+    found = np.asarray([looked[at].chances[place] for at, _, place in asked])
     whose = np.asarray([at for at, _, _ in asked])
-    heed = fit_heed(scores, read.relevance, truth, whose)
+    heed = fit_heed(found, read.relevance, truth, whose)
     weigh = fit_head(table, truth, 2, STRENGTH)
     chances = 1 / (1 + np.exp(-weigh(table)[:, 0]))
     won = np.asarray(
@@ -192,15 +208,15 @@ def decide(
             for (_, one, _), (start, end) in zip(asked, read.spans.tolist(), strict=True)
         ]
     )
-    return Decision(finder, heed, weigh, best_threshold(chances, won, truth))
+    return Decision(heed, weigh, best_threshold(chances, won, truth))
 
 
 def fit_heed(
-    scores: np.ndarray, relevance: np.ndarray, truth: np.ndarray, whose: np.ndarray
+    found: np.ndarray, relevance: np.ndarray, truth: np.ndarray, whose: np.ndarray
 ) -> float:
     """How much the reader counts beside the finder, so that reviews with the answer come first; 0 where nothing tells.
 
-    scores (n,): of the finder; relevance (n,): of the reader, which has not learned from these; truth (n,): 1 where the answer
+    found (n,): chances of the finder; relevance (n,): of the reader, which has not learned from these; truth (n,): 1 where the answer
     is; whose (n,): the question. By the cross-entropy of a softmax over a question's reviews, as of the finder's weights.
     """
     parts = [np.flatnonzero(whose == one) for one in np.unique(whose)]
@@ -209,7 +225,7 @@ def fit_heed(
     def cost(heed: float) -> float:
         value = MISTRUST * heed**2
         for part in parts:
-            logs = log_softmax(heeding(scores[part], relevance[part], heed))
+            logs = log_softmax(heeding(found[part], relevance[part], heed))
             value -= float(logs[truth[part] == 1].mean())
         return value
 

@@ -41,7 +41,7 @@ def test_the_review_that_speaks_of_it_comes_first(finder: Finder) -> None:
     asked = ["Was the box broken?", "Is the sound clear?", " "]
     looked = finder.look(asked, [REVIEWS, REVIEWS[::-1], []])
     assert [one.order[0] for one in looked[:2]] == [2, 2]
-    assert looked[2].opinions.shape == (0, 3) and looked[2].scores.shape == (0,)
+    assert looked[2].known.shape == (0, 4) and looked[2].scores.shape == (0,)
 
 
 def test_of_many_reviews_some_are_read_and_all_are_ranked(
@@ -59,12 +59,25 @@ def test_of_many_reviews_some_are_read_and_all_are_ranked(
     made = Finder(finder.encoder, Counting.overlap(), finder.rarity)
     (looked,) = made.look(["Was the box broken?"], [REVIEWS])
     assert read == [TEXTS[2]] and looked.order[0] == 2
-    assert np.isfinite(looked.opinions).all() and len(looked.order) == len(REVIEWS)
+    assert np.isfinite(looked.known).all() and len(looked.order) == len(REVIEWS)
+
+
+def test_a_review_that_answers_another_question_is_later_where_that_was_learned(
+    finder: Finder,
+) -> None:
+    taken = [np.array([0.0, 0.0, 1.0, 0.0])]
+    (even,) = finder.look(["Was the box broken?"], [REVIEWS], taken)
+    assert even.order[0] == 2 and even.chances.tolist() == even.scores.tolist()
+    shy = finder.with_weights(np.array([*EVEN[:3], -3.0]))
+    (looked,) = shy.look(["Was the box broken?"], [REVIEWS], taken)
+    assert looked.order[-1] == 2 and looked.scores.argmax() == 2
+    (free,) = shy.look(["Was the box broken?"], [REVIEWS])
+    assert free.chances.tolist() == even.chances.tolist()
 
 
 def test_where_nothing_reads_the_language_meaning_speaks_for_it(finder: Finder) -> None:
     (looked,) = Finder(finder.encoder, None, finder.rarity).look(["sound"], [REVIEWS])
-    assert looked.opinions[:, 2].tolist() == looked.opinions[:, 1].tolist()
+    assert looked.known[:, 2].tolist() == looked.known[:, 1].tolist()
 
 
 def test_what_was_encoded_is_not_encoded_for_the_next_question(monkeypatch) -> None:
@@ -83,7 +96,7 @@ def test_what_was_encoded_is_not_encoded_for_the_next_question(monkeypatch) -> N
 
 
 def test_a_finder_comes_back_from_its_bundle(finder: Finder, tmp_path) -> None:
-    made = finder.with_weights(np.array([0.5, 0.25, 0.0]))
+    made = finder.with_weights(np.array([0.5, 0.25, 0.0, -1.0]))
     save(made.to_bundle(), tmp_path / "bundle")
     again = Finder.from_bundle(load(tmp_path / "bundle"))
     (one,), (other,) = (each.look(["battery"], [REVIEWS]) for each in (made, again))
@@ -100,10 +113,12 @@ def test_the_order_of_reviews_changes_no_opinion(order: list[int], question: str
 
 def test_what_finds_the_right_review_gains_weight_and_little_stays_even() -> None:
     rng = np.random.default_rng(1)
-    tables = [rng.normal(size=(6, 3)) for _ in range(300)]
+    tables = [rng.normal(size=(6, 4)) for _ in range(300)]
     right = [np.arange(6) == standing(one)[:, 1].argmax() for one in tables]
     weights = fit_weights(tables, right)
-    assert weights[1] > 1 and (weights[[0, 2]] < EVEN[0]).all() and (weights >= 0).all()
+    assert weights[1] > 1 and (weights[[0, 2]] < EVEN[0]).all() and (weights[:3] >= 0).all()
+    away = [np.arange(6) == standing(one)[:, 3].argmin() for one in tables]
+    assert fit_weights(tables, away)[3] < -1
     nothing = [np.zeros(6, bool), np.ones(6, bool)]
     assert fit_weights(tables[:2], nothing) == pytest.approx(EVEN)
     assert fit_weights([], []) == pytest.approx(EVEN)

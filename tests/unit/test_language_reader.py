@@ -13,7 +13,7 @@ from models.language import answering_training
 from models.language.answers import Answers
 from models.language.finding import Finder
 from models.language.library import Library, Review
-from models.language.marked import Asked, Marked, gained, merged
+from models.language.marked import Asked, Marked, Taken, answered, gained, merged
 from models.language.polarity import Linear
 from models.language.quoting import FEATURES, Quoter, hits
 from models.language.quoting_training import best_threshold, fit, fit_heed
@@ -102,6 +102,15 @@ def test_marks_of_several_people_are_one_question() -> None:
     assert dict(one.spans) == {"r": ((1, 3), (2, 5))}
     library = {"i": [Review("r", "a good radio")]}
     assert gained(["good", ""], [one, merged(["i"], ["q"], marks[:1])[0]], library, f1) == [0, 1]
+
+
+def test_a_review_is_taken_by_other_questions_than_the_one_that_is_asked() -> None:
+    marks = [Marked("r", 0, 1), Marked("r", 1, 2), Marked("s", 0, 1), Marked(None, 0, 0)]
+    asked = merged(["i", "i", "i", "j"], ["One?", "Two?", "three", "One?"], marks)
+    taken, shelf = Taken(answered(asked)), [Review(name, "text") for name in "rst"]
+    assert taken("i", "three", shelf).tolist() == [1, 0, 0]
+    assert taken("i", "one?", shelf).tolist() == [1, 1, 0]
+    assert taken("j", "three", shelf).tolist() == [0, 0, 0] and taken("i", "x", []).shape == (0,)
 
 
 @pytest.mark.parametrize(("theirs", "taken"), [(-0.1, Quoter), (1.1, Answers)])
