@@ -16,7 +16,7 @@ from models.language.library import Library, Review
 from models.language.marked import Asked, Marked, Taken, answered, gained, merged
 from models.language.polarity import Linear
 from models.language.quoting import FEATURES, Quoter, hits
-from models.language.quoting_training import best_threshold, fit, fit_heed
+from models.language.quoting_training import best_threshold, fit, fit_heed, weighed
 from models.language.reader import SpanReader, best_span
 from models.language.reader_training import target
 from models.language.settings import (
@@ -151,6 +151,23 @@ def test_fitting_gives_a_model_that_answers() -> None:
     )
     frame = pd.DataFrame({"item_id": ["item 3"], "question": ["is the radio good"]})
     assert made.predict(frame)["answer"][0] == "the radio is good."
+
+
+def test_where_every_review_answers_one_question_the_free_ones_come_first(
+    reader: SpanReader,
+) -> None:
+    names = [f"r{at}" for at in range(4)]
+    library = {f"item {at}": [Review(name, "a radio") for name in names] for at in range(30)}
+    marks = {name: ((0, 1),) for name in names[:3]}
+    asked = [
+        Asked(item, f"about {name}", {name: marks[name]}) for item in library for name in marks
+    ]
+    known = answered(asked)
+    learned = weighed(finder(library), asked, library, Taken(known))
+    weigh = Linear(np.eye(len(FEATURES), 1), np.zeros(1))
+    made = Quoter(library, learned, reader, 0.0, weigh, 0.0, 8, known)
+    frame = pd.DataFrame({"item_id": ["item 0"], "question": ["anything"]})
+    assert made.predict(frame)["reviews"][0][0] == "r3"
 
 
 def test_the_threshold_weighs_answered_and_unanswered_the_same() -> None:
