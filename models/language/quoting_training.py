@@ -24,8 +24,11 @@ from models.language.sureness_training import fit_sureness
 from models.language.telling import Reply
 
 STRENGTH = 0.1
-MISTRUST, MOST_HEED = 5.0, 3.0
-"""How strongly the reader's weight in the order is drawn to none, in questions, and the most that it can be."""
+WEIGHED = 200
+"""Questions that the finder's few weights are learned from at most: looking at an item's reviews takes long."""
+HEED, TRUST, MOST_HEED = 1 / 3, 5.0, 3.0
+"""The reader's weight in the order where nothing was learned, as of the finder's opinions; how strongly it is drawn to that, in
+questions; and the most that it can be."""
 NEGATIVES = 2
 """Reviews of an item, besides those with the answer, that a question is read with in training."""
 
@@ -70,12 +73,14 @@ def fit(
     say(f"choosing when to answer by {len(judged)} questions that were held back")
     # As of items that nothing is marked about: whether a review answers is not told by what others ask.
     looked = finder.look([one.question for one in judged], [shelf(one, library) for one in judged])
+    orders = ordered(judged, looked, library, reader, settings.reviews_read)
     places = [range(0, len(judged), 2), range(1, len(judged), 2)]
     replies: list[Reply] = []
     for mine, others in (places, places[::-1]):
         apart = decide(
             [judged[at] for at in others],
             [looked[at] for at in others],
+            [orders[at] for at in others],
             library,
             reader,
             f1,
@@ -88,7 +93,7 @@ def fit(
         )
         seen = [looked[at] for at in mine]
         replies += apart.quoter(library, finder, reader, settings).replies(frame, seen)
-    whole = decide(judged, looked, library, reader, f1)
+    whole = decide(judged, looked, orders, library, reader, f1)
     judged = [judged[at] for half in places for at in half]
     said = [reply.quotes[0].text if reply.quotes else "" for reply in replies]
     scores = np.asarray(gained(said, judged, library, f1))
@@ -113,6 +118,8 @@ def weighed(
     Nothing else of it learns, so that it looks at these as at any other.
     """
     telling = [one for one in asked if one.spans and len(shelf(one, library)) > 1]
+    spread = np.linspace(0, len(telling), min(len(telling), WEIGHED), endpoint=False)
+    telling = [telling[at] for at in spread.astype(int)]
     say(f"weighing what finds reviews by {len(telling)} questions")
     questions, shelves = (
         [one.question for one in telling],
@@ -152,6 +159,46 @@ def pairs_of(one: Asked, library: Library, order: np.ndarray) -> list[tuple[Exam
 
 
 @dataclass(frozen=True)
+class Ordered:
+    """The n reviews of an item that are read with a question: the finder's chances and what the reader, which has not learned
+    from the question, says of each (n,), and whether it holds the answer."""
+
+    chances: np.ndarray
+    relevance: np.ndarray
+    right: np.ndarray
+
+
+def ordered(
+    judged: Sequence[Asked],
+    looked: Sequence[Looked],
+    library: Library,
+    reader: SpanReader,
+    reviews_read: int,
+) -> list[Ordered]:
+    """Of each of `judged` the reviews that are read in answering, at most `reviews_read`; none where the question has no answer."""
+    pairs = [
+        (at, place)
+        for at, one in enumerate(judged)
+        if one.spans
+        for place in looked[at].order[:reviews_read].tolist()
+    ]
+    reviews = [shelf(one, library) for one in judged]
+    told = reader.read(
+        [reader.passage(judged[at].question, reviews[at][place].text) for at, place in pairs]
+    ).relevance
+    whose = np.asarray([at for at, _ in pairs], dtype=np.int64)
+    places = np.asarray([place for _, place in pairs], dtype=np.int64)
+    found = []
+    for at, one in enumerate(judged):
+        mine = places[whose == at]
+        right = [reviews[at][place].review_id in one.spans for place in mine.tolist()]
+        found.append(
+            Ordered(looked[at].chances[mine], told[whose == at], np.asarray(right, dtype=bool))
+        )
+    return found
+
+
+@dataclass(frozen=True)
 class Decision:
     """What decides which review answers and whether any does, as learned from questions."""
 
@@ -175,12 +222,14 @@ class Decision:
 def decide(
     judged: Sequence[Asked],
     looked: Sequence[Looked],
+    orders: Sequence[Ordered],
     library: Library,
     reader: SpanReader,
     f1: Callable[[str, str], float],
 ) -> Decision:
     """The weights of the reader and of FEATURES, and the chance from which answering is best where half of the questions have
-    an answer. looked: at the reviews of each of `judged`."""
+    an answer. looked, orders: of the reviews of each of `judged`."""
+    heed = fit_heed(orders)
     asked = [
         (at, *pair)
         for at, one in enumerate(judged)
@@ -188,7 +237,7 @@ def decide(
     ]
     truth = np.asarray([bool(one.spans) for _, one, _ in asked], dtype=np.int64)
     if len(np.unique(truth)) < 2:
-        return Decision(0.0, Linear(np.eye(len(FEATURES), 1), np.zeros(1)), 0.5)
+        return Decision(heed, Linear(np.eye(len(FEATURES), 1), np.zeros(1)), 0.5)
     read = reader.read([reader.passage(one.question, one.text) for _, one, _ in asked])
     told = zip(read.relevance.tolist(), read.sureness.tolist(), strict=True)
     table = np.asarray(
@@ -197,9 +246,6 @@ def decide(
             for (at, one, place), pair in zip(asked, told, strict=True)
         ]
     )
-    found = np.asarray([looked[at].chances[place] for at, _, place in asked])
-    whose = np.asarray([at for at, _, _ in asked])
-    heed = fit_heed(found, read.relevance, truth, whose)
     weigh = fit_head(table, truth, 2, STRENGTH)
     chances = 1 / (1 + np.exp(-weigh(table)[:, 0]))
     won = np.asarray(
@@ -211,27 +257,23 @@ def decide(
     return Decision(heed, weigh, best_threshold(chances, won, truth))
 
 
-def fit_heed(
-    found: np.ndarray, relevance: np.ndarray, truth: np.ndarray, whose: np.ndarray
-) -> float:
-    """How much the reader counts beside the finder, so that reviews with the answer come first; 0 where nothing tells.
+def fit_heed(orders: Sequence[Ordered]) -> float:
+    """How much the reader counts beside the finder, so that reviews with the answer come first; HEED where nothing tells.
 
-    found (n,): chances of the finder; relevance (n,): of the reader, which has not learned from these; truth (n,): 1 where the answer
-    is; whose (n,): the question. By the cross-entropy of a softmax over a question's reviews, as of the finder's weights.
+    By the cross-entropy of a softmax over a question's reviews, as of the finder's weights.
     """
-    parts = [np.flatnonzero(whose == one) for one in np.unique(whose)]
-    parts = [part for part in parts if 0 < truth[part].sum() < len(part)]
+    telling = [one for one in orders if 0 < one.right.sum() < len(one.right)]
 
     def cost(heed: float) -> float:
-        value = MISTRUST * heed**2
-        for part in parts:
-            logs = log_softmax(heeding(found[part], relevance[part], heed))
-            value -= float(logs[truth[part] == 1].mean())
+        value = TRUST * (heed - HEED) ** 2
+        for one in telling:
+            logs = log_softmax(heeding(one.chances, one.relevance, heed))
+            value -= float(logs[one.right].mean())
         return value
 
-    return (
-        float(minimize_scalar(cost, bounds=(0.0, MOST_HEED), method="bounded").x) if parts else 0.0
-    )
+    if not telling:
+        return HEED
+    return float(minimize_scalar(cost, bounds=(0.0, MOST_HEED), method="bounded").x)
 
 
 def best_threshold(chances: np.ndarray, gained: np.ndarray, truth: np.ndarray) -> float:

@@ -16,7 +16,14 @@ from models.language.library import Library, Review
 from models.language.marked import Asked, Marked, Taken, answered, gained, merged
 from models.language.polarity import Linear
 from models.language.quoting import FEATURES, Quoter, hits
-from models.language.quoting_training import best_threshold, fit, fit_heed, weighed
+from models.language.quoting_training import (
+    HEED,
+    Ordered,
+    best_threshold,
+    fit,
+    fit_heed,
+    weighed,
+)
 from models.language.reader import SpanReader, best_span
 from models.language.reader_training import target
 from models.language.settings import (
@@ -178,15 +185,15 @@ def test_the_threshold_weighs_answered_and_unanswered_the_same() -> None:
 
 def test_a_reader_that_knows_better_is_heeded_and_one_that_guesses_is_not() -> None:
     rng = np.random.default_rng(2)
-    whose, truth = np.repeat(np.arange(80), 3), np.tile([1, 0, 0], 80)
-    scores, noise = rng.normal(size=240) + truth, rng.normal(size=240)
-    assert (
-        fit_heed(scores, noise, truth, whose)
-        < 0.3
-        < 1
-        < fit_heed(noise, scores + truth, truth, whose)
-    )
-    assert fit_heed(scores, noise, np.zeros(240, int), whose) == 0
+    right = np.array([True, False, False])
+
+    def learned(finder: float, reader: float) -> float:
+        tables = [rng.normal(size=(3, 2)) + right[:, None] * [finder, reader] for _ in range(80)]
+        return fit_heed([Ordered(*one.T, right) for one in tables])
+
+    assert learned(1, 0) < 0.2 < HEED < 0.7 < learned(0, 2)
+    alone = Ordered(np.zeros(1), np.ones(1), np.ones(1, bool))
+    assert fit_heed([alone]) == fit_heed([]) == HEED
 
 
 def test_telling_words_are_counted_in_any_script() -> None:
