@@ -13,6 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from torch import nn
 from torch.nn import functional
 
@@ -235,39 +236,57 @@ def weight_of(
     return own.sum(1) + steps.sum(1) + first[labels[:, 0]]
 
 
-def marginals(
-    scores: torch.Tensor, mask: torch.Tensor, follow: torch.Tensor, first: torch.Tensor
-) -> torch.Tensor:
-    """Probabilities (b, t, labels) of each word's label: the derivatives of the log partition."""
-    with torch.enable_grad():
-        given = scores.detach().requires_grad_(True)
-        total = log_partition(given, mask, follow.detach(), first.detach()).sum()
-        return torch.autograd.grad(total, given)[0]
+def span_chances(
+    scores: np.ndarray, follow: np.ndarray, first: np.ndarray, longest: int
+) -> np.ndarray:
+    """Probabilities (fields, t, longest) that a field's value begins at a word and has 1, 2, … words.
+
+    scores (t, labels), follow (labels, labels), first (labels,). They are summed over all that the other words may be: the
+    likeliest labels of a whole title may hold values that are less likely than others.
+    """
+    count, labels = scores.shape
+    begin, inside = np.arange(1, labels, 2), np.arange(2, labels, 2)
+    before, after = np.empty((count, labels)), np.zeros((count, labels))
+    ended = np.zeros((count, labels))
+    leave = follow.copy()
+    leave[begin, inside] = leave[inside, inside] = NEVER
+    before[0] = first + scores[0]
+    for at in range(1, count):
+        paths = before[at - 1][:, None] + follow
+        before[at] = np.logaddexp.reduce(paths, axis=0) + scores[at]
+    for at in range(count - 2, -1, -1):
+        onward = scores[at + 1] + after[at + 1]
+        after[at] = np.logaddexp.reduce(follow + onward, axis=1)
+        ended[at] = np.logaddexp.reduce(leave + onward, axis=1)
+    stay, enter = follow[inside, inside][:, None], follow[begin, inside][:, None]
+    total = np.logaddexp.reduce(before[-1])
+    inner = np.cumsum(scores[:, inside].T + stay, axis=1)
+    starts = before[:, begin].T - inner + enter - stay - total
+    stops = np.pad(inner + ended[:, inside].T, ((0, 0), (0, longest - 1)), constant_values=-np.inf)
+    found = starts[:, :, None] + sliding_window_view(stops, longest, axis=1)
+    found[:, :, 0] = (before + ended)[:, begin].T - total
+    return np.exp(np.minimum(found, 0.0))
 
 
-def best_path(scores: np.ndarray, follow: np.ndarray, first: np.ndarray) -> list[int]:
-    """The likeliest labels (t,) of scores (t, labels)."""
-    total = scores[0] + first
-    back = []
-    for row in scores[1:]:
-        paths = total[:, None] + follow
-        back.append(paths.argmax(0))
-        total = paths.max(0) + row
-    path = [int(total.argmax())]
-    for step in reversed(back):
-        path.append(int(step[path[-1]]))
-    return path[::-1]
+def chosen(chances: np.ndarray, least: float) -> list[tuple[int, int, int, float]]:
+    """Field, first word, the word after the last and chance of the likeliest values, one a field, none over another.
 
-
-def spans_of(path: Sequence[int]) -> list[tuple[int, int, int]]:
-    """Field, first word and the word after the last of each marked value."""
-    spans: list[tuple[int, int, int]] = []
-    for at, label in enumerate(path):
-        if label % 2 == 1:
-            spans.append(((label - 1) // 2, at, at + 1))
-        elif label and spans and spans[-1][2] == at:
-            spans[-1] = (*spans[-1][:2], at + 1)
-    return spans
+    chances: see `span_chances`. least: what a value's chance is at least. Where right values are held against all that are
+    told and all that there are (F1), half of what is reached is best.
+    Source: Lipton, Elkan and Naryanaswamy (2014), Optimal thresholding of classifiers to maximize F1 measure.
+    """
+    found = []
+    fields, begins, lengths = np.nonzero(chances >= least)
+    sure = chances[fields, begins, lengths]
+    told: set[int] = set()
+    taken = np.zeros(chances.shape[1], bool)
+    for at in np.argsort(-sure, kind="stable"):
+        name, begin, end = int(fields[at]), int(begins[at]), int(begins[at] + lengths[at] + 1)
+        if name not in told and not taken[begin:end].any():
+            told.add(name)
+            taken[begin:end] = True
+            found.append((name, begin, end, float(sure[at])))
+    return found
 
 
 @dataclass(frozen=True)
@@ -314,7 +333,7 @@ def padded(rows: Sequence[Sequence[Sequence[int]]], kept: np.ndarray) -> np.ndar
 @dataclass(frozen=True)
 class Extraction:
     """fields: in the order of their labels. known: category to its fields. kept: buckets of
-    features that the taggers know. taggers: their scores are averaged."""
+    features that the taggers know. taggers: the chances that they give to values are averaged. least: see `chosen`."""
 
     fields: list[str]
     known: Mapping[str, Sequence[str]]
@@ -322,6 +341,7 @@ class Extraction:
     kept: np.ndarray
     taggers: tuple[Tagger, ...]
     states: "States"
+    least: float
     kind: ClassVar[str] = "extraction"
 
     def read(self, titles: Sequence[Title], batch: int = 64) -> list[dict[str, tuple[str, float]]]:
@@ -338,32 +358,42 @@ class Extraction:
         answers: list[dict[str, tuple[str, float]]] = [{} for _ in titles]
         if not some:
             return answers
-        chosen = [titles[at] for at in some]
         inputs = make_inputs(
-            chosen, self.fields, self.known, self.gazetteer, self.kept, self.states
+            [titles[at] for at in some],
+            self.fields,
+            self.known,
+            self.gazetteer,
+            self.kept,
+            self.states,
         )
         mask = torch.arange(inputs.bags.shape[1])[None] < torch.from_numpy(inputs.lengths)[:, None]
         tensors = [torch.from_numpy(x) for x in (inputs.bags, inputs.states)]
         asked = torch.from_numpy(inputs.asked)
-        scores = torch.stack(
-            [one.emit(tensors[0], tensors[1], mask, asked) for one in self.taggers]
-        ).mean(0)
-        pairs = [one.transitions() for one in self.taggers]
-        follow = torch.stack([a for a, _ in pairs]).mean(0)
-        first = torch.stack([b for _, b in pairs]).mean(0)
-        sure = marginals(scores, mask, follow, first).numpy()
+        voices = [
+            [
+                part.double().numpy()
+                for part in (one.emit(*tensors, mask, asked), *one.transitions())
+            ]
+            for one in self.taggers
+        ]
         for row, at in enumerate(some):
             length = int(inputs.lengths[row])
-            path = best_path(scores[row, :length].numpy(), follow.numpy(), first.numpy())
-            for name, begin, end in spans_of(path):
-                labels = [2 * name + 1] + [2 * name + 2] * (end - begin - 1)
-                confidence = float(
-                    min(sure[row, begin + k, label] for k, label in enumerate(labels))
-                )
+            own = np.flatnonzero(inputs.asked[row] == 0)
+            chances = np.mean(
+                [
+                    span_chances(
+                        scores[row, :length][:, own],
+                        follow[np.ix_(own, own)],
+                        first[own],
+                        max(self.gazetteer.longest, 1),
+                    )
+                    for scores, follow, first in voices
+                ],
+                axis=0,
+            )
+            for name, begin, end, sure in chosen(chances, self.least):
                 value = titles[at].text[spans[at][begin][0] : spans[at][end - 1][1]]
-                known = answers[at].get(self.fields[name])
-                if known is None or confidence > known[1]:
-                    answers[at][self.fields[name]] = (value, confidence)
+                answers[at][self.fields[(own[2 * name + 1] - 1) // 2]] = (value, sure)
         return answers
 
 

@@ -144,7 +144,10 @@ class AnsweringSettings:
 
 @dataclass(frozen=True)
 class TaggerSettings:
-    """How the reader of titles is fitted. hidden: of the recurrent net. voices: networks whose scores are averaged."""
+    """How the reader of titles is fitted. hidden: of the recurrent net. voices: networks that are averaged.
+
+    least: see `extraction.chosen`.
+    """
 
     hidden: int
     epochs: int
@@ -153,3 +156,4 @@ class TaggerSettings:
     decay: float
     dropout: float
     voices: int
+    least: float
