@@ -1,4 +1,8 @@
-"""Search by look: nearest pictures by whitened features of several layers and colours."""
+"""Search by look: nearest pictures by features of several layers and colours.
+
+Nobody says which pictures show the same. Pairs that find one another first are taken for it, and the features are turned so
+that what such pairs differ in counts little.
+"""
 
 from dataclasses import dataclass, replace
 
@@ -9,7 +13,12 @@ from models.vision.families import unit
 from models.vision.index import Agreement, Index
 from models.vision.settings import LookalikesSettings
 from models.vision.sight import Sight
-from models.vision.whitening import Whitening
+from models.vision.whitening import SAMPLE, Directions, Whitening
+
+BASIS = 800
+"""Directions of most spread in which pairs of look-alikes are looked at."""
+PAIRED = 10_000
+"""Pictures among which pairs are sought, at most."""
 
 
 def towards_neighbours(vectors: np.ndarray, gallery: Index, count: int, power: float) -> np.ndarray:
@@ -26,6 +35,24 @@ def towards_neighbours(vectors: np.ndarray, gallery: Index, count: int, power: f
         parts.append(unit(near + vectors[start : start + len(place)]))
         start += len(place)
     return np.concatenate(parts) if parts else vectors
+
+
+def mutual(gallery: Index, count: int) -> np.ndarray:
+    """Pairs of rows (2, p), each once, of which each is among the `count` nearest others of the other."""
+    total = len(gallery)
+    rows = np.arange(total)
+    found = []
+    start = 0
+    for place, _ in gallery.nearest(gallery.take(rows), count + 1):
+        own = rows[start : start + len(place), None]
+        start += len(place)
+        # Where many are the same, a row may not be among its own nearest.
+        other = (place != own) & (np.cumsum(place != own, axis=1) <= count)
+        found.append((own * total + place)[other])
+    near = np.concatenate(found) if found else np.zeros(0, np.int64)
+    first, second = np.divmod(near, max(total, 1))
+    both = (first < second) & np.isin(second * total + first, near)
+    return np.stack([first[both], second[both]])
 
 
 @dataclass(frozen=True)
@@ -60,12 +87,25 @@ class Lookalikes:
         )
         scale = (1.0 / ((deviation + 1e-2) * np.sqrt(widths))).astype(np.float32)
         width = min(settings.width, max(len(encoded) - 1, 1))
-        whitening = Whitening.of((encoded - mean) * scale, width, settings.shrink, seed)
+        rows = np.random.default_rng(seed).permutation(len(encoded))[:SAMPLE]
+        standard = (encoded[rows] - mean) * scale
+        directions = Directions.of(standard, max(width, min(BASIS, len(rows) - 1)), seed)
         none = Index(np.zeros((0, width), np.float32))
+        whitening = directions.evened(width, settings.shrink)
         found = cls(sight, settings, mean, scale, whitening, none, none, none)
-        near, least = settings.neighbours, settings.indexed
-        shapes, colours = found.placed(vectors)
-        found = replace(found, shapes=Index.of(shapes, least, near, seed))
+        if len(vectors) >= settings.enough:
+            some, count = vectors[rows[:PAIRED]], settings.paired
+            for _ in range(settings.rounds):
+                pairs = mutual(found.gathered(some, count + 1, seed).target, count)
+                learned = directions.paired(standard[:PAIRED], pairs, width, settings.loose)
+                found = replace(found, whitening=learned)
+        return found.gathered(vectors, reach, seed)
+
+    def gathered(self, vectors: np.ndarray, reach: int, seed: int) -> "Lookalikes":
+        """With a gallery of what the sight gives (n, d). reach: as of `of`."""
+        near, least = self.settings.neighbours, self.settings.indexed
+        shapes, colours = self.placed(vectors)
+        found = replace(self, shapes=Index.of(shapes, least, near, seed))
         once = found.draw(shapes, found.shapes)
         found = replace(found, drawn=Index.of(once, least, near, seed))
         target = found.beside(once, shapes, colours)

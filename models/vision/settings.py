@@ -119,6 +119,8 @@ class LookalikesSettings:
     neighbours, power: see `lookalikes.towards_neighbours`; 0 neighbours: none. colours, own: the weights of colours, and of
     what a picture is by itself, beside its draw to its neighbours. indexed: pictures from which neighbours are sought among
     the cells of an `index.Index`, no longer exactly; 0: never.
+    rounds: how often pairs that look alike are sought, from so many pictures on as `enough` says, to learn from them what
+    tells pictures apart; paired: nearest of each among which the other must be; loose: see `whitening.Directions.paired`.
     """
 
     width: int
@@ -128,3 +130,7 @@ class LookalikesSettings:
     neighbours: int
     power: float
     indexed: int
+    rounds: int
+    enough: int
+    paired: int
+    loose: float

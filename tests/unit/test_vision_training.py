@@ -23,10 +23,10 @@ from models.training import UNHEARD, Course
 from models.vision.agreement import NOBODY, groups
 from models.vision.attributes import Attributes
 from models.vision.colours import HISTOGRAM, colour_features
-from models.vision.families import corners, families, joined
+from models.vision.families import corners, families, joined, unit
 from models.vision.index import Index, nearest
 from models.vision.linear import Linear, fit_linear, folds_of
-from models.vision.lookalikes import towards_neighbours
+from models.vision.lookalikes import mutual, towards_neighbours
 from models.vision.packs import Line, in_order
 from models.vision.prototypes import Prototypes
 from models.vision.recognition import Expert, Recognition
@@ -37,7 +37,7 @@ from models.vision.settings import (
     TuningSettings,
 )
 from models.vision.sight import Sight
-from models.vision.whitening import Whitening
+from models.vision.whitening import Directions, Whitening
 
 
 def on_white(colour: tuple[int, int, int], side: int = 32) -> np.ndarray:
@@ -129,6 +129,60 @@ def test_whitening_evens_out_the_directions():
     turned = (vectors - made.mean) @ made.turn
     np.testing.assert_allclose(turned.std(0), 1.0, atol=0.05)
     np.testing.assert_allclose(np.linalg.norm(made(vectors), axis=1), 1.0, atol=1e-5)
+
+
+def in_kinds(draw, kinds=20, each=5):
+    """Vectors whose kinds differ in three quiet directions, and all of them by chance in three loud ones; the kinds."""
+    own = np.repeat(np.arange(kinds), each)
+    quiet = draw.normal(size=(kinds, 3))[own] + 0.05 * draw.normal(size=(len(own), 3))
+    return np.hstack([quiet, 9 * draw.normal(size=(len(own), 3))]).astype(np.float32), own
+
+
+def alike(vectors, own):
+    """The share whose nearest other is of the same kind."""
+    cosines = vectors @ vectors.T
+    np.fill_diagonal(cosines, -2)
+    return (own[cosines.argmax(1)] == own).mean()
+
+
+def test_what_pairs_differ_in_counts_little():
+    vectors, own = in_kinds(np.random.default_rng(6))
+    directions = Directions.of(vectors, 6, 0)
+    pairs = np.stack([np.arange(0, len(own), 5), np.arange(1, len(own), 5)])
+    plain = directions.evened(4, 100.0)
+    learned = directions.paired(vectors, pairs, 4, 1e-5)
+    assert alike(plain(vectors), own) < 0.3
+    assert alike(learned(vectors), own) > 0.9
+    assert learned.turn.shape == (6, 4)
+
+
+def test_pairs_that_are_the_same_to_the_pixel_leave_finite_vectors():
+    vectors = np.repeat(np.random.default_rng(2).normal(size=(40, 5)), 2, axis=0).astype(np.float32)
+    directions = Directions.of(vectors, 5, 0)
+    same = np.arange(80).reshape(-1, 2).T
+    for pairs in (same, same[:, :0]):
+        found = directions.paired(vectors, pairs, 3, 0.3)(vectors)
+        assert np.isfinite(found).all()
+        np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1.0, atol=1e-4)
+
+
+@pytest.mark.parametrize("least", [0, 40])
+def test_a_pair_finds_one_another(least):
+    draw = np.random.default_rng(8)
+    vectors = unit(draw.normal(size=(150, 4)).astype(np.float32))
+    vectors[10:20] = vectors[10]
+    gallery = Index.of(vectors, least, 4, 0)
+    found = {tuple(pair) for pair in mutual(gallery, 3).T.tolist()}
+    cosines = vectors @ vectors.T
+    np.fill_diagonal(cosines, -2)
+    near = [set(np.argsort(-row, kind="stable")[:3].tolist()) for row in cosines]
+    apart = [at for at in range(150) if not 10 <= at < 20]
+    expected = {(a, b) for a in apart for b in apart if a < b and b in near[a] and a in near[b]}
+    others = {pair for pair in found if not {*pair} & {*range(10, 20)}}
+    # An index looks at most cells, not at all.
+    assert others == expected if not least else len(others ^ expected) < 0.1 * len(expected)
+    assert all(a < b for a, b in found) and any(10 <= a < b < 20 for a, b in found)
+    assert mutual(Index(vectors[:0]), 3).shape == (2, 0)
 
 
 def test_nearest_is_exact():
