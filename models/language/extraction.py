@@ -367,12 +367,13 @@ class Extraction:
             self.states,
         )
         mask = torch.arange(inputs.bags.shape[1])[None] < torch.from_numpy(inputs.lengths)[:, None]
-        tensors = [torch.from_numpy(x) for x in (inputs.bags, inputs.states)]
-        asked = torch.from_numpy(inputs.asked)
+        bags, states, asked = (
+            torch.from_numpy(x) for x in (inputs.bags, inputs.states, inputs.asked)
+        )
         voices = [
             [
                 part.double().numpy()
-                for part in (one.emit(*tensors, mask, asked), *one.transitions())
+                for part in (one.emit(bags, states, mask, asked), *one.transitions())
             ]
             for one in self.taggers
         ]
