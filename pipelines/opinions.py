@@ -6,16 +6,21 @@
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from models.language.opinions import POSITIVE, SIDES, OpinionReader, categorised
+from models.language.aspects_tagging import LONGEST
+from models.language.aspects_tagging_training import train as train_tagger
+from models.language.lexicon import Lexicon
+from models.language.opinions import POSITIVE, SIDES, OpinionReader, Sentences, categorised
 from models.language.opinions_training import fit
 from models.language.sentiment import CHINESE
-from models.language.settings import OpinionSettings
+from models.language.settings import OpinionSettings, TaggingSettings
 from pipelines import dictionaries, lexicons
+from pipelines.aspect_marks import marked
 from pipelines.encoders import text_encoder
 from pipelines.harness import Params, Run, stage
 from pipelines.opinion_columns import ASPECTS, PRODUCTS, USERS
@@ -23,15 +28,25 @@ from pipelines.opinion_tables import products, write
 from pipelines.opinion_users import users
 from pipelines.review_trust import whole_reviews, with_sentences
 from pipelines.tables import Reviews
+from pipelines.unpacked import folder
+from pipelines.weights import packed_encoder
 
 BLOCK = 8192
+
+
+class Tagger(Params):
+    """encoder: one of `ingest_encoders.PACKAGES`. depth: its first layers, that are trained further."""
+
+    encoder: str
+    depth: int
 
 
 class OpinionsParams(Params):
     """languages: those that the encoder reads, whose names are merged by meaning too; alike: from which cosine on.
 
-    encoder: as of text-features, or "" for none. dictionary: package, or "" for none: of English words with their kinds. support: by language, texts that must have a name; in others nothing is read. quotes: shown of each
-    side; longest_quote: in characters.
+    encoder: as of text-features, or "" for none. support: by language, texts that must have a name; in others nothing is read.
+    taggers: by language, what learns from marked sentences what names are; elsewhere rules find them, with dictionary:
+    package, or "" for none: of English words with their kinds. quotes: shown of each side; longest_quote: in characters.
     """
 
     encoder: str
@@ -39,6 +54,8 @@ class OpinionsParams(Params):
     languages: list[str]
     alike: float
     support: dict[str, int]
+    taggers: dict[str, Tagger]
+    tagging: TaggingSettings
     reading: OpinionSettings
     quotes: int
     longest_quote: int
@@ -55,18 +72,28 @@ def opinions(run: Run, params: OpinionsParams) -> None:
     train = train[~train[Reviews.REVIEW].isin(bad)]
     encode = encoder_of(run, params)
     dictionary = dictionaries.english(run.state, run.say) if params.dictionary else {}
-    parts = []
+    parts, unread = [], []
     languages = sorted(set(kept[Reviews.LANGUAGE]) & set(params.support))
     for at, language in enumerate(languages):
         run.advance(0.1 + 0.8 * at / max(len(languages), 1), f"reviews in {language}")
         labelled = train[train[Reviews.LANGUAGE] == language]
-        if len(set(labelled[Reviews.LABEL]) & set(SIDES)) < 2:
+        rows = kept[kept[Reviews.LANGUAGE] == language]
+        if language in params.taggers:
+            read = within(rows, params.tagging.most)
+            unread.append(rows.index.difference(read.index))
+            run.measure(f"unread/{language}", len(rows) - len(read))
+            rows = read
+        elif len(set(labelled[Reviews.LABEL]) & set(SIDES)) < 2:
             run.say(f"{language}: no reviews of both kinds to learn polarity from; left out")
             continue
-        rows = kept[kept[Reviews.LANGUAGE] == language]
-        reader = reader_of(rows, labelled, language, dictionary, params, run.seed)
-        read = encode if language in params.languages else None
-        parts.append(read_language(reader, rows, language, read, params))
+        reader = reader_of(
+            *(rows, labelled, language, dictionary, params),
+            packaged=lambda name: folder(name, run),
+            seed=run.seed,
+        )
+        meaning = encode if language in params.languages else None
+        parts.append(read_language(reader, rows, language, meaning, params))
+    kept = kept.drop(index=[at for some in unread for at in some])
     said = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=ASPECTS.names)
     said = said.sort_values(["review_id", "start"], kind="stable", ignore_index=True)
     counts = products(said, kept, params.quotes, params.longest_quote)
@@ -94,21 +121,41 @@ def encoder_of(run: Run, params: OpinionsParams) -> Callable[[Sequence[str]], np
     return text_encoder(params.encoder, run.input("ingest-encoders/text")).encode
 
 
+def within(reviews: pd.DataFrame, most: int) -> pd.DataFrame:
+    """Those of `reviews`, in their order, that have `most` sentences together: each product's newest first, in turns."""
+    newest = reviews.sort_values(Reviews.TIME, ascending=False, na_position="last", kind="stable")
+    turn = newest.groupby(Reviews.ITEM, sort=False).cumcount()
+    order = newest.loc[turn.sort_values(kind="stable").index]
+    counts = np.bincount(Sentences.of(order[Reviews.TEXT].tolist()).rows, minlength=len(order))
+    return order[np.cumsum(counts) <= most].sort_index()
+
+
 def reader_of(
     reviews: pd.DataFrame,
     train: pd.DataFrame,
     language: str,
     dictionary: Mapping[str, str],
     params: OpinionsParams,
+    packaged: Callable[[str], Path],
     seed: int,
 ) -> OpinionReader:
-    """What reads `reviews` of one language, learned from them and from its labelled rows `train`."""
+    """What reads `reviews` of one language: learned from marked sentences, or from them and from labelled rows `train`.
+
+    packaged: the folder of a packaged encoder.
+    """
+    spaced = language != CHINESE
+    if tagger := params.taggers.get(language):
+        encoder = packed_encoder(tagger.encoder, packaged(tagger.encoder), tagger.depth, LONGEST)
+        # The lexicon rates no word of Chinese.
+        rated = Lexicon(lexicons.english() if spaced else {})
+        finder = train_tagger(encoder, marked(language), rated, spaced, params.tagging, seed)
+        return OpinionReader(finder, None, spaced)
     return fit(
         reviews[Reviews.TEXT].tolist(),
         train[Reviews.TEXT].tolist(),
         train[Reviews.LABEL].tolist(),
         params.support[language],
-        language != CHINESE,
+        spaced,
         lexicons.english(),
         dictionary,
         params.reading,

@@ -1,7 +1,8 @@
 """What texts say of the parts and properties of things: names, merged into categories, with shares and quotes.
 
-Names and what is said of them are found by `aspects_words` where words are set apart by spaces, by
-`aspects_spaceless` elsewhere; the polarity of each by the model of `polarity` that reads an aspect in its surroundings.
+Names and what is thought of them are found by `aspects_tagging` where sentences are marked in a language and an encoder
+reads it. Without either they are found by rules, in `aspects_words` where words are set apart by spaces, in
+`aspects_spaceless` elsewhere, and the polarity of each by the model of `polarity` that reads an aspect in its surroundings.
 """
 
 from collections import Counter
@@ -16,13 +17,17 @@ Z95 = 1.959964
 
 @dataclass(frozen=True)
 class Spoken:
-    """A name [start, end) in the text at row `text`, and the words that say something of it [said_start, said_end)."""
+    """A name [start, end) in the text at row `text`, and the words that say something of it [said_start, said_end).
+
+    praise: the chance that it is praised, else blamed; NaN where the finder can't tell.
+    """
 
     text: int
     start: int
     end: int
     said_start: int
     said_end: int
+    praise: float = float("nan")
 
 
 class Finder(Protocol):

@@ -37,10 +37,13 @@ class Sentences:
 
 @dataclass(frozen=True)
 class OpinionReader:
-    """Reads texts of one language. finder: of names; polarity: of each; spaced: whether spaces set words apart."""
+    """Reads texts of one language.
+
+    finder: of names; polarity: of each, None where the finder tells it; spaced: whether spaces set words apart.
+    """
 
     finder: Finder
-    polarity: Polarity
+    polarity: Polarity | None
     spaced: bool
 
     def read(self, texts: Sequence[str]) -> pd.DataFrame:
@@ -87,6 +90,9 @@ class OpinionReader:
 
         Of both alone: that something is said of a name was found before.
         """
+        if self.polarity is None:
+            praise = np.asarray([one.praise for one in spoken], dtype=np.float64)
+            return np.stack([1 - praise, praise], axis=1)
         given = around([lines[one.text] for one in spoken], spoken, self.spaced)
         asked = passages([text for text, _ in given], [span for _, span in given])
         found, _ = self.polarity.judge(asked)

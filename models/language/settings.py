@@ -70,6 +70,21 @@ class OpinionSettings:
 
 
 @dataclass(frozen=True)
+class TaggingSettings:
+    """How `aspects_tagging_training.train` learns what names are.
+
+    epochs, batch: of the marked sentences; rate: of the encoder's weights, that of the labels' is ten times it. sure:
+    chance from which on a word is part of a name. most: sentences of a language that are read at most.
+    """
+
+    epochs: int
+    batch: int
+    rate: float
+    sure: float
+    most: int
+
+
+@dataclass(frozen=True)
 class TrustSettings:
     """Which reviews `trust.flags` flags.
 

@@ -1,0 +1,126 @@
+"""Fitting of the labels of names with Lightning, on marked sentences."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch.utils.data import DataLoader, IterableDataset
+
+from models.encoders.text import TextEncoder
+from models.language.aspects_marks import Marked
+from models.language.aspects_tagging import (
+    BEGINS,
+    OUTSIDE,
+    Cutter,
+    Net,
+    Pieces,
+    TagFinder,
+    stacked,
+)
+from models.language.lexicon import Lexicon
+from models.language.settings import TaggingSettings
+from models.training import batches_by_length, fit, two_paced
+
+UNHEARD = -100
+"""The label of the pieces of the frame, which teach nothing."""
+CHUNK = 8
+"""Batches whose sentences are sorted by length together, so that little is padded."""
+
+
+class Fitting(pl.LightningModule):
+    """Cross-entropy of the labels of all pieces."""
+
+    def __init__(self, net: Net, settings: TaggingSettings, steps: int) -> None:
+        super().__init__()
+        self.net, self.settings, self.steps = net, settings, steps
+
+    def training_step(self, batch: tuple[torch.Tensor, ...], at: int) -> torch.Tensor:
+        tokens, mask, labels = batch
+        logits = self.net(tokens, mask)
+        loss = torch.nn.functional.cross_entropy(
+            logits.flatten(0, 1), labels.flatten(), ignore_index=UNHEARD
+        )
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(tokens))
+        return loss
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        old = [value for value in self.net.bert.parameters() if value.requires_grad]
+        rates = (self.settings.rate, 10 * self.settings.rate)
+        return two_paced(old, self.net.labels.parameters(), rates, self.steps)
+
+
+class Batches(IterableDataset[tuple[torch.Tensor, ...]]):
+    """Batches of sentences of about one length, in a new order each epoch."""
+
+    def __init__(
+        self, pieces: Sequence[Pieces], labels: Sequence[np.ndarray], batch: int, seed: int
+    ) -> None:
+        self.pieces, self.labels, self.batch = pieces, labels, batch
+        self.lengths = np.asarray([len(one.ids) for one in pieces])
+        self.rng = np.random.default_rng(seed)
+
+    def __len__(self) -> int:
+        return -(-len(self.pieces) // self.batch)
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, ...]]:
+        for rows in batches_by_length(self.lengths, self.batch, CHUNK, self.rng):
+            tokens, mask = stacked([self.pieces[row] for row in rows])
+            labels = torch.full(tokens.shape, UNHEARD)
+            for place, row in enumerate(rows):
+                labels[place, : self.lengths[row]] = torch.from_numpy(self.labels[row])
+            yield tokens, mask, labels
+
+
+def labels_of(pieces: Pieces, marked: Marked) -> np.ndarray:
+    """(t,) int64: the label of each piece of a marked sentence.
+
+    >>> sentence = Marked("the big screen", ((4, 14, True),))
+    >>> places = np.array([[-1, -1], [0, 3], [4, 7], [8, 14], [-1, -1]])
+    >>> labels_of(Pieces(np.zeros(5, np.int64), places), sentence).tolist()
+    [-100, 0, 1, 2, -100]
+    """
+    left, right = pieces.places.T
+    labels = np.where(left < 0, UNHEARD, OUTSIDE)
+    for start, end, praised in marked.names:
+        here = (left < end) & (right > start)
+        labels[here] = np.where(left[here] <= start, BEGINS[praised], BEGINS[praised] + 1)
+    return labels
+
+
+def train(
+    encoder: TextEncoder,
+    sentences: Sequence[Marked],
+    lexicon: Lexicon,
+    spaced: bool,
+    settings: TaggingSettings,
+    seed: int,
+    report: Callable[[float, str], None] = lambda done, what: None,
+) -> TagFinder:
+    """What finds names as `sentences` have them marked. lexicon, spaced: see `TagFinder`.
+
+    Raises `ValueError` for an encoder that is no BERT.
+    """
+    pl.seed_everything(seed, workers=True, verbose=False)
+    net = Net(encoder)
+    cutter = Cutter(encoder)
+    pieces = cutter([one.text for one in sentences])
+    labels = [labels_of(one, told) for one, told in zip(pieces, sentences, strict=True)]
+    net.requires_grad_(True)
+    for name, value in net.named_parameters():
+        if name.startswith(
+            "bert.embeddings."
+        ):  # of words that the marked sentences don't have, too
+            value.requires_grad_(False)
+    batches = Batches(pieces, labels, settings.batch, seed)
+    net.train()
+    fit(
+        Fitting(net, settings, settings.epochs * len(batches)),
+        DataLoader(batches, batch_size=None),
+        epochs=settings.epochs,
+        seed=seed,
+        report=report,
+        clip=1.0,
+    )
+    return TagFinder(net.eval(), cutter, lexicon, settings.sure, spaced)
