@@ -3,7 +3,7 @@
 import copy
 import logging
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 
 @dataclass(frozen=True)
@@ -188,19 +188,34 @@ def two_paced(
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def batches_by_length(
-    lengths: np.ndarray, batch: int, chunk: int, rng: np.random.Generator
-) -> list[np.ndarray]:
-    """Places of an epoch's batches, of rows of about one length, in an order drawn by `rng`.
+class BatchesByLength(IterableDataset[tuple[torch.Tensor, ...]]):
+    """Batches of rows of about one length, so that little is padded, in a new order each epoch."""
 
-    lengths (n,). Rows are sorted by length within `chunk` batches, so that little is padded.
-    """
-    order, parts = rng.permutation(len(lengths)), []
-    for at in range(0, len(order), batch * chunk):
-        rows = order[at : at + batch * chunk]
-        rows = rows[np.argsort(lengths[rows], kind="stable")]
-        parts += [rows[start : start + batch] for start in range(0, len(rows), batch)]
-    return [parts[at] for at in rng.permutation(len(parts))]
+    CHUNK = 8
+    """Batches whose rows are sorted by length together."""
+
+    def __init__(
+        self,
+        lengths: Sequence[int],
+        batch: int,
+        seed: int,
+        made: Callable[[np.ndarray], tuple[torch.Tensor, ...]],
+    ) -> None:
+        """lengths (n,): of the rows; made: a batch of the rows at these places."""
+        self.lengths, self.batch, self.made = np.asarray(lengths), batch, made
+        self.rng = np.random.default_rng(seed)
+
+    def __len__(self) -> int:
+        return -(-len(self.lengths) // self.batch)
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, ...]]:
+        order, parts = self.rng.permutation(len(self.lengths)), []
+        for at in range(0, len(order), self.batch * self.CHUNK):
+            rows = order[at : at + self.batch * self.CHUNK]
+            rows = rows[np.argsort(self.lengths[rows], kind="stable")]
+            parts += [rows[start : start + self.batch] for start in range(0, len(rows), self.batch)]
+        for at in self.rng.permutation(len(parts)):
+            yield self.made(parts[at])
 
 
 def spoken(say: Callable[[str], None]) -> Callable[[float, str], None]:

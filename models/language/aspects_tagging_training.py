@@ -1,12 +1,12 @@
 """Fitting of the labels of names with Lightning, on marked sentences."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader
 
 from models.encoders.text import TextEncoder
 from models.language.aspects_marks import Marked
@@ -21,12 +21,10 @@ from models.language.aspects_tagging import (
 )
 from models.language.lexicon import Lexicon
 from models.language.settings import TaggingSettings
-from models.training import batches_by_length, fit, two_paced
+from models.training import BatchesByLength, fit, two_paced
 
 UNHEARD = -100
 """The label of the pieces of the frame, which teach nothing."""
-CHUNK = 8
-"""Batches whose sentences are sorted by length together, so that little is padded."""
 
 
 class Fitting(pl.LightningModule):
@@ -49,28 +47,6 @@ class Fitting(pl.LightningModule):
         old = [value for value in self.net.bert.parameters() if value.requires_grad]
         rates = (self.settings.rate, 10 * self.settings.rate)
         return two_paced(old, self.net.labels.parameters(), rates, self.steps)
-
-
-class Batches(IterableDataset[tuple[torch.Tensor, ...]]):
-    """Batches of sentences of about one length, in a new order each epoch."""
-
-    def __init__(
-        self, pieces: Sequence[Pieces], labels: Sequence[np.ndarray], batch: int, seed: int
-    ) -> None:
-        self.pieces, self.labels, self.batch = pieces, labels, batch
-        self.lengths = np.asarray([len(one.ids) for one in pieces])
-        self.rng = np.random.default_rng(seed)
-
-    def __len__(self) -> int:
-        return -(-len(self.pieces) // self.batch)
-
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, ...]]:
-        for rows in batches_by_length(self.lengths, self.batch, CHUNK, self.rng):
-            tokens, mask = stacked([self.pieces[row] for row in rows])
-            labels = torch.full(tokens.shape, UNHEARD)
-            for place, row in enumerate(rows):
-                labels[place, : self.lengths[row]] = torch.from_numpy(self.labels[row])
-            yield tokens, mask, labels
 
 
 def labels_of(pieces: Pieces, marked: Marked) -> np.ndarray:
@@ -113,7 +89,15 @@ def train(
             "bert.embeddings."
         ):  # of words that the marked sentences don't have, too
             value.requires_grad_(False)
-    batches = Batches(pieces, labels, settings.batch, seed)
+
+    def made(rows: np.ndarray) -> tuple[torch.Tensor, ...]:
+        tokens, mask = stacked([pieces[row] for row in rows])
+        wanted = torch.full(tokens.shape, UNHEARD)
+        for place, row in enumerate(rows):
+            wanted[place, : len(labels[row])] = torch.from_numpy(labels[row])
+        return tokens, mask, wanted
+
+    batches = BatchesByLength([len(one.ids) for one in pieces], settings.batch, seed, made)
     net.train()
     fit(
         Fitting(net, settings, settings.epochs * len(batches)),

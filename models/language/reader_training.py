@@ -1,21 +1,19 @@
 """Fitting of the reader with Lightning on questions whose answers are marked."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader
 
 from models.language.reader import Net, Passage, SpanReader, stacked
 from models.language.settings import ReaderSettings
-from models.training import batches_by_length, fit, two_paced
+from models.training import BatchesByLength, fit, two_paced
 
 SPAN_WEIGHT = 0.5
-CHUNK = 8
-"""Batches whose passages are sorted by length together, so that little is padded."""
 
 
 @dataclass(frozen=True)
@@ -52,30 +50,6 @@ class Fitting(pl.LightningModule):
         return two_paced(old, new, rates, self.steps)
 
 
-class Batches(IterableDataset[tuple[torch.Tensor, ...]]):
-    """Batches of passages of about one length, in a new order each epoch."""
-
-    def __init__(
-        self, passages: Sequence[Passage], targets: Sequence[np.ndarray], batch: int, seed: int
-    ) -> None:
-        self.passages, self.targets, self.batch = passages, targets, batch
-        self.lengths = np.asarray([len(one.ids) for one in passages])
-        self.rng = np.random.default_rng(seed)
-
-    def __len__(self) -> int:
-        return -(-len(self.passages) // self.batch)
-
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, ...]]:
-        for rows in batches_by_length(self.lengths, self.batch, CHUNK, self.rng):
-            tokens, segments, mask = stacked([self.passages[row] for row in rows])
-            targets = torch.zeros((2, *tokens.shape))
-            for place, row in enumerate(rows):
-                targets[:, place, : len(self.passages[row].ids)] = torch.from_numpy(
-                    self.targets[row]
-                )
-            yield tokens, segments, mask, targets[0], targets[1]
-
-
 def target(passage: Passage, spans: Sequence[tuple[int, int]]) -> np.ndarray:
     """(2, t) float32: how the marked answers' beginnings and ends are spread over the pieces; sums 1 or 0."""
     table = np.zeros((2, len(passage.ids)), dtype=np.float32)
@@ -103,7 +77,15 @@ def train(
     fixed = ("bert.embeddings.", *(f"bert.encoder.layer.{at}." for at in range(settings.frozen)))
     for name, value in net.named_parameters():
         value.requires_grad_(not name.startswith(fixed))
-    batches = Batches(passages, targets, settings.batch, seed)
+
+    def made(rows: np.ndarray) -> tuple[torch.Tensor, ...]:
+        tokens, segments, mask = stacked([passages[row] for row in rows])
+        wanted = torch.zeros((2, *tokens.shape))
+        for place, row in enumerate(rows):
+            wanted[:, place, : len(passages[row].ids)] = torch.from_numpy(targets[row])
+        return tokens, segments, mask, wanted[0], wanted[1]
+
+    batches = BatchesByLength([len(one.ids) for one in passages], settings.batch, seed, made)
     net.train()
     curves = fit(
         Fitting(net, settings, settings.epochs * len(batches)),
