@@ -150,9 +150,13 @@ def quality(lists: pd.DataFrame, after: pd.Series) -> np.ndarray:
 
 
 def unlike(first: np.ndarray, second: np.ndarray) -> bool:
-    """Whether two qualities of the same users differ by more than noise, that of broken ties among it."""
+    """Whether two qualities of the same users differ by more than noise: that of users, and that of ties.
+
+    A tie of a dozen items is broken the same way for all users of a ring, which alone moves the quality by a tenth; a cheat
+    gains four.
+    """
     gap = first - second
-    return abs(gap.mean()) > 0.03 + 3 * gap.std() / np.sqrt(len(gap))
+    return abs(gap.mean()) > 0.2 + 3 * gap.std() / np.sqrt(len(gap))
 
 
 @pytest.mark.parametrize("name", ["auto", *RECOMMENDERS])
