@@ -140,10 +140,11 @@ class Shop:
 
 def look(shop: Shop, archive: list[Kept], params: MonitorParams, seed: int) -> list[Finding]:
     """All findings of one look."""
-    comparisons = list(_samples(shop, archive, params, seed))
+    reviews = shop.table(REVIEWS)
+    comparisons = list(_samples(shop, reviews, archive, params, seed))
     unreadable = []
     try:
-        comparisons += sentiments(shop, params, seed)
+        comparisons += sentiments(shop, reviews, params, seed)
     except MissingResource as error:
         why = str(error)
         unreadable = [Finding("champion", SENTIMENT, None, "can be read", True, why=why)]
@@ -190,7 +191,11 @@ def volume(shop: Shop, params: MonitorParams, level: float) -> Finding:
 
 
 def _samples(
-    shop: Shop, archive: list[Kept], params: MonitorParams, seed: int
+    shop: Shop,
+    reviews: pd.DataFrame | None,
+    archive: list[Kept],
+    params: MonitorParams,
+    seed: int,
 ) -> Iterator[tuple[str, pd.Series, pd.Series]]:
     """What is compared: (name, before, now), with independent rows."""
     yield from _timed("interactions", shop, shop.events, params, seed)
@@ -198,7 +203,6 @@ def _samples(
         before, now = shop.table(trained), shop.table(f"validate-{name}/table.parquet")
         if before is not None and now is not None:
             yield from _columns(name, before, now)
-    reviews = shop.table(REVIEWS)
     if reviews is not None and Reviews.TIME in reviews:
         yield from _timed("reviews", shop, reviews, params, seed)
     pair = _latest_pair(archive)
@@ -235,14 +239,13 @@ def _independent(
 
 
 def sentiments(
-    shop: Shop, params: MonitorParams, seed: int
+    shop: Shop, reviews: pd.DataFrame | None, params: MonitorParams, seed: int
 ) -> list[tuple[str, pd.Series, pd.Series]]:
-    """What the sentiment champion says of reviews of the window, against what it says of those of the reference.
+    """What the sentiment champion says of `reviews` of the window, against what it says of those of the reference.
 
     Of at most `told_reviews` on each side: reading takes seconds a hundred. Nothing where there is no champion, or too
     few reviews with a time. Raises `MissingResource` where the champion can't be read.
     """
-    reviews = shop.table(REVIEWS)
     asked = [Reviews.TEXT, Reviews.LANGUAGE]
     if reviews is None or not {*asked, Reviews.TIME} <= set(reviews):
         return []

@@ -83,12 +83,9 @@ def train(
     cutter = Cutter(encoder)
     pieces = cutter([one.text for one in sentences])
     labels = [labels_of(one, told) for one, told in zip(pieces, sentences, strict=True)]
-    net.requires_grad_(True)
+    # The words are left as they are: most of a shop's do not stand in the marked sentences.
     for name, value in net.named_parameters():
-        if name.startswith(
-            "bert.embeddings."
-        ):  # of words that the marked sentences don't have, too
-            value.requires_grad_(False)
+        value.requires_grad_(not name.startswith("bert.embeddings."))
 
     def made(rows: np.ndarray) -> tuple[torch.Tensor, ...]:
         tokens, mask = stacked([pieces[row] for row in rows])
