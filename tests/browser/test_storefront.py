@@ -12,6 +12,7 @@ from playwright.sync_api import expect
 
 from pipelines.services.web import Refused, call
 from pipelines.storefront.goods import Lists
+from tests.browser.looking import heard
 from tests.browser.reachable import faults, untabbed
 from tests.browser.shop_front import (
     HOSTILE,
@@ -52,19 +53,11 @@ def page(shop: Any, browser: Any) -> Iterator[Any]:
     """The page, opened; at the end it must have been silent and have asked nobody else."""
     context = browser.new_context(viewport={"width": 390, "height": 800})
     opened = context.new_page()
-    said: list[str] = []
-    strangers: list[str] = []
-    opened.on("console", lambda line: said.append(line.text))
-    opened.on("pageerror", lambda error: said.append(str(error)))
-    opened.on("dialog", lambda box: said.append(box.message))
-    opened.on(
-        "request",
-        lambda one: strangers.append(one.url) if not one.url.startswith(("data:", shop[0])) else 0,
-    )
+    said, asked = heard(opened)
     opened.goto(shop[0], wait_until="networkidle")
     yield opened
     context.close()
-    assert said == [] and strangers == []
+    assert said == [] and all(url.startswith(shop[0]) for url in asked)
 
 
 def titles(page: Any) -> list[str]:

@@ -116,7 +116,7 @@ def test_the_order_of_rows_and_the_names_of_ids_tell_nothing(tmp_path: Path, nam
     pd.testing.assert_frame_equal(*by_user)
 
 
-RINGS, LONG, BUYERS = 4, 12, 160
+RINGS, LONG, BUYERS = 40, 12, 160
 """Tastes, items of each, and users."""
 
 
@@ -150,13 +150,12 @@ def quality(lists: pd.DataFrame, after: pd.Series) -> np.ndarray:
 
 
 def unlike(first: np.ndarray, second: np.ndarray) -> bool:
-    """Whether two qualities of the same users differ by more than noise: that of users, and that of ties.
+    """Whether two qualities of the same users differ by more than noise, that of broken ties among it.
 
-    A tie of a dozen items is broken the same way for all users of a ring, which alone moves the quality by a tenth; a cheat
-    gains four.
+    A tie is broken in one way for all users of a ring, so that rings, not users, are what chance draws.
     """
-    gap = first - second
-    return abs(gap.mean()) > 0.2 + 3 * gap.std() / np.sqrt(len(gap))
+    gap = pd.Series(first - second).groupby(np.arange(BUYERS) % RINGS).mean()
+    return abs(gap.mean()) > 0.03 + 3 * gap.std() / np.sqrt(len(gap))
 
 
 @pytest.mark.parametrize("name", ["auto", *RECOMMENDERS])
