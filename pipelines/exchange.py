@@ -15,13 +15,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pipelines.guarded import LOCK, write_whole
 from pipelines.harness.errors import BadConfig, MissingResource, VitrineError
 from pipelines.harness.graph import Graph, read_graph
 from pipelines.harness.stage import die_with_parent
 
 VARIABLE = "VITRINE_EXCHANGE"
 FOLDER = "locks"
-LOCK = "dvc.lock"
 
 
 def asked_for() -> bool:
@@ -130,16 +130,12 @@ def _read_lock(root: Path) -> dict[str, Any]:
 
 def _take_over(root: Path, told: Mapping[str, Any]) -> None:
     """Write into `dvc.lock` what differs; the caller holds DVC's lock, and the file changes as a whole."""
-    from dvc.utils.serialize import dump_yaml
-
     document = _read_lock(root)
     stages = document.setdefault("stages", {})
     if all(stages.get(name) == entry for name, entry in told.items()):
         return
     document = {"schema": "2.0", **document, "stages": {**stages, **told}}
-    partial = root / f".{LOCK}.partial"
-    dump_yaml(str(partial), document)
-    partial.replace(root / LOCK)
+    write_whole(root / LOCK, document)
 
 
 def main(words: list[str]) -> int:

@@ -32,9 +32,10 @@ def changed(path: str | Path, fs: Any = None) -> Iterator[dict[str, Any]]:
     """`dvc.utils.serialize.modify_yaml`, which keeps the comments of what it changes, without that for `dvc.lock`.
 
     DVC alone writes that file, without a comment; to look for some takes seconds for each stage that has run. What is
-    written is the same to the byte, but for numbers of 17 digits, of which the other way may change the last one.
+    written is the same to the byte, but for numbers of 17 digits, of which the other way may change the last one. The
+    file changes as a whole: stages that run side by side read it without DVC's lock.
     """
-    from dvc.utils.serialize import dump_yaml, load_yaml, modify_yaml
+    from dvc.utils.serialize import load_yaml, modify_yaml
 
     if Path(path).name != LOCK:
         with modify_yaml(path, fs=fs) as data:
@@ -43,7 +44,16 @@ def changed(path: str | Path, fs: Any = None) -> Iterator[dict[str, Any]]:
     there = fs.exists(os.fspath(path)) if fs else Path(path).exists()
     held = load_yaml(path, fs=fs) if there else {}
     yield held
-    dump_yaml(path, held, fs=fs)
+    write_whole(Path(path), held)
+
+
+def write_whole(lock: Path, document: Any) -> None:
+    """Write `document` as the lock file, built beside it and renamed; the caller holds DVC's lock."""
+    from dvc.utils.serialize import dump_yaml
+
+    partial = lock.with_name(f".{lock.name}.partial")
+    dump_yaml(str(partial), document)
+    partial.replace(lock)
 
 
 if __name__ == "__main__":

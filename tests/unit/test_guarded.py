@@ -67,6 +67,18 @@ def test_the_lock_file_is_the_one_that_dvc_writes(
     assert written[0] == written[1]
 
 
+def test_who_reads_the_lock_file_meanwhile_reads_it_whole(tmp_path: Path) -> None:
+    lock = tmp_path / "dvc.lock"
+    dump_yaml(lock, {"schema": "2.0", "stages": {"split": {"cmd": "a"}}})
+    before = lock.read_text("utf-8")
+    with lock.open(encoding="utf-8") as reader:
+        with changed(lock) as data:
+            data["stages"]["report"] = {"cmd": "b"}
+        assert reader.read() == before
+    assert "report" in lock.read_text("utf-8")
+    assert [path.name for path in tmp_path.iterdir()] == ["dvc.lock"]
+
+
 def test_comments_elsewhere_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "dvc.yaml"
     path.write_text("stages:\n  # what comes first\n  split: {}\n", encoding="utf-8")
