@@ -20,7 +20,7 @@ from pipelines.services.processes import LOOPBACK
 from pipelines.services.stack import NAMES, services_lock
 
 OWNER = "pictures"
-SIZE = {"width": 1600, "height": 1000}
+SIZE = {"width": 1600, "height": 1060}
 SETTLE = 3000  # milliseconds for a page that draws after it loaded
 WAIT = 60_000
 SEEN = {

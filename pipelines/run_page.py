@@ -102,6 +102,7 @@ def view(root: Path) -> dict[str, Any]:
         "ran": len(ran),
         "same": [one.stage for one in known if one not in ran],
         "failures": [{"stage": one.stage, "why": one.failure} for one in pasts if one.failure],
+        "first": [one.stage for one in ran if one.before is None],
         "changes": [{"stage": one.stage, "lines": changes(one)} for one in ran if changes(one)],
         "rows": [row(one, one in ran) for one in known],
         "wide": bars(drawn, 700, names=True, label=label),
@@ -127,9 +128,9 @@ def past_of(tracking: Any, experiment: str, stage: str) -> Past:
 
 
 def changes(past: Past) -> list[str]:
-    """What is other than in the run before: rows, quality, parameters, whether the stage is off."""
+    """What is other than in the run before, where there is one: rows, quality, parameters, whether the stage is off."""
     if past.before is None:
-        return ["ran for the first time"]
+        return []
     new, old = past.newest.data, past.before.data
     found = []
     for name in ("rows_in", "rows_out"):

@@ -85,7 +85,7 @@ def test_the_page_on_the_last_run_follows_the_stage_that_tells(toy_project: Proj
     assert done.returncode == 0, done.stderr
     assert f"after: {page}" in done.stdout
     told = page.read_text("utf-8")
-    assert "<dt>after</dt><dd>ran for the first time" in told and "the journal is empty" in told
+    assert "Ran for the first time:</b> after." in told and "the journal is empty" in told
 
 
 def test_equal_seeds_give_equal_outputs(toy_project: Project) -> None:
