@@ -9,6 +9,7 @@ asked for. With candidates.parquet only these are listed and asked for; other li
 
 Prints one table: NDCG@10 with its interval by user bootstrap, what the first gains over it (paired), Recall@20, HitRate@20,
 MAP@12, MRR, novelty in bits, coverage, Gini's index of the places on lists, seconds to fit, lists a second, peak memory; and below it the first against the best of the others.
+A second table tells NDCG@10 with its interval apart for users of few and of many known events.
 
 With --newcomers 5, users of the test rows are drawn whose last 5 events are all that is known of them. The first recommender
 lists them twice: trained on these events, and folded in; how near the second comes to the first is printed.
@@ -55,6 +56,8 @@ OURS = (
 )
 UNSOLD = ("auto", "attribute-neighbours", "attribute-popularity", "attribute-affinity")
 """With candidates: those that know items by what they are."""
+HISTORIES = {"nothing known": 0, "1 to 5 events": 5, "6 to 20": 20, "more": 2**62}
+"""Slices of users: name to how many of their events are known at most."""
 NEWCOMERS = 0.2, 1000
 """Share of the users who could be newcomers that are drawn, and how many at most."""
 
@@ -214,6 +217,24 @@ def judged(folder: Path, lists: Path, again: bool, some: pd.Index | None = None)
     return Judged(users, by_user, covered, unequal, found.user.nunique())
 
 
+def histories(folder: Path, users: pd.Index) -> dict[str, np.ndarray]:
+    """Slices that are not empty, each (U,) booleans: users by how many of their events are known, valid rows among them."""
+    counts = pd.Series(0, users)
+    for part in ("train", "valid"):
+        if (folder / f"{part}.parquet").is_file():
+            rows = pd.read_parquet(folder / f"{part}.parquet", columns=["user"]).user
+            counts += rows.value_counts().reindex(users, fill_value=0)
+    upper = np.array(list(HISTORIES.values()))
+    group = np.searchsorted(upper, counts.to_numpy())
+    found = {name: group == number for number, name in enumerate(HISTORIES)}
+    return {name: inside for name, inside in found.items() if inside.any()}
+
+
+def told(found: metrics.Interval) -> str:
+    """A mean with its interval."""
+    return f"{found.mean:.4f} ({found.low:.4f}–{found.high:.4f})"
+
+
 def against(first: np.ndarray, second: np.ndarray, seed: int) -> str:
     """The first against the second, both (U,): ratio of the means, and the paired difference with its interval."""
     gain = metrics.paired_interval(first, second, seed)
@@ -228,6 +249,7 @@ def side_by_side(folder: Path, names: Sequence[str], way: Way, seed: int) -> Non
         table.add_column(column, no_wrap=True)
     for column in (*BY_USER, "coverage", "Gini", "fit s", "lists/s", "MB"):
         table.add_column(column, justify="right")
+    slices = Table(title="NDCG@10 by what is known of the user")
     ndcg: dict[str, np.ndarray] = {}
     with tempfile.TemporaryDirectory() as scratch:
         for name in names:
@@ -236,6 +258,13 @@ def side_by_side(folder: Path, names: Sequence[str], way: Way, seed: int) -> Non
             figures = run(folder, name, way, out)
             found = judged(folder, out, way.again)
             ndcg[name] = found.ndcg
+            groups = histories(folder, found.users)
+            if not slices.columns:
+                for column in ("recommender", *(f"{one}: {n.sum()}" for one, n in groups.items())):
+                    slices.add_column(column, no_wrap=True)
+            slices.add_row(
+                name, *(told(metrics.interval(found.ndcg[n], seed)) for n in groups.values())
+            )
             whole = metrics.interval(found.ndcg, seed)
             gain = metrics.paired_interval(ndcg[names[0]], found.ndcg, seed)
             row = (
@@ -254,13 +283,15 @@ def side_by_side(folder: Path, names: Sequence[str], way: Way, seed: int) -> Non
             table.add_row(*row)
             # A long run that is stopped has told what it knew.
             print(" | ".join(row), file=sys.stderr, flush=True)
-    Console(width=180).print(table)
+    console = Console(width=180)
+    console.print(table)
     print(f"{len(ndcg[names[0]])} users")
+    console.print(slices)
     others = [name for name in names[1:] if name in ndcg]
     if others:
         best = max(others, key=lambda name: float(ndcg[name].mean()))
-        told = against(ndcg[names[0]], ndcg[best], seed)
-        print(f"{names[0]} against {best}, the best of the others: {told}")
+        gained = against(ndcg[names[0]], ndcg[best], seed)
+        print(f"{names[0]} against {best}, the best of the others: {gained}")
 
 
 def newcomers(folder: Path, name: str, events: int, way: Way, seed: int) -> None:
@@ -288,8 +319,8 @@ def newcomers(folder: Path, name: str, events: int, way: Way, seed: int) -> None
             door(below, name, way, out)
             found[kind] = judged(below, out, way.again, drawn).ndcg
             print(f"{name}, {kind}: NDCG@10 {found[kind].mean():.4f}", flush=True)
-    told = against(found["folded in"], found["trained on"], seed)
-    print(f"{len(drawn)} newcomers with {events} events, folded in against trained on: {told}")
+    nearness = against(found["folded in"], found["trained on"], seed)
+    print(f"{len(drawn)} newcomers with {events} events, folded in against trained on: {nearness}")
 
 
 def order(train: pd.DataFrame) -> np.ndarray:
