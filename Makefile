@@ -102,7 +102,7 @@ test test-unit test-spark story test-shops: export OMP_NUM_THREADS := 1
 test: .venv ## all tests but the smoke run, the story and the shops
 	@$(RUN) ruff check .
 	@$(RUN) ruff format --check .
-	@$(RUN) pytest tests --ignore tests/story --ignore tests/shops -n logical --maxprocesses 4 --dist loadgroup
+	@$(RUN) pytest tests --ignore tests/story --ignore tests/shops -n logical --maxprocesses 4 --dist loadgroup --durations 20
 
 .PHONY: test-unit
 test-unit: .venv ## the unit tests alone
