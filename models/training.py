@@ -1,4 +1,8 @@
-"""How every model is fitted: one Lightning trainer with the same habits (seed, determinism, early stop)."""
+"""How every model is fitted: one Lightning trainer with the same habits (seed, determinism, early stop).
+
+On one device it runs in this process. On several, processes of `processes` each train by the same trainer, on a part of
+each batch (`parts`), and the first one's weights and figures come back.
+"""
 
 import copy
 import logging
@@ -11,21 +15,28 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins.environments import LightningEnvironment
+from pytorch_lightning.strategies import DDPStrategy, FSDPStrategy, Strategy
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch.utils.data import DataLoader, IterableDataset
+
+from models.devices import ONE, Devices
+from models.parts import Part, Parted
+from models.processes import Tell, together
 
 
 @dataclass(frozen=True)
 class Course:
-    """Who hears how a long training goes, and where it is taken up again.
+    """Who hears how a long training goes, where it is taken up again, and what it runs on.
 
     say: lines of text. curve: a figure's name and its values, one an epoch. kept: the file that `fit` keeps unfinished
-    training in; None: nowhere.
+    training in; None: nowhere. devices: of networks that are tuned.
     """
 
     say: Callable[[str], None] = lambda text: None
     curve: Callable[[str, list[float]], None] = lambda name, values: None
     kept: Path | None = None
+    devices: Devices = ONE
 
     def curves(self, curves: Mapping[str, list[float]], of: str) -> None:
         """Tell the figures of one of the things that are fitted."""
@@ -86,7 +97,8 @@ class _Keep(pl.Callback):
             return
         partial = self.path.with_name(f"{self.path.name}.partial")
         trainer.save_checkpoint(partial)
-        partial.replace(self.path)
+        if trainer.is_global_zero:
+            partial.replace(self.path)
 
     def state_dict(self) -> dict[str, Any]:
         return {"order": self.order.get_state(), "drawn": torch.get_rng_state()}
@@ -109,63 +121,165 @@ def fit(
     patience: int = 3,
     clip: float | None = None,
     kept: Path | None = None,
-    accelerator: str = "cpu",
-    devices: int = 1,
+    devices: Devices = ONE,
 ) -> dict[str, list[float]]:
     """Train `module` in place and return its logged figures, one value an epoch.
 
     monitor: a logged figure to keep the best epoch of (lower is better); training stops after `patience` epochs
     without a better one, and the best weights are put back. report: called with the share done and a text.
     kept: a file in which training is kept after each epoch, from which a call with equal arguments takes it up where one
-    before was killed, and which is removed at the end; `train` needs a generator of its own for it.
-    accelerator, devices: what is trained on, as Lightning names it. A processor of another kind is never taken unasked:
-    its sums are others, so that the same inputs would give other models there.
-    Two calls with equal arguments and thread counts give equal weights, taken up or not. Raises `ValueError` for `kept`
-    without such a generator.
+    before was killed, and which is removed at the end; `train` needs a generator of its own for it. It may be taken up on
+    another number of devices.
+    devices: what is trained on. `train` gives whole batches, however many there are.
+    Two calls with equal arguments and thread counts give equal weights, taken up or not; on several devices the sums are
+    taken in another order. Raises `ValueError` for `kept` without such a generator, and for several devices of a module
+    that can't be trained so; as `together` does where a process fails.
     """
-    pl.seed_everything(seed, workers=True, verbose=False)
-    # Writing NaN into what is about to be overwritten, which finds errors and changes no result, takes up to a sixth of
-    # the time. Types don't see a property of a module's class.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    watch = _Watch(monitor, report)
-    callbacks: list[pl.Callback] = [watch]
-    if monitor:
-        callbacks.append(pl.callbacks.EarlyStopping(monitor, patience=patience))
-    if kept is not None:
-        if train.generator is None:
-            raise ValueError("training that is kept needs a loader with a generator of its own")
-        callbacks.append(_Keep(kept, train.generator))
-    for name in ("pytorch_lightning", "lightning.pytorch"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    with warnings.catch_warnings():
-        # The loaders here are arrays in memory: worker processes would only cost time.
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message="Your `IterableDataset` has `__len__` defined.*")
-        warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
-        warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
-        trainer = pl.Trainer(
-            accelerator=accelerator,
-            devices=devices,
-            max_epochs=epochs,
-            callbacks=callbacks,
-            deterministic="warn",
-            gradient_clip_val=clip,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-        )
-        found = kept if kept is not None and kept.exists() else None
-        trainer.fit(module, train, valid, ckpt_path=found, weights_only=True)
+    if kept is not None and train.generator is None:
+        raise ValueError("training that is kept needs a loader with a generator of its own")
+    work = _Work(module, train, valid, epochs, seed, monitor, patience, clip, kept, devices)
+    curves = work.alone(report) if devices.count == 1 else work.shared(report)
     if kept is not None:
         kept.unlink(missing_ok=True)
-    if watch.best:
-        module.load_state_dict(watch.best[1])
     module.eval()
     for parameter in module.parameters():
         parameter.requires_grad_(False)
-    return watch.curves
+    return curves
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One training, as `fit` is asked for it."""
+
+    module: pl.LightningModule
+    train: DataLoader[Any]
+    valid: DataLoader[Any] | None
+    epochs: int
+    seed: int
+    monitor: str | None
+    patience: int
+    clip: float | None
+    kept: Path | None
+    devices: Devices
+
+    def alone(self, report: Callable[[float, str], None]) -> dict[str, list[float]]:
+        """Train in this process; the figures by epoch."""
+        watch, _ = self.run(report, "auto")
+        if watch.best:
+            self.module.load_state_dict(watch.best[1])
+        return watch.curves
+
+    def shared(self, report: Callable[[float, str], None]) -> dict[str, list[float]]:
+        """Train in as many processes as there are devices; the figures by epoch."""
+        module, devices = self.module, self.devices
+        if not isinstance(module, Parted):
+            raise ValueError(f"{type(module).__name__} is trained on one device")
+        if devices.strategy == "fsdp" and not module.sharded:
+            raise ValueError(f"{type(module).__name__} can't be spread over devices: write ddp")
+        curves: dict[str, list[float]] = {}
+
+        def hear(told: dict[str, Any]) -> None:
+            if "curves" in told:
+                curves.update(told["curves"])
+            else:
+                report(told["done"], told["what"])
+
+        def work(rank: int, tell: Tell) -> Mapping[str, torch.Tensor] | None:
+            module.part = Part(rank, devices.count)
+
+            def progress(done: float, what: str) -> None:
+                if rank == 0:
+                    tell({"done": done, "what": what})
+
+            watch, trainer = self.run(progress, _strategy(devices, rank))
+            # All processes take part where each has a piece of the weights.
+            weights = trainer.strategy.lightning_module_state_dict()
+            if rank:
+                return None
+            tell({"curves": watch.curves})
+            return watch.best[1] if watch.best else weights
+
+        backend = "nccl" if devices.graphics else "gloo"
+        module.load_state_dict(together(devices.count, backend, work, hear))
+        return curves
+
+    def run(
+        self, report: Callable[[float, str], None], strategy: str | Strategy
+    ) -> tuple[_Watch, pl.Trainer]:
+        """Train by one trainer, which is one of several where `strategy` says so."""
+        devices, module, train = self.devices, self.module, self.train
+        pl.seed_everything(self.seed, workers=True, verbose=False)
+        # Writing NaN into what is about to be overwritten, which finds errors and changes no result, takes up to a sixth
+        # of the time. Types don't see a property of a module's class.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        watch = _Watch(self.monitor, report)
+        callbacks: list[pl.Callback] = [watch]
+        if self.monitor:
+            callbacks.append(pl.callbacks.EarlyStopping(self.monitor, patience=self.patience))
+        if self.kept is not None and train.generator is not None:
+            callbacks.append(_Keep(self.kept, train.generator))
+        for name in ("pytorch_lightning", "lightning.pytorch"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        with warnings.catch_warnings():
+            # The loaders here are arrays in memory: worker processes would only cost time.
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message="Your `IterableDataset` has `__len__`.*")
+            warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
+            warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+            warnings.filterwarnings("ignore", message=".*find_unused_parameters=True was.*")
+            trainer = pl.Trainer(
+                accelerator="gpu" if devices.graphics else "cpu",
+                devices=devices.count,
+                strategy=strategy,
+                precision=devices.precision,
+                # Each process makes the whole batch, and takes its part of it.
+                use_distributed_sampler=False,
+                max_epochs=self.epochs,
+                callbacks=callbacks,
+                deterministic="warn",
+                gradient_clip_val=self.clip,
+                logger=False,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                num_sanity_val_steps=0,
+            )
+            found = self.kept if self.kept is not None and self.kept.exists() else None
+            asked: Any = torch.compile(module) if devices.compile else module
+            trainer.fit(asked, train, self.valid, ckpt_path=found, weights_only=True)
+        return watch, trainer
+
+
+class _Forked(LightningEnvironment):
+    """Where the processes are there already, and are one group."""
+
+    def __init__(self, rank: int, count: int) -> None:
+        super().__init__()
+        self.rank, self.count = rank, count
+
+    @property
+    def creates_processes_externally(self) -> bool:
+        return True
+
+    def world_size(self) -> int:
+        return self.count
+
+    def global_rank(self) -> int:
+        return self.rank
+
+    def local_rank(self) -> int:
+        return self.rank
+
+
+def _strategy(devices: Devices, rank: int) -> Strategy:
+    """How the process `rank` of several trains with the others."""
+    environment = _Forked(rank, devices.count)
+    if devices.strategy == "fsdp":
+        return FSDPStrategy(cluster_environment=environment, state_dict_type="full")
+    # A field of labels that a batch does not have moves nothing. Norms are told of the whole batch: see `parts`.
+    return DDPStrategy(
+        cluster_environment=environment, find_unused_parameters=True, broadcast_buffers=False
+    )
 
 
 def two_paced(

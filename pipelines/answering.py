@@ -6,6 +6,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from models.devices import ONE, Devices
 from models.language.settings import AnsweringSettings
 from pipelines.harness import Params
 
@@ -57,6 +58,7 @@ def fit(
     say: Callable[[str], None],
     progress: "Progress" = lambda done, what: None,
     known: "Known | None" = None,
+    devices: Devices = ONE,
 ) -> "Answers | Quoter":
     """The model fitted on the marked questions `asked` (none: as packaged).
 
@@ -74,7 +76,7 @@ def fit(
     )
     finder = partial(finding, params, folder=folder, foreign=foreign)
     return fit_answering(
-        *(library, asked, plain, reader, finder, params.fitting, f1, seed, say, progress)
+        *(library, asked, plain, reader, finder, params.fitting, f1, seed, say, progress, devices)
     )
 
 

@@ -52,7 +52,7 @@ def attributes(run: Run, params: AttributesParams) -> None:
             title_vectors(run, train, text),
             picture_vectors(run, train.iloc[pictured], image) if len(pictured) else None,
         )
-        course = Course(run.say, run.tracker.curve, unfinished(run, params))
+        course = Course(run.say, run.tracker.curve, unfinished(run, params), run.devices)
         model = fit(rows, image, text, params.learning, run.seed, course)
     save(model.to_bundle(), run.output("bundle"))
     run.rows_in, run.rows_out = len(train), len(classes)

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from models.devices import ONE, Devices
 from models.language.aspects_tagging import LONGEST
 from models.language.aspects_tagging_training import train as train_tagger
 from models.language.lexicon import Lexicon
@@ -90,6 +91,7 @@ def opinions(run: Run, params: OpinionsParams) -> None:
             *(rows, labelled, language, dictionary, params),
             packaged=lambda name: folder(name, run),
             seed=run.seed,
+            devices=run.devices,
         )
         meaning = encode if language in params.languages else None
         parts.append(read_language(reader, rows, language, meaning, params))
@@ -138,6 +140,7 @@ def reader_of(
     params: OpinionsParams,
     packaged: Callable[[str], Path],
     seed: int,
+    devices: Devices = ONE,
 ) -> OpinionReader:
     """What reads `reviews` of one language: learned from marked sentences, or from them and from labelled rows `train`.
 
@@ -148,7 +151,9 @@ def reader_of(
         encoder = packed_encoder(tagger.encoder, packaged(tagger.encoder), tagger.depth, LONGEST)
         # The lexicon rates no word of Chinese.
         rated = Lexicon(lexicons.english() if spaced else {})
-        finder = train_tagger(encoder, marked(language), rated, spaced, params.tagging, seed)
+        finder = train_tagger(
+            *(encoder, marked(language), rated, spaced, params.tagging, seed), devices=devices
+        )
         return OpinionReader(finder, None, spaced)
     return fit(
         reviews[Reviews.TEXT].tolist(),

@@ -40,7 +40,7 @@ def recognition(run: Run, params: RecognitionParams) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         run.advance(0.05, f"looking at pictures of {encoder.size} pixels a side")
         seen, _ = pictures.gathered(train, encoder.size, Path(scratch))
-        course = Course(run.say, run.tracker.curve, unfinished(run, params))
+        course = Course(run.say, run.tracker.curve, unfinished(run, params), run.devices)
         model = fit(seen, labels, encoder, params.learning, run.seed, course)
     save(model.to_bundle(), run.output("bundle"))
     run.rows_in, run.rows_out = len(labels), classes

@@ -68,6 +68,7 @@ def recommender(run: Run, params: RecommenderParams) -> None:
         k=params.k,
         beside={name: load_model(bundle) for name, bundle in bundles.items() if bundle},
         users=(users, Catalogue.from_table(people, Users.USER, users)),
+        devices=run.devices,
     )
     report(run, held)
     save(model.to_bundle(), run.output("bundle"))

@@ -85,6 +85,7 @@ def fit_towers(
             params.k,
             run.seed,
             lambda done, what: run.advance(0.1 + 0.6 * done, what),
+            run.devices,
         )
     except ValueError as error:
         raise BadData(

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
+from models.devices import ONE, Devices
 from models.encoders.reranker import Progress
 from models.encoders.text import TextEncoder
 from models.language import quoting_training
@@ -33,16 +34,18 @@ def fit(
     seed: int,
     say: Callable[[str], None] = lambda text: None,
     progress: Progress = lambda done, what: None,
+    devices: Devices = ONE,
 ) -> Answers | Quoter:
     """The model fitted on `asked`. plain: untrained, with the cross-encoder. encoder: what a reader starts from; None: no
     reader. finder: untrained, of what is to be read.
 
     Of questions enough for a reader, but fewer than `settings.sure`, some are held back, and the reader is taken where it
-    answers those at least as well as the scorer. f1: how good an answer is for a marked one, 0 to 1.
+    answers those at least as well as the scorer. f1: how good an answer is for a marked one, 0 to 1. devices: what the
+    reader is trained on; the scorer is too small to gain by several.
     """
     if encoder is not None and readable(asked, settings.fewest):
         quoter, held = quoting_training.fit(
-            library, asked, encoder(), finder(library), settings.quoter, f1, seed, say
+            library, asked, encoder(), finder(library), settings.quoter, f1, seed, say, devices
         )
         if len(asked) >= settings.sure:
             return quoter

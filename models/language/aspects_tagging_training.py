@@ -1,6 +1,7 @@
 """Fitting of the labels of names with Lightning, on marked sentences."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import pytorch_lightning as pl
@@ -8,6 +9,7 @@ import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch.utils.data import DataLoader
 
+from models.devices import ONE, Devices
 from models.encoders.text import TextEncoder
 from models.language.aspects_marks import Marked
 from models.language.aspects_tagging import (
@@ -21,13 +23,14 @@ from models.language.aspects_tagging import (
 )
 from models.language.lexicon import Lexicon
 from models.language.settings import TaggingSettings
+from models.parts import Parted
 from models.training import BatchesByLength, fit, two_paced
 
 UNHEARD = -100
 """The label of the pieces of the frame, which teach nothing."""
 
 
-class Fitting(pl.LightningModule):
+class Fitting(Parted):
     """Cross-entropy of the labels of all pieces."""
 
     def __init__(self, net: Net, settings: TaggingSettings, steps: int) -> None:
@@ -35,18 +38,26 @@ class Fitting(pl.LightningModule):
         self.net, self.settings, self.steps = net, settings, steps
 
     def training_step(self, batch: tuple[torch.Tensor, ...], at: int) -> torch.Tensor:
-        tokens, mask, labels = batch
-        logits = self.net(tokens, mask)
-        loss = torch.nn.functional.cross_entropy(
-            logits.flatten(0, 1), labels.flatten(), ignore_index=UNHEARD
-        )
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(tokens))
+        rows, heard = len(batch[0]), int((batch[2] != UNHEARD).sum())
+        mine = self.part.rows(rows)
+        tokens, mask, labels = (values[mine] for values in batch)
+        with self.part.as_one(rows):
+            logits = self.net(tokens, mask)
+        cost = partial(_cost, logits.flatten(0, 1), labels.flatten())
+        loss = self.part.mean(cost, rows, heard)
+        self.tell("train_loss", loss, rows)
         return loss
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         old = [value for value in self.net.bert.parameters() if value.requires_grad]
         rates = (self.settings.rate, 10 * self.settings.rate)
         return two_paced(old, self.net.labels.parameters(), rates, self.steps)
+
+
+def _cost(logits: torch.Tensor, labels: torch.Tensor, reduced: str) -> torch.Tensor:
+    return torch.nn.functional.cross_entropy(
+        logits, labels, ignore_index=UNHEARD, reduction=reduced
+    )
 
 
 def labels_of(pieces: Pieces, marked: Marked) -> np.ndarray:
@@ -73,6 +84,7 @@ def train(
     settings: TaggingSettings,
     seed: int,
     report: Callable[[float, str], None] = lambda done, what: None,
+    devices: Devices = ONE,
 ) -> TagFinder:
     """What finds names as `sentences` have them marked. lexicon, spaced: see `TagFinder`.
 
@@ -103,5 +115,6 @@ def train(
         seed=seed,
         report=report,
         clip=1.0,
+        devices=devices,
     )
     return TagFinder(net.eval(), cutter, lexicon, settings.sure, spaced)

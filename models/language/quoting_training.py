@@ -9,6 +9,7 @@ import pandas as pd
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
+from models.devices import ONE, Devices
 from models.encoders.text import TextEncoder
 from models.language.finding import Finder, Looked
 from models.language.finding_training import fit_weights
@@ -50,10 +51,11 @@ def fit(
     f1: Callable[[str, str], float],
     seed: int,
     say: Callable[[str], None] = lambda text: None,
+    devices: Devices = ONE,
 ) -> tuple[Quoter, Held]:
     """The quoter fitted on `asked`. encoder: what the reader starts from. finder: untrained.
 
-    f1: how good a given answer is for a marked one, from 0 to 1.
+    f1: how good a given answer is for a marked one, from 0 to 1. devices: what the reader is trained on.
     """
     rng = np.random.default_rng(seed)
     items = sorted({one.item for one in asked})
@@ -68,7 +70,7 @@ def fit(
     ]
     reader = SpanReader.fresh(encoder, settings.reader.limit)
     say(f"training the reader on {len(examples)} pairs of a question and a review")
-    train(reader, examples, settings.reader, seed)
+    train(reader, examples, settings.reader, seed, devices=devices)
     judged = [one for one in asked if one.item in held]
     say(f"choosing when to answer by {len(judged)} questions that were held back")
     # As of items that nothing is marked about: whether a review answers is not told by what others ask.

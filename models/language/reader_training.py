@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pytorch_lightning as pl
@@ -9,8 +10,10 @@ import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch.utils.data import DataLoader
 
+from models.devices import ONE, Devices
 from models.language.reader import Net, Passage, SpanReader, stacked
 from models.language.settings import ReaderSettings
+from models.parts import Parted
 from models.training import BatchesByLength, fit, two_paced
 
 SPAN_WEIGHT = 0.5
@@ -25,7 +28,7 @@ class Example:
     spans: tuple[tuple[int, int], ...]
 
 
-class Fitting(pl.LightningModule):
+class Fitting(Parted):
     """Cross-entropy of beginning and end where there is an answer, and of there being one."""
 
     def __init__(self, net: Net, settings: ReaderSettings, steps: int) -> None:
@@ -33,13 +36,16 @@ class Fitting(pl.LightningModule):
         self.net, self.settings, self.steps = net, settings, steps
 
     def training_step(self, batch: tuple[torch.Tensor, ...], at: int) -> torch.Tensor:
-        tokens, segments, mask, begins, stops = batch
-        starts, ends, relevance = self.net(tokens, segments, mask)
-        marked = begins.sum(1)
+        rows, answered = len(batch[0]), batch[3].sum().clamp(min=1)
+        mine = self.part.rows(rows)
+        tokens, segments, mask, begins, stops = (values[mine] for values in batch)
+        with self.part.as_one(rows):
+            starts, ends, relevance = self.net(tokens, segments, mask)
         apart = (begins * starts.log_softmax(1)).sum() + (stops * ends.log_softmax(1)).sum()
-        told = torch.nn.functional.binary_cross_entropy_with_logits(relevance, marked)
-        loss = told - SPAN_WEIGHT * apart / marked.sum().clamp(min=1)
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(tokens))
+        told = partial(_told, relevance, begins.sum(1))
+        loss = self.part.mean(told, rows, rows)
+        loss = loss - SPAN_WEIGHT * apart / answered * self.part.share(rows)
+        self.tell("train_loss", loss, rows)
         return loss
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -48,6 +54,12 @@ class Fitting(pl.LightningModule):
         new = list(self.net.span.parameters())
         rates = (self.settings.rate, 10 * self.settings.rate)
         return two_paced(old, new, rates, self.steps)
+
+
+def _told(relevance: torch.Tensor, marked: torch.Tensor, reduced: str) -> torch.Tensor:
+    return torch.nn.functional.binary_cross_entropy_with_logits(
+        relevance, marked, reduction=reduced
+    )
 
 
 def target(passage: Passage, spans: Sequence[tuple[int, int]]) -> np.ndarray:
@@ -68,6 +80,7 @@ def train(
     settings: ReaderSettings,
     seed: int,
     report: Callable[[float, str], None] = lambda done, what: None,
+    devices: Devices = ONE,
 ) -> list[float]:
     """Fit `reader` in place on `examples`; its losses by epoch."""
     pl.seed_everything(seed, workers=True, verbose=False)
@@ -94,5 +107,6 @@ def train(
         seed=seed,
         report=report,
         clip=1.0,
+        devices=devices,
     )
     return curves["train_loss"]

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
+from models.devices import ONE, Devices
 from models.metrics import ndcg
 from models.recommenders import base
 from models.recommenders.base import Recommender, Scored, blocks, highest, top_k
@@ -257,15 +258,31 @@ def fit_auto(
     k: int,
     beside: Mapping[str, Recommender] | None = None,
     users: tuple[list[str], Catalogue] | None = None,
+    devices: Devices = ONE,
 ) -> tuple[Auto, Held]:
     """Choose and fit on `events`. names: members that are considered; None for all that the shop can afford.
 
     beside: members more, which were fitted before, on nothing that the newest cut holds back. They are not fitted
     again. users: all that may be listed and what is known of them; without it, those of `events`. k: items on a list.
+    devices: what networks are trained on.
     """
 
     def given(part: Events, start: Recommender | None = None) -> Given:
-        return Given(part, catalogue, protocol, again, unsold, pool, settings, seed, threads, start)
+        return Given(
+            *(
+                part,
+                catalogue,
+                protocol,
+                again,
+                unsold,
+                pool,
+                settings,
+                seed,
+                threads,
+                start,
+                devices,
+            )
+        )
 
     begun = time.perf_counter()
     unsold = allowed is not None and catalogue.known and not (sold(events) & allowed).any()

@@ -6,6 +6,7 @@ from functools import cache, partial
 
 import numpy as np
 
+from models.devices import ONE, Devices
 from models.recommenders import kernels
 from models.recommenders.affinity import AttributeAffinity
 from models.recommenders.attributes import (
@@ -36,7 +37,7 @@ class Given:
     """What a recommender may be fitted on. again: whether what a user had may be listed.
 
     unsold: only items that were never sold are listed. pool: how many items may be.
-    start: the same recommender fitted on a part of the events, for those that go on from there.
+    start: the same recommender fitted on a part of the events, for those that go on from there. devices: of networks.
     """
 
     events: Events
@@ -49,6 +50,7 @@ class Given:
     seed: int
     threads: int
     start: Recommender | None = None
+    devices: Devices = ONE
 
 
 Bases = Iterator[tuple[str, Callable[[], Recommender]]]
@@ -200,7 +202,7 @@ def _sequential(given: Given) -> Sequential:
     from models.recommenders.sequential_training import train
 
     start = given.start if isinstance(given.start, Sequential) else None
-    return train(given.events, given.settings.sequence, given.seed, start)
+    return train(given.events, given.settings.sequence, given.seed, start, given.devices)
 
 
 RECOMMENDERS: dict[str, Callable[[Given], Bases]] = {

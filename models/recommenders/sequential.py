@@ -41,7 +41,7 @@ class Block(nn.Module):
         users, length, dim = states.shape
         parts = self.attend(self.before(states)).view(users, length, 3, self.heads, -1)
         query, key, value = parts.permute(2, 0, 3, 1, 4)
-        place = torch.arange(length)
+        place = torch.arange(length, device=states.device)
         apart = place[:, None] - place[None, :]
         bias = self.distance[:, apart.clamp(min=0)].masked_fill(apart < 0, -torch.inf)
         drop = self.dropout if self.training else 0.0

@@ -6,9 +6,9 @@ Turning dross into gold loss: is BERT4Rec really better than SASRec? (full softm
 """
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
-import pytorch_lightning as pl
 import scipy.sparse as sp
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
@@ -18,6 +18,8 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, IterableDataset
 
 from models.arrays import load_arrays, state_arrays
+from models.devices import ONE, Devices
+from models.parts import Parted
 from models.recommenders.events import Events
 from models.recommenders.sequential import Attention, Sequential
 from models.recommenders.settings import SequenceSettings
@@ -76,8 +78,8 @@ class Batches(IterableDataset[tuple[torch.Tensor, ...]]):
             yield torch.from_numpy(np.maximum(items[:, :-1], 0)), torch.from_numpy(items[:, 1:])
 
 
-class Network(pl.LightningModule):
-    """Item vectors , attention, sampled softmax."""
+class Network(Parted):
+    """Item vectors, attention, sampled softmax."""
 
     def __init__(
         self, counts: np.ndarray, vectors: np.ndarray, settings: SequenceSettings, seed: int
@@ -105,26 +107,34 @@ class Network(pl.LightningModule):
         load_arrays(self.attention, dict(start.weights)).train()
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], at: int) -> torch.Tensor:
-        given, wanted = batch
-        states = functional.dropout(self.free(given), self.settings.dropout, self.training)
-        states = self.attention(states)
+        rows, places = len(batch[0]), int((batch[1] >= 0).sum())
+        mine = self.part.rows(rows)
+        given, wanted = (values[mine] for values in batch)
+        with self.part.as_one(rows):
+            states = functional.dropout(self.free(given), self.settings.dropout, self.training)
+            states = self.attention(states)
         there = wanted >= 0
         states, wanted = states[there], wanted[there]
+        loss = self.part.mean(partial(self.cost, states, wanted), rows, places)
+        self.tell("loss", loss, places)
+        return loss
+
+    def cost(self, states: torch.Tensor, wanted: torch.Tensor, reduced: str) -> torch.Tensor:
+        """Of the items wanted (m,) after the states (m, d): the `mean` or `sum`. What is drawn is drawn for all parts."""
         n = len(self.bias)
         if n <= self.settings.sampled:
             logits = states @ self.free.weight.T + self.bias
-            loss = functional.cross_entropy(logits, wanted)
-        else:
-            drawn = torch.multinomial(
-                self.chance, self.settings.sampled, replacement=True, generator=self.generator
-            )
-            often = torch.log(self.chance[drawn] * self.settings.sampled).float()
-            logits = states @ self.free(drawn).T + (self.bias[drawn] - often)
-            logits = logits.masked_fill(wanted[:, None] == drawn[None, :], -torch.inf)
-            true = (states * self.free(wanted)).sum(1) + self.bias[wanted]
-            loss = (torch.logaddexp(torch.logsumexp(logits, 1), true) - true).mean()
-        self.log("loss", loss, batch_size=len(wanted), on_epoch=True, on_step=False)
-        return loss
+            return functional.cross_entropy(logits, wanted, reduction=reduced)
+        drawn = torch.multinomial(
+            self.chance, self.settings.sampled, replacement=True, generator=self.generator
+        )
+        often = torch.log(self.chance[drawn] * self.settings.sampled).float().to(self.device)
+        drawn = drawn.to(self.device)
+        logits = states @ self.free(drawn).T + (self.bias[drawn] - often)
+        logits = logits.masked_fill(wanted[:, None] == drawn[None, :], -torch.inf)
+        true = (states * self.free(wanted)).sum(1) + self.bias[wanted]
+        apart = torch.logaddexp(torch.logsumexp(logits, 1), true) - true
+        return apart.mean() if reduced == "mean" else apart.sum()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = torch.optim.AdamW(self.parameters(), weight_decay=self.settings.decay)
@@ -162,7 +172,11 @@ def together(events: Events, known: np.ndarray, n: int, dim: int, seed: int) -> 
 
 
 def train(
-    events: Events, settings: SequenceSettings, seed: int, start: Sequential | None = None
+    events: Events,
+    settings: SequenceSettings,
+    seed: int,
+    start: Sequential | None = None,
+    devices: Devices = ONE,
 ) -> Sequential:
     """Fit on the order of `events`. start: a model of a part of them, from which a third of the epochs go on."""
     torch.manual_seed(seed)
@@ -178,7 +192,8 @@ def train(
         network.begin(start, active)
     batches = Batches(events, known, settings, seed)
     if len(batches.spans):
-        fit(network, DataLoader(batches, batch_size=None), epochs=epochs, seed=seed, clip=1.0)
+        loader = DataLoader(batches, batch_size=None)
+        fit(network, loader, epochs=epochs, seed=seed, clip=1.0, devices=devices)
     found = np.zeros((len(counts), settings.dim), dtype=np.float32)
     bias = np.full(len(counts), UNKNOWN, dtype=np.float32)
     found[active] = network.free.weight.detach().numpy()

@@ -11,16 +11,17 @@ written before it: vectors that had seen the window would be trusted too much.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from models.devices import ONE, Devices
+from models.parts import Parted
 from models.recommenders.events import HALF_LIVES, Events, Histories
 from models.recommenders.factors import described, item_vectors, turned, value_vectors
 from models.recommenders.settings import TowerSettings
@@ -110,7 +111,8 @@ class Batch:
 
     row, place: (P,) user in the batch, position among the active items or -1. decayed: (P, H). features:
     (P, PAIR_FEATURES). own: (P, 3) popularity of the entry's item. bought: (P,) 0 or 1. target_row, target_place: (T,).
-    popular: (A, 3). given: source to (A, f), as of the cut.
+    popular: (A, 3). given: source to (A, f), as of the cut. taken: of a part, which entries of the whole batch it has,
+    and how many that has.
     """
 
     size: int
@@ -124,6 +126,32 @@ class Batch:
     target_place: torch.Tensor
     popular: torch.Tensor
     given: Given
+    taken: tuple[torch.Tensor, int] | None = None
+
+    def part(self, rows: slice) -> "Batch":
+        """The batch of these users alone."""
+        entry = (self.row >= rows.start) & (self.row < rows.stop)
+        target = (self.target_row >= rows.start) & (self.target_row < rows.stop)
+        return replace(
+            self,
+            size=rows.stop - rows.start,
+            row=self.row[entry] - rows.start,
+            place=self.place[entry],
+            decayed=self.decayed[entry],
+            features=self.features[entry],
+            own=self.own[entry],
+            bought=self.bought[entry],
+            target_row=self.target_row[target] - rows.start,
+            target_place=self.target_place[target],
+            taken=(entry, len(entry)),
+        )
+
+    def drawn(self) -> torch.Tensor:
+        """(P,) numbers from 0 to 1, drawn for the whole batch."""
+        if self.taken is None:
+            return torch.rand(len(self.row), device=self.row.device)
+        entry, whole = self.taken
+        return torch.rand(whole, device=self.row.device)[entry]
 
 
 class Batches(Dataset[Batch]):
@@ -237,12 +265,12 @@ class Tower(nn.Module):
         """(n, d). given: source to (n, f). without: a source that is left out."""
         found = {name: self.maps[name](given[name]) for name in self.maps if name != without}
         if self.training and self.drop and BEHAVIOUR in found:
-            kept = torch.rand(len(found[BEHAVIOUR]), 1) >= self.drop
+            kept = torch.rand(len(found[BEHAVIOUR]), 1, device=found[BEHAVIOUR].device) >= self.drop
             found[BEHAVIOUR] = found[BEHAVIOUR] * kept
         return torch.stack(list(found.values())).sum(0)
 
 
-class Network(pl.LightningModule):
+class Network(Parted):
     """The model of `two_tower`, as a module to train."""
 
     def __init__(
@@ -254,8 +282,11 @@ class Network(pl.LightningModule):
         self.mix = nn.Parameter(torch.zeros(len(HALF_LIVES)))
         self.popular = nn.Parameter(torch.full((len(POPULARITY_HALF_LIVES),), POPULAR))
         self.bias = nn.Parameter(torch.tensor([bias], dtype=torch.float32))
-        self.mean = torch.from_numpy(features.mean(0))
-        self.scale = torch.from_numpy(1.0 / np.maximum(features.std(0), 1e-3))
+        self.mean: torch.Tensor
+        self.scale: torch.Tensor
+        scale = 1.0 / np.maximum(features.std(0), 1e-3)
+        self.register_buffer("mean", torch.from_numpy(features.mean(0)), persistent=False)
+        self.register_buffer("scale", torch.from_numpy(scale), persistent=False)
         self.again = nn.Sequential(
             nn.Linear(PAIR_FEATURES, settings.hidden),
             nn.SiLU(),
@@ -265,6 +296,9 @@ class Network(pl.LightningModule):
         )
 
     def training_step(self, batch: Batch, at: int) -> torch.Tensor:
+        whole = batch.size
+        if self.part.of > 1:
+            batch = batch.part(self.part.rows(whole))
         again = self.again((batch.features - self.mean) * self.scale)[:, 0]
         inside = batch.place >= 0
         row, place = batch.row[inside], batch.place[inside]
@@ -276,14 +310,14 @@ class Network(pl.LightningModule):
         # Rare items take part where the user has them: r must order them too.
         rare = again[~inside] + batch.own[~inside] @ self.popular + self.bias
         loss = loss + functional.softplus(rare).sum() - (rare * batch.bought[~inside]).sum()
-        loss = loss / batch.size
-        self.log("loss", loss, batch_size=batch.size, on_epoch=True, on_step=False)
+        loss = loss / whole * self.part.share(whole)
+        self.tell("loss", loss, whole)
         return loss
 
     def users(self, batch: Batch, inside: torch.Tensor) -> torch.Tensor:
         """(B, d)."""
         weight = torch.log1p(batch.decayed @ functional.softplus(self.mix))
-        weight = weight * (torch.rand_like(weight) >= self.settings.dropout)
+        weight = weight * (batch.drawn() >= self.settings.dropout)
         vectors = self.tower_in(batch.given)
         moved = weight[inside, None] * vectors[batch.place[inside]]
         total = moved.new_zeros(batch.size, moved.shape[1]).index_add(0, batch.row[inside], moved)
@@ -332,6 +366,7 @@ def train(
     k: int,
     seed: int,
     report: Callable[[float, str], None] = lambda done, what: None,
+    devices: Devices = ONE,
 ) -> tuple[TwoTower, dict[str, TwoTower], dict[str, list[float]]]:
     """Fit a recommender of `kind` on all of `events`.
 
@@ -358,7 +393,7 @@ def train(
         sampler=Draws(cuts, settings.batch, seed),
         collate_fn=lambda batch: batch,
     )
-    curves = fit(network, loader, epochs=settings.epochs, seed=seed, report=report)
+    curves = fit(network, loader, epochs=settings.epochs, seed=seed, report=report, devices=devices)
     weights = network.weights()
     given = {name: torch.from_numpy(values) for name, values in newest.items()}
 

@@ -6,10 +6,10 @@ Sources: Kumar et al. (2022), Fine-tuning can distort pretrained features; Howar
 model fine-tuning (discriminative rates); Polyak and Juditsky (1992) (averaging).
 """
 
+from functools import partial
 from typing import Any
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import nn
@@ -17,8 +17,9 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from models.encoders.image import ImageEncoder, backbone, fold_norms, foldable
+from models.parts import Parted
 from models.training import UNHEARD, Course, fit, spoken
-from models.vision.augmenting import augment, pasted
+from models.vision.augmenting import Changes, Window, augment
 from models.vision.linear import Linear
 from models.vision.settings import TuningSettings
 
@@ -27,8 +28,11 @@ WARM_UP = 0.15
 LEAST_STEPS = 24
 
 
-class Tuned(pl.LightningModule):
+class Tuned(Parted):
     """The network, one linear classifier a field on its pooled output, and the moving average of both."""
+
+    sharded = False
+    """The average is over whole weights, and shapes tell which of them decay."""
 
     def __init__(
         self,
@@ -68,30 +72,47 @@ class Tuned(pl.LightningModule):
 
     def training_step(self, batch: list[torch.Tensor], at: int) -> torch.Tensor:
         rows, labels = batch
-        found = torch.from_numpy(self.pictures[rows.numpy()]).permute(0, 3, 1, 2)
+        mine = self.part.rows(len(rows))
         done = self.global_step / max(int(self.trainer.estimated_stepping_batches), 1)
         side = self.tuning.side(self.pictures.shape[1], done)
-        seen = augment(found.float().div(127.5).sub(1), self.tuning.smallest, self.draw, side)
-        share = 1.0
-        other = None
+        changes = Changes.draw(len(rows), self.draw)
+        seen = self.changed(rows, changes, mine, side)
+        own, share, window = labels[mine], 1.0, None
         if float(torch.rand(1, generator=self.draw)) < self.tuning.mixing:
-            seen, other, share = pasted(seen, self.draw)
-        logits = self(seen)
-        loss = share * self.cost(logits, labels)
-        if other is not None:
-            loss = loss + (1 - share) * self.cost(logits, labels[other])
-        self.log("train_loss", loss, on_epoch=True, on_step=False, batch_size=len(rows))
+            window = Window.draw(len(rows), side, self.draw)
+            partners = window.other[mine]
+            whole = self.part.of == 1
+            others = seen[partners] if whole else self.changed(rows, changes, partners, side)
+            seen, share = window.pasted(seen, others), window.share
+        with self.part.as_one(len(rows)):
+            logits = self(seen)
+        loss = share * self.cost(logits, own, labels)
+        if window is not None:
+            loss = loss + (1 - share) * self.cost(logits, labels[window.other[mine]], labels)
+        self.tell("train_loss", loss, len(rows))
         return loss
 
-    def cost(self, logits: list[torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
-        """Mean over the fields of the smoothed cross-entropy of labels (b, fields) that are known."""
+    def changed(
+        self, rows: torch.Tensor, changes: Changes, which: slice | torch.Tensor, side: int
+    ) -> torch.Tensor:
+        """The pictures of these of the batch's rows, as the batch's changes make them."""
+        found = torch.from_numpy(self.pictures[rows[which].cpu().numpy()]).to(self.device)
+        found = found.permute(0, 3, 1, 2).float().div(127.5).sub(1)
+        return augment(found, self.tuning.smallest, changes.of(which), side)
+
+    def cost(
+        self, logits: list[torch.Tensor], labels: torch.Tensor, whole: torch.Tensor
+    ) -> torch.Tensor:
+        """Mean over the fields of the smoothed cross-entropy of labels (b, fields) that are known.
+
+        whole: the labels of the whole batch, of which `labels` are a part.
+        """
         total = logits[0].sum() * 0.0
         for at, found in enumerate(logits):
-            known = labels[:, at] >= 0
+            known, count = labels[:, at] >= 0, int((whole[:, at] >= 0).sum())
             if known.any():
-                total = total + functional.cross_entropy(
-                    found[known], labels[known, at], label_smoothing=self.tuning.smoothing
-                )
+                field = partial(_cost, found[known], labels[known, at], self.tuning.smoothing)
+                total = total + self.part.mean(field, len(whole), count)
         return total / len(logits)
 
     def on_train_batch_end(self, outputs: object, batch: object, at: int) -> None:
@@ -138,6 +159,12 @@ class Tuned(pl.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+
+def _cost(
+    logits: torch.Tensor, labels: torch.Tensor, smoothing: float, reduced: str
+) -> torch.Tensor:
+    return functional.cross_entropy(logits, labels, label_smoothing=smoothing, reduction=reduced)
 
 
 def decayed(part: nn.Module, rate: float, decay: float) -> list[dict[str, Any]]:
@@ -224,6 +251,7 @@ def tuned_encoder(
         report=spoken(course.say),
         clip=5.0,
         kept=course.kept,
+        devices=course.devices,
     )
     course.curves(curves, "tuned")
     places = {name for name, one in module.network.named_modules() if one in learned}

@@ -5,19 +5,24 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model, field_validator
 
 from pipelines.harness.documents import parse
-from pipelines.harness.errors import BadConfig
+from pipelines.harness.errors import BadConfig, MissingResource
+
+if TYPE_CHECKING:
+    from models.devices import Devices
 
 MASTER = re.compile(r"local(\[(\d+|\*)\])?|yarn|(spark|k8s)://\S+")
 PROMOTIONS = ("automatic", "ask", "never")
 ENGINES = ("duckdb", "spark")
 """Where tables may be worked on."""
-TOP_LEVEL = {"profile", "promotion", "seed", "threads", "tables", "shop", "profiles"}
+TOP_LEVEL = {
+    *("profile", "promotion", "seed", "threads", "devices", "tables", "shop", "profiles"),
+}
 
 
 class Params(BaseModel):
@@ -110,6 +115,33 @@ def read_tables(document: Mapping[str, Any]) -> Tables:
         return Tables.model_validate(document.get("tables") or {})
     except ValidationError as error:
         raise BadConfig(f"params.yaml: {_faults(error, 'tables', Tables)}") from None
+
+
+def read_devices(document: Mapping[str, Any]) -> "Devices":
+    """What networks are trained on, as the whole of `params.yaml` says.
+
+    Raises `BadConfig` naming each key that is unknown or of the wrong type, and what can't be together, `MissingResource`
+    where this machine lacks what is asked for.
+    """
+    # Stages that train nothing do not depend on it.
+    from models.devices import Devices
+
+    kind = create_model("Document", __base__=Params, devices=(Devices, Devices()))
+    found = {key: document[key] for key in ("devices",) if document.get(key)}
+    try:
+        read: Devices = kind.model_validate_json(json.dumps(found, default=str)).devices  # type: ignore[attr-defined]
+    except ValidationError as error:
+        faults = [
+            f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
+            for fault in error.errors()
+        ]
+        known = ", ".join(Devices.__dataclass_fields__)
+        raise BadConfig(f"params.yaml: {'; '.join(faults)}. devices knows: {known}") from None
+    if lacking := read.lacking():
+        raise MissingResource(
+            f"params.yaml: devices asks for {lacking}: lower devices.count, or write accelerator: cpu"
+        )
+    return read
 
 
 def _faults(error: ValidationError, name: str, kind: type[Params]) -> str:

@@ -55,7 +55,8 @@ def fit(asked: Asked) -> "Attributes":
         )
         if not len(rows.pictured) and not any(rows.titles):
             raise BadData(f"{listing.source}: no row has a picture that can be read, or a title")
-        return fit_attributes(rows, image, text, params.learning, asked.seed, Course(asked.say))
+        course = Course(asked.say, devices=asked.devices)
+        return fit_attributes(rows, image, text, params.learning, asked.seed, course)
 
 
 def fields_of(asked: Asked, listing: "Listing") -> list[str]:

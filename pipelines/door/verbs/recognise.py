@@ -71,7 +71,7 @@ def fit(asked: Asked) -> Taught:
             encoder,
             params.learning,
             asked.seed,
-            Course(asked.say),
+            Course(asked.say, devices=asked.devices),
         )
     above = Hierarchy.of([parents[name] for name in model.classes]) if coarse else None
     return Taught(model, len(kept), above)

@@ -68,6 +68,7 @@ def fit(asked: Asked) -> Lister:
         say=asked.say,
         k=asked.options["k"],
         users=(shop.listed.users, shop.features),
+        devices=asked.devices,
     )
     return Lister(
         model,
