@@ -73,6 +73,8 @@ class Parted(pl.LightningModule):
     part = Part()
     sharded = True
     """Whether its weights may be spread over devices: not where a step reads all of them, or their shapes."""
+    spare = False
+    """Whether there are batches in which some weights have no part."""
 
     def tell(self, name: str, loss: torch.Tensor, count: int) -> None:
         """Log what `training_step` returns for a batch of `count` rows; the curve has the mean of an epoch."""

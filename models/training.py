@@ -191,7 +191,7 @@ class _Work:
                 if rank == 0:
                     tell({"done": done, "what": what})
 
-            watch, trainer = self.run(progress, _strategy(devices, rank))
+            watch, trainer = self.run(progress, _strategy(devices, rank, module.spare))
             # All processes take part where each has a piece of the weights.
             weights = trainer.strategy.lightning_module_state_dict()
             if rank:
@@ -226,7 +226,6 @@ class _Work:
             warnings.filterwarnings("ignore", message="Your `IterableDataset` has `__len__`.*")
             warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
             warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
-            warnings.filterwarnings("ignore", message=".*find_unused_parameters=True was.*")
             trainer = pl.Trainer(
                 accelerator="gpu" if devices.graphics else "cpu",
                 devices=devices.count,
@@ -271,14 +270,14 @@ class _Forked(LightningEnvironment):
         return self.rank
 
 
-def _strategy(devices: Devices, rank: int) -> Strategy:
-    """How the process `rank` of several trains with the others."""
+def _strategy(devices: Devices, rank: int, spare: bool) -> Strategy:
+    """How the process `rank` of several trains with the others. spare: see `Parted`."""
     environment = _Forked(rank, devices.count)
     if devices.strategy == "fsdp":
         return FSDPStrategy(cluster_environment=environment, state_dict_type="full")
-    # A field of labels that a batch does not have moves nothing. Norms are told of the whole batch: see `parts`.
+    # Norms learn of the whole batch in each process: see `parts`.
     return DDPStrategy(
-        cluster_environment=environment, find_unused_parameters=True, broadcast_buffers=False
+        cluster_environment=environment, find_unused_parameters=spare, forward_sync_buffers=False
     )
 
 

@@ -47,6 +47,8 @@ class Tuned(Parted):
         super().__init__()
         self.network, self.pictures, self.tuning = network, pictures, tuning
         self.heads = nn.ModuleList(linear_layer(probe) for probe in probes)
+        # A field of which a batch has no label moves nothing.
+        self.spare = len(probes) > 1
         self.drop = nn.Dropout(tuning.dropout)
         self.mean: torch.Tensor
         self.std: torch.Tensor
