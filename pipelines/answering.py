@@ -6,9 +6,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from models.devices import ONE, Devices
 from models.language.settings import AnsweringSettings
-from pipelines.harness import Params
+from pipelines.trained import TrainedParams
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +32,7 @@ LATIN = 0.95
 """Of the signs of questions, the share of plain Latin ones from which on the English cross-encoder reads them."""
 
 
-class AnsweringParams(Params):
+class AnsweringParams(TrainedParams):
     """What the model is made of and how it is fitted.
 
     encoder: package, hub:NAME or hashing. reranker: package or overlap; max_tokens: of a question with a passage, as it
@@ -58,7 +57,6 @@ def fit(
     say: Callable[[str], None],
     progress: "Progress" = lambda done, what: None,
     known: "Known | None" = None,
-    devices: Devices = ONE,
 ) -> "Answers | Quoter":
     """The model fitted on the marked questions `asked` (none: as packaged).
 
@@ -76,7 +74,8 @@ def fit(
     )
     finder = partial(finding, params, folder=folder, foreign=foreign)
     return fit_answering(
-        *(library, asked, plain, reader, finder, params.fitting, f1, seed, say, progress, devices)
+        *(library, asked, plain, reader, finder, params.fitting, f1, seed, say, progress),
+        devices=params.devices,
     )
 
 

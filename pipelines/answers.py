@@ -83,7 +83,6 @@ def answers(run: Run, params: AnsweringParams) -> None:
         run.say,
         lambda done, what: run.advance(0.6 * done, what),
         lambda encoder: known_vectors(run, encoder),
-        run.devices,
     )
     model.sides = sides(run)
     run.say(f"answered by the {type(model).__name__.lower()}")

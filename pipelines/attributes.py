@@ -18,14 +18,15 @@ from models.vision.settings import AttributesSettings
 from pipelines import pictures
 from pipelines.capabilities import attributes as judge
 from pipelines.encoders import image_encoder, text_encoder
-from pipelines.harness import BadConfig, BadData, Bug, Params, Run, stage
+from pipelines.harness import BadConfig, BadData, Bug, Run, stage
 from pipelines.harness.unfinished import unfinished
 from pipelines.judging import judge_on_validation
 from pipelines.tables import Images, Products
+from pipelines.trained import TrainedParams
 from pipelines.vectors import read_vectors
 
 
-class AttributesParams(Params):
+class AttributesParams(TrainedParams):
     """text, image, size: as of text-features and image-features. learning: how the model is fitted."""
 
     text: str
@@ -52,7 +53,7 @@ def attributes(run: Run, params: AttributesParams) -> None:
             title_vectors(run, train, text),
             picture_vectors(run, train.iloc[pictured], image) if len(pictured) else None,
         )
-        course = Course(run.say, run.tracker.curve, unfinished(run, params), run.devices)
+        course = Course(run.say, run.tracker.curve, unfinished(run, params), params.devices)
         model = fit(rows, image, text, params.learning, run.seed, course)
     save(model.to_bundle(), run.output("bundle"))
     run.rows_in, run.rows_out = len(train), len(classes)

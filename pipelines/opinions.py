@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from models.devices import ONE, Devices
 from models.language.aspects_tagging import LONGEST
 from models.language.aspects_tagging_training import train as train_tagger
 from models.language.lexicon import Lexicon
@@ -29,6 +28,7 @@ from pipelines.opinion_tables import products, write
 from pipelines.opinion_users import users
 from pipelines.review_trust import whole_reviews, with_sentences
 from pipelines.tables import Reviews
+from pipelines.trained import TrainedParams
 from pipelines.unpacked import folder
 from pipelines.weights import packed_encoder
 
@@ -42,7 +42,7 @@ class Tagger(Params):
     depth: int
 
 
-class OpinionsParams(Params):
+class OpinionsParams(TrainedParams):
     """languages: those that the encoder reads, whose names are merged by meaning too; alike: from which cosine on.
 
     encoder: as of text-features, or "" for none. support: by language, texts that must have a name; in others nothing is read.
@@ -91,7 +91,6 @@ def opinions(run: Run, params: OpinionsParams) -> None:
             *(rows, labelled, language, dictionary, params),
             packaged=lambda name: folder(name, run),
             seed=run.seed,
-            devices=run.devices,
         )
         meaning = encode if language in params.languages else None
         parts.append(read_language(reader, rows, language, meaning, params))
@@ -140,7 +139,6 @@ def reader_of(
     params: OpinionsParams,
     packaged: Callable[[str], Path],
     seed: int,
-    devices: Devices = ONE,
 ) -> OpinionReader:
     """What reads `reviews` of one language: learned from marked sentences, or from them and from labelled rows `train`.
 
@@ -152,7 +150,8 @@ def reader_of(
         # The lexicon rates no word of Chinese.
         rated = Lexicon(lexicons.english() if spaced else {})
         finder = train_tagger(
-            *(encoder, marked(language), rated, spaced, params.tagging, seed), devices=devices
+            *(encoder, marked(language), rated, spaced, params.tagging, seed),
+            devices=params.devices,
         )
         return OpinionReader(finder, None, spaced)
     return fit(

@@ -17,9 +17,10 @@ from pipelines.harness.unfinished import unfinished
 from pipelines.judging import judge_on_validation
 from pipelines.seeing import SightParams
 from pipelines.tables import Images
+from pipelines.trained import TrainedParams
 
 
-class RecognitionParams(SightParams):
+class RecognitionParams(SightParams, TrainedParams):
     """learning: how the recogniser is fitted."""
 
     learning: RecognitionSettings
@@ -40,7 +41,7 @@ def recognition(run: Run, params: RecognitionParams) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         run.advance(0.05, f"looking at pictures of {encoder.size} pixels a side")
         seen, _ = pictures.gathered(train, encoder.size, Path(scratch))
-        course = Course(run.say, run.tracker.curve, unfinished(run, params), run.devices)
+        course = Course(run.say, run.tracker.curve, unfinished(run, params), params.devices)
         model = fit(seen, labels, encoder, params.learning, run.seed, course)
     save(model.to_bundle(), run.output("bundle"))
     run.rows_in, run.rows_out = len(labels), classes

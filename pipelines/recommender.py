@@ -17,10 +17,11 @@ from models.recommenders.ranker import DEPTH
 from models.recommenders.registry import RECOMMENDERS
 from models.recommenders.settings import RegistrySettings
 from pipelines.capabilities import recommending as judge
-from pipelines.harness import BadConfig, Params, Run, stage
+from pipelines.harness import BadConfig, Run, stage
 from pipelines.judging import headline, tell_fitted
 from pipelines.recommending import TASK, known_events
 from pipelines.tables import Products, Users
+from pipelines.trained import TrainedParams
 
 TOWERS = ("collaborative", "content", "hybrid")
 BASELINES = ("popularity", "personal-popularity", "user-neighbours")
@@ -28,7 +29,7 @@ UNTOLD = [Products.IMAGE, Products.CURRENCY, Products.AVAILABLE]
 """Columns that say nothing of what an item is."""
 
 
-class RecommenderParams(Params):
+class RecommenderParams(TrainedParams):
     """k: items on a list. members: names of the recommenders that are tried; empty for all that the shop can afford and
     the trained towers. event_weights: how much an event of each kind says. sizes: of the recommenders."""
 
@@ -68,7 +69,7 @@ def recommender(run: Run, params: RecommenderParams) -> None:
         k=params.k,
         beside={name: load_model(bundle) for name, bundle in bundles.items() if bundle},
         users=(users, Catalogue.from_table(people, Users.USER, users)),
-        devices=run.devices,
+        devices=params.devices,
     )
     report(run, held)
     save(model.to_bundle(), run.output("bundle"))

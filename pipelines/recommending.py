@@ -20,9 +20,10 @@ from models.recommenders.told import Told
 from models.recommenders.training import Content, train
 from models.recommenders.two_tower import TwoTower
 from pipelines.capabilities import recommending as judge
-from pipelines.harness import BadData, Params, Run
+from pipelines.harness import BadData, Run
 from pipelines.judging import judge_on_validation
 from pipelines.tables import SIDE, Images, Products, Reviews
+from pipelines.trained import TrainedParams
 from pipelines.vectors import read_vectors
 
 TASK = "split/recommending"
@@ -42,7 +43,7 @@ DENSE_WIDTH = 64
 """Numbers that are kept of the text's or the picture's vector."""
 
 
-class TowerParams(Params):
+class TowerParams(TrainedParams):
     """k: items on a list. event_weights: how much an event of each kind says. Where the split's window is longer than `towers.window_days`, training's is that long too."""
 
     k: int
@@ -85,7 +86,7 @@ def fit_towers(
             params.k,
             run.seed,
             lambda done, what: run.advance(0.1 + 0.6 * done, what),
-            run.devices,
+            params.devices,
         )
     except ValueError as error:
         raise BadData(

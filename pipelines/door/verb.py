@@ -3,14 +3,11 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from pipelines.harness.params import Params, read_devices, read_params, section
-
-if TYPE_CHECKING:
-    from models.devices import Devices
+from pipelines.harness.params import Params, read_params, section
 
 P = TypeVar("P", bound=Params)
 
@@ -55,11 +52,6 @@ class Asked:
     def params(self, name: str, kind: type[P]) -> P:
         """The section `name` of `params.yaml` for the asked profile. Raises `BadConfig` as `section` does."""
         return section({**read_params(self.root), "profile": self.profile}, name, kind)
-
-    @property
-    def devices(self) -> "Devices":
-        """What networks are trained on, as `params.yaml` says. Raises as `read_devices` does."""
-        return read_devices(read_params(self.root))
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,13 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from pipelines.harness.documents import parse
-from pipelines.harness.errors import BadConfig, MissingResource
-
-if TYPE_CHECKING:
-    from models.devices import Devices
+from pipelines.harness.errors import BadConfig
 
 MASTER = re.compile(r"local(\[(\d+|\*)\])?|yarn|(spark|k8s)://\S+")
 PROMOTIONS = ("automatic", "ask", "never")
@@ -23,6 +20,10 @@ ENGINES = ("duckdb", "spark")
 TOP_LEVEL = {
     *("profile", "promotion", "seed", "threads", "devices", "tables", "shop", "profiles"),
 }
+
+
+COMMON = {"devices"}
+"""Choices of the top level that are typed as part of the parameters of those stages that follow them."""
 
 
 class Params(BaseModel):
@@ -117,33 +118,6 @@ def read_tables(document: Mapping[str, Any]) -> Tables:
         raise BadConfig(f"params.yaml: {_faults(error, 'tables', Tables)}") from None
 
 
-def read_devices(document: Mapping[str, Any]) -> "Devices":
-    """What networks are trained on, as the whole of `params.yaml` says.
-
-    Raises `BadConfig` naming each key that is unknown or of the wrong type, and what can't be together, `MissingResource`
-    where this machine lacks what is asked for.
-    """
-    # Stages that train nothing do not depend on it.
-    from models.devices import Devices
-
-    kind = create_model("Document", __base__=Params, devices=(Devices, Devices()))
-    found = {key: document[key] for key in ("devices",) if document.get(key)}
-    try:
-        read: Devices = kind.model_validate_json(json.dumps(found, default=str)).devices  # type: ignore[attr-defined]
-    except ValidationError as error:
-        faults = [
-            f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
-            for fault in error.errors()
-        ]
-        known = ", ".join(Devices.__dataclass_fields__)
-        raise BadConfig(f"params.yaml: {'; '.join(faults)}. devices knows: {known}") from None
-    if lacking := read.lacking():
-        raise MissingResource(
-            f"params.yaml: devices asks for {lacking}: lower devices.count, or write accelerator: cpu"
-        )
-    return read
-
-
 def _faults(error: ValidationError, name: str, kind: type[Params]) -> str:
     """What is wrong with the keys of the section `name`, and which ones it knows."""
     faults = [
@@ -185,9 +159,11 @@ def flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
 def section(document: dict[str, Any], name: str, kind: type[P]) -> P:
     """The parameters of one stage: its section, with the profile's values laid over it.
 
-    Raises `BadConfig` naming each key that is unknown, absent or of the wrong type.
+    A field that is named as one of `COMMON` has that choice of the top level below what the section says. Raises `BadConfig` naming each key that is unknown, absent or of the wrong type.
     """
     profile, found = document["profile"], merged(document, name)
+    shared = COMMON & kind.model_fields.keys() & document.keys()
+    found = _laid(found, {key: document[key] for key in shared})
     _check_keys(found, name)
     try:
         # Strict types take a mapping for a dataclass only where it comes as JSON. A date of YAML is a text there.

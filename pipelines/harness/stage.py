@@ -35,9 +35,9 @@ import time
 import traceback
 import typing
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from pipelines.harness import space
 from pipelines.harness.absent import OFF, Absent, absence, write_placeholder
@@ -45,20 +45,9 @@ from pipelines.harness.choice import begin, refuse_mixture
 from pipelines.harness.documents import parse
 from pipelines.harness.errors import BadConfig, Bug, MissingResource, VitrineError
 from pipelines.harness.graph import Graph, Node, read_graph
-from pipelines.harness.params import (
-    Params,
-    Tables,
-    flat,
-    read_devices,
-    read_params,
-    read_tables,
-    section,
-)
+from pipelines.harness.params import Params, Tables, flat, read_params, read_tables, section
 from pipelines.harness.state import State
 from pipelines.harness.tracking import Tracker
-
-if TYPE_CHECKING:
-    from models.devices import Devices
 
 T = TypeVar("T")
 METRICS = "metrics.json"
@@ -119,23 +108,11 @@ class Run:
     fitted: str | None = None
     """Hash of the rows that the model of this stage was fitted and chosen on."""
     tables: Tables = field(default_factory=Tables)
-    trained_on: "Devices | None" = None
-    """Where `dvc.yaml` names `devices` among the stage's params."""
     _said: float = 0.0
 
     @property
     def state(self) -> State:
         return State(self.root)
-
-    @property
-    def devices(self) -> "Devices":
-        """What networks are trained on.
-
-        Raises `Bug` where `dvc.yaml` does not name `devices` in this stage's params: DVC would not run it again.
-        """
-        if self.trained_on is None:
-            raise Bug(f"{self.name} reads devices, which its params in dvc.yaml do not name")
-        return self.trained_on
 
     def input(self, path: str) -> Path:
         """A file or folder under `data/` that another stage made.
@@ -331,7 +308,6 @@ class Stage:
         params = section(document, self.section_name, self.kind)
         seed, threads = document["seed"], document["threads"]
         tables = read_tables(document)
-        devices = read_devices(document) if "devices" in node.params else None
         settle(seed, threads)
         target = root / "data" / name.replace("@", "/")
         partial = root / "data" / ".partial" / name
@@ -339,8 +315,6 @@ class Stage:
         partial.mkdir(parents=True)
         tags = {"profile": document["profile"], "inputs": inputs_hash(root, node)}
         logged = {**flat(params.model_dump()), "seed": seed, "threads": threads}
-        if devices is not None:
-            logged |= flat({"devices": asdict(devices)})
         tracking = Tracker(root, state, name, logged, tags)
         refuse_mixture(state, tracking.pipeline_run, document["profile"])
         begin(state, tracking.pipeline_run, document["profile"])
@@ -358,7 +332,6 @@ class Stage:
                 tracker=tracker,
                 partial=partial,
                 tables=tables,
-                trained_on=devices,
             )
             run.advance(0.0, "started")
             try:

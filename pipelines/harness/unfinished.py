@@ -10,12 +10,13 @@ from pipelines.harness.stage import UNLOCKED, Run, inputs_hash
 def unfinished(run: Run, params: Params) -> Path | None:
     """A file for the training of a run of just these inputs, code and parameters; what others left is removed.
 
-    None where `dvc.lock` does not know the inputs: then nothing is kept.
+    What it is trained on does not count: it may be taken up on other devices. None where `dvc.lock` does not know the
+    inputs: then nothing is kept.
     """
     inputs = inputs_hash(run.root, run.node)
     if inputs == UNLOCKED:
         return None
-    about = f"{inputs} {params.model_dump_json()} {run.seed} {run.threads}"
+    about = f"{inputs} {params.model_dump_json(exclude={'devices'})} {run.seed} {run.threads}"
     digest = hashlib.sha256(about.encode())
     for dep in sorted(run.node.deps):
         place = run.root / dep

@@ -50,8 +50,7 @@ def fit(asked: Asked) -> Answerer:
             table["item"].tolist(), table["question"].tolist(), [marked[row] for row in kept]
         )
     model = answering.fit(
-        *(params, library, questions, lambda name: folder(name, asked), asked.seed, asked.say),
-        devices=asked.devices,
+        params, library, questions, lambda name: folder(name, asked), asked.seed, asked.say
     )
     return Answerer(model, review_type)
 

@@ -11,6 +11,7 @@ from models.vision.settings import AttributesSettings
 from pipelines.door.verb import Asked, File, Option, Verb
 from pipelines.harness import BadConfig, BadData
 from pipelines.seeing import SightParams
+from pipelines.trained import TrainedParams
 
 if TYPE_CHECKING:
     from models.vision.attributes import Attributes
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 SECTION = "door-attributes"
 
 
-class DoorAttributesParams(SightParams):
+class DoorAttributesParams(SightParams, TrainedParams):
     """text: see `pipelines.encoders`. learning: how the model is fitted."""
 
     text: str
@@ -55,7 +56,7 @@ def fit(asked: Asked) -> "Attributes":
         )
         if not len(rows.pictured) and not any(rows.titles):
             raise BadData(f"{listing.source}: no row has a picture that can be read, or a title")
-        course = Course(asked.say, devices=asked.devices)
+        course = Course(asked.say, devices=params.devices)
         return fit_attributes(rows, image, text, params.learning, asked.seed, course)
 
 

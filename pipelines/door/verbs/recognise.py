@@ -13,6 +13,7 @@ from models.vision.settings import RecognitionSettings
 from pipelines.door.verb import Asked, File, Option, Verb
 from pipelines.harness import BadData
 from pipelines.seeing import SightParams
+from pipelines.trained import TrainedParams
 
 if TYPE_CHECKING:
     from models.vision.hierarchy import Hierarchy
@@ -26,7 +27,7 @@ TOGETHER = 4096
 """Asked pictures that speak for one another: the vectors of so many, in the file's order, stand in memory at a time."""
 
 
-class DoorRecogniseParams(SightParams):
+class DoorRecogniseParams(SightParams, TrainedParams):
     """learning: how the recogniser is fitted. top: labels that are listed."""
 
     learning: RecognitionSettings
@@ -71,7 +72,7 @@ def fit(asked: Asked) -> Taught:
             encoder,
             params.learning,
             asked.seed,
-            Course(asked.say, devices=asked.devices),
+            Course(asked.say, devices=params.devices),
         )
     above = Hierarchy.of([parents[name] for name in model.classes]) if coarse else None
     return Taught(model, len(kept), above)

@@ -8,7 +8,8 @@ import pyarrow as pa
 
 from models.recommenders.settings import RegistrySettings
 from pipelines.door.verb import Asked, File, Option, Verb
-from pipelines.harness import BadConfig, Params
+from pipelines.harness import BadConfig
+from pipelines.trained import TrainedParams
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +24,7 @@ EVENTS = (
 )
 
 
-class DoorRecommendParams(Params):
+class DoorRecommendParams(TrainedParams):
     """event_weights: how much an event of each kind says; kinds that are not named say most. sizes: of the recommenders
     that are tried."""
 
@@ -68,7 +69,7 @@ def fit(asked: Asked) -> Lister:
         say=asked.say,
         k=asked.options["k"],
         users=(shop.listed.users, shop.features),
-        devices=asked.devices,
+        devices=params.devices,
     )
     return Lister(
         model,
