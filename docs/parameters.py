@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from pipelines.harness.params import COMMON as SHARED
 from pipelines.harness.params import TOP_LEVEL, merged
 
 HEAD = """\
@@ -79,14 +80,16 @@ class Kind:
 def kinds(root: Path) -> dict[str, Kind]:
     """Section of `params.yaml` to the class that reads it, read without importing what stages import.
 
-    The function under `@stage` says which; another class is named after its section: `DoorAnswerParams` reads
+    A choice of `SHARED` is the class of its name, in `models/`. The function under `@stage` says which; another class is named after its section: `DoorAnswerParams` reads
     `door-answer`.
     """
     classes: dict[str, tuple[str, ast.ClassDef]] = {}
     stages: dict[str, str] = {}
-    for path in sorted([*root.glob("pipelines/**/*.py"), *root.glob("models/*/settings.py")]):
+    shared = [root / "models" / f"{name}.py" for name in sorted(SHARED)]
+    settings = [*shared, *sorted(root.glob("models/*/settings.py"))]
+    for path in [*sorted(root.glob("pipelines/**/*.py")), *settings]:
         text = path.read_text("utf-8")
-        if "Params" not in text and path.name != "settings.py":
+        if "Params" not in text and path not in settings:
             continue
         module = path.relative_to(root).with_suffix("").as_posix().replace("/", ".")
         for node in ast.parse(text).body:
@@ -97,7 +100,7 @@ def kinds(root: Path) -> dict[str, Kind]:
             ):
                 annotation = node.args.args[1].annotation
                 stages[node.name.replace("_", "-")] = ast.unparse(annotation) if annotation else ""
-    found = {}
+    found = {name: _kind(name.capitalize(), classes) for name in SHARED}
     for name in classes:
         if name.endswith("Params"):
             words = re.findall("[A-Z][a-z]*", name.removesuffix("Params"))
@@ -170,6 +173,10 @@ def rows(
     """
     words = meanings(kind)
     for field, type_name in kind.fields.items():
+        if field in SHARED:
+            link = f"as [{field}](#{field})"
+            yield f"| `{before}{field}` | `{type_name}` | {link} | {escaped(words.get(field, ''))} |"
+            continue
         if field in kind.settings:
             within = {profile: values.get(field, {}) for profile, values in given.items()}
             yield from rows(kind.settings[field], within, {}, f"{before}{field}.")

@@ -12,10 +12,11 @@ from typing import Literal
 class Devices:
     """What networks are trained on. Only what is asked for here is used: other devices add in another order.
 
+    Raises `ValueError` for what can't be together.
     accelerator: `cpu`, `gpu`, or `auto`, which is `gpu` where there is one. count: processes on one machine, with a card
     each, or a thread each on a processor. strategy: of several; `auto` and `ddp` keep the whole network on each, `fsdp`
-    a part of it on each card. precision: of the sums; `bf16-mixed` halves the memory of what is in between. compile:
-    whether PyTorch compiles the network first. Raises `ValueError` for what can't be together.
+    a part of it on each card. precision: of the sums; `bf16-mixed` halves the memory of what lies in between.
+    compile: whether PyTorch compiles the network first.
     """
 
     accelerator: Literal["cpu", "gpu", "auto"] = "cpu"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from docs.parameters import kinds
 from pipelines.benchmark import verbs
 from pipelines.harness.graph import Graph, read_graph
 from pipelines.harness.params import TOP_LEVEL
@@ -73,6 +74,16 @@ def test_every_parameter_that_a_stage_names_is_there(graph: Graph) -> None:
                 found = found.get(key) if isinstance(found, dict) else None
             missing += [f"{node.name}: {param}"] if found is None else []
     assert not missing
+
+
+def test_dvc_knows_which_stages_follow_the_choice_of_devices(graph: Graph) -> None:
+    """Else another choice would not train anew."""
+    known = kinds(REPOSITORY)
+    for node in graph.nodes.values():
+        words = node.cmd.split()
+        section = words[words.index("-m") + 1].rpartition(".")[2].replace("_", "-")
+        typed = section in known and "devices" in known[section].fields
+        assert typed == ("devices" in node.params), node.name
 
 
 def test_profiles_have_the_same_keys() -> None:

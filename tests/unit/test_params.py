@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipelines.harness.errors import BadConfig
+from models.devices import ONE, Devices
+from pipelines.harness.errors import BadConfig, MissingResource
 from pipelines.harness.params import Params, read_params, section, set_choice
+from pipelines.trained import TrainedParams
 
 TEXT = """\
 # a comment
@@ -71,6 +73,57 @@ def test_settings_of_a_model_are_merged_and_held_as_strictly(root: Path) -> None
         section(document, "fit", NestedParams)
     for word in ("fit.sizes.height", "fit.sizes.shares.0"):
         assert word in str(caught.value)
+
+
+class NetParams(TrainedParams):
+    epochs: int
+
+
+def test_what_is_trained_on_is_of_the_top_level_unless_the_section_says_otherwise(
+    root: Path,
+) -> None:
+    document = read_params(root)
+    del document["fit"]
+    assert section(document, "fit", NetParams).devices == ONE
+    document["devices"] = {"count": 2, "precision": "bf16-mixed"}
+    assert section(document, "fit", NetParams).devices == Devices(count=2, precision="bf16-mixed")
+    document["fit"] = {"devices": {"count": 1}}
+    assert section(document, "fit", NetParams).devices == Devices(precision="bf16-mixed")
+    # A stage that trains nothing does not read it.
+    document["devices"] = {"cuont": 2}
+    document["fit"] = {"rate": 0.1}
+    section(document, "fit", FitParams)
+
+
+@pytest.mark.parametrize(
+    ("devices", "word"),
+    [
+        ({"cuont": 2}, "fit.devices.cuont"),
+        ({"count": "two"}, "fit.devices.count"),
+        ({"count": 0}, "trains nothing"),
+        ({"accelerator": "tpu"}, "'cpu', 'gpu' or 'auto'"),
+        ({"precision": "16"}, "fit.devices.precision"),
+        ({"strategy": "fsdp"}, "accelerator is cpu"),
+    ],
+)
+def test_what_can_not_be_trained_on_is_refused(
+    root: Path, devices: dict[str, object], word: str
+) -> None:
+    document = read_params(root) | {"fit": {}, "devices": devices}
+    with pytest.raises(BadConfig, match=word):
+        section(document, "fit", NetParams)
+
+
+def test_graphics_cards_that_are_not_there_are_missed_before_work(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.devices.cards", lambda: 1)
+    document = read_params(root) | {"fit": {}, "devices": {"accelerator": "gpu", "count": 2}}
+    with pytest.raises(MissingResource, match="2 graphics card.*has 1"):
+        section(document, "fit", NetParams)
+    document["devices"]["count"] = 1
+    assert section(document, "fit", NetParams).devices.graphics
+    assert Devices(accelerator="auto").graphics and not ONE.graphics
 
 
 def test_a_key_that_is_no_text_is_refused(root: Path) -> None:

@@ -4,9 +4,13 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.accelerators import CPUAccelerator
+from pytorch_lightning.strategies import DDPStrategy, FSDPStrategy
 from torch.utils.data import DataLoader, TensorDataset
 
-from models.training import fit
+from models.devices import Devices
+from models.training import _strategy, fit
+
+TWO = Devices(count=2)
 
 
 class Line(pl.LightningModule):
@@ -36,3 +40,36 @@ def test_a_graphics_card_that_is_there_is_not_taken_unasked(
     fit(module, DataLoader(TensorDataset(torch.ones(4, 1))), epochs=1, seed=1)
     assert module.seen == (CPUAccelerator, 1)
     assert float(module.weight) > 0
+
+
+def test_precision_is_as_asked_for() -> None:
+    found = []
+
+    class Precise(Line):
+        def training_step(self, batch: list[torch.Tensor], at: int) -> torch.Tensor:
+            found.append((batch[0] @ self.weight).dtype)
+            return super().training_step(batch, at)
+
+    for devices in (Devices(), Devices(precision="bf16-mixed")):
+        rows = DataLoader(TensorDataset(torch.ones(4, 1)), 4)
+        fit(Precise(), rows, epochs=1, seed=1, devices=devices)
+    assert found == [torch.float32, torch.bfloat16]
+
+
+def test_several_devices_are_refused_where_a_module_is_for_one() -> None:
+    with pytest.raises(ValueError, match="Line is trained on one device"):
+        fit(Line(), DataLoader(TensorDataset(torch.ones(4, 1))), epochs=1, seed=1, devices=TWO)
+
+
+def test_strategies_are_built_as_asked_for() -> None:
+    several = _strategy(TWO, 1, True)
+    assert isinstance(several, DDPStrategy)
+    assert several.cluster_environment is not None
+    assert (
+        several.cluster_environment.global_rank() == several.cluster_environment.local_rank() == 1
+    )
+    assert several.cluster_environment.world_size() == 2
+    assert several.cluster_environment.creates_processes_externally
+    assert isinstance(
+        _strategy(Devices(accelerator="gpu", count=2, strategy="fsdp"), 0, False), FSDPStrategy
+    )
