@@ -45,6 +45,8 @@ class Course:
 
 
 UNHEARD = Course()
+DRAWN = "drawn/state"
+"""Beside weights: how the generator stands. No weight's name has a slash."""
 
 
 class _Watch(pl.Callback):
@@ -197,10 +199,12 @@ class _Work:
             if rank:
                 return None
             tell({"curves": watch.curves})
-            return watch.best[1] if watch.best else weights
+            return {DRAWN: torch.get_rng_state(), **(watch.best[1] if watch.best else weights)}
 
-        backend = "nccl" if devices.graphics else "gloo"
-        module.load_state_dict(together(devices.count, backend, work, hear))
+        found = together(devices.count, "nccl" if devices.graphics else "gloo", work, hear)
+        # What is drawn after training is what would be drawn had it been in this process.
+        torch.set_rng_state(found.pop(DRAWN))
+        module.load_state_dict(found)
         return curves
 
     def run(
