@@ -15,7 +15,7 @@ class Devices:
     Raises `ValueError` for what can't be together.
     accelerator: `cpu`, `gpu`, or `auto`, which is `gpu` where there is one. count: processes on one machine, with a card
     each, or a thread each on a processor. strategy: of several; `auto` and `ddp` keep the whole network on each, `fsdp`
-    a part of it on each card. precision: of the sums; `bf16-mixed` halves the memory of what lies in between.
+    a part of it, where the model can be spread. precision: of the sums; `bf16-mixed` halves the memory of what lies in between.
     compile: whether PyTorch compiles the network first.
     """
 
@@ -28,10 +28,6 @@ class Devices:
     def __post_init__(self) -> None:
         if self.count < 1:
             raise ValueError(f"count {self.count} trains nothing: write 1 or more")
-        if self.strategy == "fsdp" and self.accelerator != "gpu":
-            raise ValueError(
-                f"strategy fsdp shards over graphics cards, accelerator is {self.accelerator}: write gpu, or ddp"
-            )
 
     @property
     def graphics(self) -> bool:

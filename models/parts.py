@@ -13,6 +13,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
@@ -71,10 +72,26 @@ class Parted(pl.LightningModule):
     """
 
     part = Part()
-    sharded = True
+    sharded = False
     """Whether its weights may be spread over devices: not where a step reads all of them, or their shapes."""
     spare = False
     """Whether there are batches in which some weights have no part."""
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Where each process has a piece of the weights, the norm is that of all pieces."""
+        whole = self.trainer.strategy.model
+        if isinstance(whole, FullyShardedDataParallel):
+            if gradient_clip_val:
+                whole.clip_grad_norm_(gradient_clip_val)
+        else:
+            super().configure_gradient_clipping(
+                optimizer, gradient_clip_val, gradient_clip_algorithm
+            )
 
     def tell(self, name: str, loss: torch.Tensor, count: int) -> None:
         """Log what `training_step` returns for a batch of `count` rows; the curve has the mean of an epoch."""

@@ -18,6 +18,7 @@ import torch
 from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.strategies import DDPStrategy, FSDPStrategy, Strategy
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.utils.data import DataLoader, IterableDataset
 
 from models.devices import ONE, Devices
@@ -176,8 +177,6 @@ class _Work:
         module, devices = self.module, self.devices
         if not isinstance(module, Parted):
             raise ValueError(f"{type(module).__name__} is trained on one device")
-        if devices.strategy == "fsdp" and not module.sharded:
-            raise ValueError(f"{type(module).__name__} can't be spread over devices: write ddp")
         curves: dict[str, list[float]] = {}
 
         def hear(told: dict[str, Any]) -> None:
@@ -193,7 +192,7 @@ class _Work:
                 if rank == 0:
                     tell({"done": done, "what": what})
 
-            watch, trainer = self.run(progress, _strategy(devices, rank, module.spare))
+            watch, trainer = self.run(progress, _strategy(devices, rank, module))
             # All processes take part where each has a piece of the weights.
             weights = trainer.strategy.lightning_module_state_dict()
             if rank:
@@ -274,14 +273,29 @@ class _Forked(LightningEnvironment):
         return self.rank
 
 
-def _strategy(devices: Devices, rank: int, spare: bool) -> Strategy:
-    """How the process `rank` of several trains with the others. spare: see `Parted`."""
+class _Sharded(FSDPStrategy):
+    """Lightning's, over processors too: PyTorch shards over them where it is told the device, not only its number."""
+
+    def _setup_model(self, model: torch.nn.Module) -> torch.nn.Module:
+        return FullyShardedDataParallel(
+            model,
+            sharding_strategy=self.sharding_strategy,
+            mixed_precision=self.mixed_precision_config,
+            device_id=self.root_device,
+            **self.kwargs,
+        )
+
+
+def _strategy(devices: Devices, rank: int, module: Parted) -> Strategy:
+    """How the process `rank` of several trains `module` with the others."""
     environment = _Forked(rank, devices.count)
-    if devices.strategy == "fsdp":
-        return FSDPStrategy(cluster_environment=environment, state_dict_type="full")
+    if devices.strategy == "fsdp" and module.sharded:
+        return _Sharded(cluster_environment=environment, state_dict_type="full")
     # Norms learn of the whole batch in each process: see `parts`.
     return DDPStrategy(
-        cluster_environment=environment, find_unused_parameters=spare, forward_sync_buffers=False
+        cluster_environment=environment,
+        find_unused_parameters=module.spare,
+        forward_sync_buffers=False,
     )
 
 

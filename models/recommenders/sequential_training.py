@@ -81,6 +81,8 @@ class Batches(IterableDataset[tuple[torch.Tensor, ...]]):
 class Network(Parted):
     """Item vectors, attention, sampled softmax."""
 
+    sharded = True
+
     def __init__(
         self, counts: np.ndarray, vectors: np.ndarray, settings: SequenceSettings, seed: int
     ) -> None:

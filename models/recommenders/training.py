@@ -273,6 +273,8 @@ class Tower(nn.Module):
 class Network(Parted):
     """The model of `two_tower`, as a module to train."""
 
+    sharded = True
+
     def __init__(
         self, widths: Mapping[str, int], features: np.ndarray, bias: float, settings: TowerSettings
     ) -> None:

@@ -31,9 +31,6 @@ LEAST_STEPS = 24
 class Tuned(Parted):
     """The network, one linear classifier a field on its pooled output, and the moving average of both."""
 
-    sharded = False
-    """The average is over whole weights, and shapes tell which of them decay."""
-
     def __init__(
         self,
         network: nn.Module,

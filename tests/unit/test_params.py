@@ -103,7 +103,7 @@ def test_what_is_trained_on_is_of_the_top_level_unless_the_section_says_otherwis
         ({"count": 0}, "trains nothing"),
         ({"accelerator": "tpu"}, "'cpu', 'gpu' or 'auto'"),
         ({"precision": "16"}, "fit.devices.precision"),
-        ({"strategy": "fsdp"}, "accelerator is cpu"),
+        ({"strategy": "zero"}, "fit.devices.strategy"),
     ],
 )
 def test_what_can_not_be_trained_on_is_refused(

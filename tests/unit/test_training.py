@@ -8,6 +8,7 @@ from pytorch_lightning.strategies import DDPStrategy, FSDPStrategy
 from torch.utils.data import DataLoader, TensorDataset
 
 from models.devices import Devices
+from models.parts import Parted
 from models.training import _strategy, fit
 
 TWO = Devices(count=2)
@@ -62,7 +63,8 @@ def test_several_devices_are_refused_where_a_module_is_for_one() -> None:
 
 
 def test_strategies_are_built_as_asked_for() -> None:
-    several = _strategy(TWO, 1, True)
+    module = Parted()
+    several = _strategy(TWO, 1, module)
     assert isinstance(several, DDPStrategy)
     assert several.cluster_environment is not None
     assert (
@@ -70,6 +72,7 @@ def test_strategies_are_built_as_asked_for() -> None:
     )
     assert several.cluster_environment.world_size() == 2
     assert several.cluster_environment.creates_processes_externally
-    assert isinstance(
-        _strategy(Devices(accelerator="gpu", count=2, strategy="fsdp"), 0, False), FSDPStrategy
-    )
+    spread = Devices(count=2, strategy="fsdp")
+    assert isinstance(_strategy(spread, 0, module), DDPStrategy)
+    module.sharded = True
+    assert isinstance(_strategy(spread, 0, module), FSDPStrategy)
