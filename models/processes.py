@@ -49,15 +49,15 @@ def together(
         for rank in range(count):
             mine, theirs = multiprocessing.Pipe(duplex=False)
             place = Path(meeting) / "group"
-            process = forking.Process(
+            one = forking.Process(
                 target=_worker, args=(rank, count, backend, place, work, theirs, os.getpid())
             )
             sys.stdout.flush()
-            process.start()
+            one.start()
             # The process holds the only end that is open: it reads as ended when the process does.
             theirs.close()
-            started[mine] = (rank, process)
-            ending.callback(_end, process)
+            started[mine] = (rank, one)
+            ending.callback(_end, one)
         while started:
             for pipe in wait(list(started)):
                 assert isinstance(pipe, Connection)
@@ -116,8 +116,9 @@ def _worker(
             os.environ.setdefault(name, value)
         # The pool of threads was not forked: what asked for it would wait forever.
         torch.set_num_threads(1)
-        store = torch.distributed.FileStore(str(place), count)
-        torch.distributed.init_process_group(backend, store=store, rank=rank, world_size=count)
+        torch.distributed.init_process_group(
+            backend, init_method=f"file://{place}", rank=rank, world_size=count
+        )
         made = work(rank, lambda text: pipe.send_bytes(HEARD + json.dumps(text).encode()))
         torch.distributed.barrier()
         if made is not None:

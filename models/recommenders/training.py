@@ -301,7 +301,7 @@ class Network(Parted):
         whole = batch.size
         if self.part.of > 1:
             batch = batch.part(self.part.rows(whole))
-        again = self.again((batch.features - self.mean) * self.scale)[:, 0]
+        again = self.again((batch.features - self.mean) * self.scale)[:, 0].float()
         inside = batch.place >= 0
         row, place = batch.row[inside], batch.place[inside]
         scores = self.users(batch, inside) @ self.tower_out(batch.given).T
