@@ -20,13 +20,7 @@ from pipelines.harness.errors import BadConfig, MissingResource, VitrineError
 from pipelines.harness.graph import Graph, read_graph
 from pipelines.harness.stage import die_with_parent
 
-VARIABLE = "VITRINE_EXCHANGE"
 FOLDER = "locks"
-
-
-def asked_for() -> bool:
-    """Whether stages are to be run with a store between workers."""
-    return os.environ.get(VARIABLE, "") == "true"
 
 
 def read_outs(graph: Graph, stage: str) -> list[str]:

@@ -85,6 +85,7 @@ def promote(run: Run, params: PromoteParams) -> None:
     candidate = read_candidate(run)
     registry = Registry(run.state, run.tracker.client)
     journal = Journal(run.state)
+    journal.belong(registry)
     rules = Rules(**params.model_dump(), seed=run.seed)
     version = register(run, registry, candidate)
     champion = settle(

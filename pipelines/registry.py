@@ -6,7 +6,6 @@ Nothing here asks for "the latest": a version is found by the hash of what it ho
 import contextlib
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -32,8 +31,9 @@ MANIFEST, SECONDS, VERDICT, TRAINED = "manifest", "seconds", "verdict", "trainin
 """Tags of a version: its bundle; the seconds of a request, once it was loaded elsewhere; what a person said of it, which outlives
 every run; the run that trained it, which its card links."""
 JOURNAL = "journal/"
-"""Begins a tag of a registered model, the machine's name follows (each of a cluster has a journal of its own): the hash of
-that journal's newest line on the model."""
+"""Begins a tag of a registered model, a journal's identity follows: the hash of that journal's newest line on the model."""
+OWNER = "vitrine.journal"
+"""The tag of the experiment that names the common journal of all decisions."""
 PREFIX = "vitrine."
 LOAD_SECONDS = 300
 CARD_LIMIT = 5000  # characters of a description in MLflow's database
@@ -146,22 +146,33 @@ class Registry:
         with self._reach():
             self.api.delete_registered_model_alias(registered_name(capability), alias)
 
-    def anchor(self, capability: str) -> str | None:
-        """The hash of the journal's newest line on `capability`, as kept here of this machine's journal, or None."""
+    def anchor(self, capability: str, journal: str) -> str | None:
+        """The hash of the newest line on `capability` in the journal with this identity, as kept here, or None."""
         model = self._model(capability)
-        return model.tags.get(f"{JOURNAL}{platform.node()}") if model else None
+        return model.tags.get(f"{JOURNAL}{journal}") if model else None
 
-    def set_anchor(self, capability: str, line: str) -> None:
-        """Keep the hash of the journal's newest line on `capability`."""
+    def set_anchor(self, capability: str, journal: str, line: str) -> None:
+        """Keep the hash of a journal's newest line on `capability`."""
         with self._reach():
             self.api.set_registered_model_tag(
-                registered_name(capability), f"{JOURNAL}{platform.node()}", line
+                registered_name(capability), f"{JOURNAL}{journal}", line
             )
 
-    def anchors(self) -> dict[str, str]:
+    def anchors(self, journal: str) -> dict[str, str]:
         """Capability to that hash, for all that have one."""
-        kept = {one: self.anchor(one) for one in self._capabilities()}
+        kept = {one: self.anchor(one, journal) for one in self._capabilities()}
         return {name: line for name, line in kept.items() if line}
+
+    def owner(self) -> str | None:
+        """The identity of the common journal in which all decisions are told, or None where there is none."""
+        with self._reach():
+            return self.api.get_experiment_by_name(EXPERIMENT).tags.get(OWNER)
+
+    def set_owner(self, journal: str) -> None:
+        """Keep the identity of the common journal."""
+        with self._reach():
+            experiment = self.api.get_experiment_by_name(EXPERIMENT).experiment_id
+            self.api.set_experiment_tag(experiment, OWNER, journal)
 
     def tag(self, version: Version, key: str, value: str) -> None:
         """Set one tag of a version."""

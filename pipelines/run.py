@@ -20,7 +20,6 @@ from typing import TextIO
 
 from pipelines import connections
 from pipelines.cache import check, store_folder
-from pipelines.exchange import asked_for
 from pipelines.harness import BadConfig, MissingResource, VitrineError, space
 from pipelines.harness.absent import absence
 from pipelines.harness.choice import begin, refuse_mixture
@@ -28,7 +27,7 @@ from pipelines.harness.graph import read_graph
 from pipelines.harness.interpreter import search_path
 from pipelines.harness.params import PROMOTIONS, read_params, set_choice
 from pipelines.harness.stage import CALLER_VARIABLE, stage_lock, tell
-from pipelines.harness.state import State
+from pipelines.harness.state import State, exchanged
 from pipelines.harness.tracking import RUN_VARIABLE
 
 BUSY = ("is busy, it is being blocked by", "Unable to acquire lock")
@@ -152,7 +151,7 @@ class StageRun:
 
     def _exchange(self, verb: str, log: TextIO) -> int:
         """Fetch from or send to the store between workers, where there is one: the exit status."""
-        if not asked_for():
+        if not exchanged():
             return 0
         return self._watched(log, "pipelines.exchange", verb, self.name)[0]
 

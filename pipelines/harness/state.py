@@ -7,6 +7,14 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+EXCHANGE = "VITRINE_EXCHANGE"
+"""The variable that tells workers of a cluster to exchange what stages read and make through a store."""
+
+
+def exchanged() -> bool:
+    """Whether this process belongs to a worker that shares no disk with others."""
+    return os.environ.get(EXCHANGE, "") == "true"
+
 
 @dataclass(frozen=True)
 class State:

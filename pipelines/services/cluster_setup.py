@@ -1,4 +1,4 @@
-"""Databases, tables, buckets and pools: `python -m pipelines.services.cluster_setup POSTGRES SECRET_FILE S3_URL`.
+"""Databases, the journal's tables, buckets and pools: `python -m pipelines.services.cluster_setup POSTGRES SECRET_FILE S3_URL`.
 
 POSTGRES: host:port. Runs before Airflow and MLflow start; what is there stays, so that it may run again at any time.
 """
@@ -10,10 +10,11 @@ from typing import Any
 
 from pipelines.harness.errors import MissingResource
 from pipelines.harness.params import read_params
+from pipelines.journal_stores import Table
 from pipelines.services.airflow import HEAVY, heavy_slots
 from pipelines.services.cluster_workplace import BUCKET
 
-DATABASES = ("airflow", "mlflow")
+DATABASES = ("airflow", "mlflow", "vitrine")
 BUCKETS = (BUCKET, "mlflow")
 USER = "vitrine"
 
@@ -76,6 +77,7 @@ def main(words: list[str]) -> int:
     password = Path(secret).read_text("utf-8")
     try:
         make_databases(address, password)
+        Table(f"postgresql+psycopg2://{USER}@{address}/vitrine", secret).make()
         make_buckets(store)
         _told("airflow", "db", "migrate")
         slots = heavy_slots(read_params(Path(__file__).parents[2])["threads"])

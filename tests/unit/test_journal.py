@@ -48,7 +48,7 @@ def test_every_change_is_found(tmp_path_factory, at: int, how: str) -> None:
     journal = Journal(State(tmp_path_factory.mktemp("journal")))
     for number in range(5):
         journal.append(a_line(number))
-    lines = journal.path.read_text().splitlines()
+    lines = journal.store.path.read_text().splitlines()
     if how == "edit":
         lines[at] = lines[at].replace("better", "worse")
     elif how == "remove":
@@ -57,23 +57,25 @@ def test_every_change_is_found(tmp_path_factory, at: int, how: str) -> None:
         lines[at], lines[at + 1] = lines[at + 1], lines[at]
     else:
         lines[at] = lines[at][:-5]
-    journal.path.write_text("\n".join(lines) + "\n")
+    journal.store.path.write_text("\n".join(lines) + "\n")
     faults = journal.verify()
     assert faults and faults[0].line == at + 1
 
 
 def test_the_newest_line_can_not_be_edited_unseen(journal: Journal, tmp_path: Path) -> None:
-    text = journal.path.read_text()
-    journal.path.write_text(text[: text.rindex("anna")] + "otto" + text[text.rindex("anna") + 4 :])
+    text = journal.store.path.read_text()
+    journal.store.path.write_text(
+        text[: text.rindex("anna")] + "otto" + text[text.rindex("anna") + 4 :]
+    )
     assert [fault.line for fault in journal.verify()] == [4]
     assert main(["verify"], tmp_path) == 1
 
 
 @pytest.mark.parametrize("kept", [1, 40, -1])
 def test_a_torn_line_is_told_of_and_healed_by_the_next(journal: Journal, kept: int) -> None:
-    whole = journal.path.read_bytes()
+    whole = journal.store.path.read_bytes()
     last = whole.splitlines()[-1]
-    journal.path.write_bytes(whole[: -len(last) - 1] + last[:kept])
+    journal.store.path.write_bytes(whole[: -len(last) - 1] + last[:kept])
     faults = journal.verify()
     assert [fault.line for fault in faults] == [4]
     assert "heals" in faults[0].text
@@ -98,13 +100,13 @@ def test_a_repeated_decision_adds_no_line(journal: Journal) -> None:
 
 
 def test_a_broken_journal_stops_whoever_would_write(journal: Journal) -> None:
-    journal.path.write_text("nonsense\n" + journal.path.read_text())
+    journal.store.path.write_text("nonsense\n" + journal.store.path.read_text())
     with pytest.raises(BadData, match="line 1"):
         journal.append(a_line(9))
 
 
 def test_lines_are_plain_json_with_a_time(journal: Journal) -> None:
-    for line in journal.path.read_text().splitlines():
+    for line in journal.store.path.read_text().splitlines():
         assert json.loads(line)["when"].endswith("Z")
 
 

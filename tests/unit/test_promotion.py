@@ -51,6 +51,7 @@ class FakeApi:
         self.found: dict[str, Any] = {}
         self.marks: dict[str, str] = {}
         self.notes: dict[str, str] = {}
+        self.owner: dict[str, str] = {}
         self.places: dict[str, Path] = {}
         self.writes = 0
         self.dies: int | None = None
@@ -93,6 +94,12 @@ class FakeApi:
 
     def set_registered_model_tag(self, name: str, key: str, value: str) -> None:
         self._write(lambda: self.notes.update({key: value}))
+
+    def get_experiment_by_name(self, name: str) -> Any:
+        return SimpleNamespace(experiment_id="1", tags=dict(self.owner))
+
+    def set_experiment_tag(self, experiment: str, key: str, value: str) -> None:
+        self._write(lambda: self.owner.update({key: value}))
 
     def delete_registered_model_alias(self, name: str, alias: str) -> None:
         self._write(lambda: self.marks.pop(alias, None))
@@ -153,8 +160,11 @@ class World:
         word = verdict.Word("anna", "because", bundle)
         return action(NAME, self.registry, self.journal, word)
 
+    def anchor(self) -> str | None:
+        return self.registry.anchor(NAME, self.journal.store.identity)
+
     def outcomes(self) -> list[str]:
-        kept = self.registry.anchor(NAME)
+        kept = self.anchor()
         assert self.journal.verify({NAME: kept} if kept else {}) == []
         return [entry["outcome"] for entry in self.journal.entries()]
 
@@ -283,14 +293,14 @@ def test_a_persons_line_carries_the_figures(world: World) -> None:
 
 def test_a_tail_that_was_cut_off_is_noticed_for_good(world: World) -> None:
     world.settle(world.new, "ask")
-    path = world.journal.path
+    path = world.state.journal
     whole = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(whole[:-1]))
     assert world.journal.verify() == []  # within itself the chain holds
-    (fault,) = world.journal.verify({NAME: world.registry.anchor(NAME)})
+    (fault,) = world.journal.verify({NAME: world.anchor()})
     assert "is gone" in fault.text
     world.by_hand(verdict.reject)
-    (fault,) = world.journal.verify({NAME: world.registry.anchor(NAME)})
+    (fault,) = world.journal.verify({NAME: world.anchor()})
     assert fault.line == 2 and "had been cut off" in fault.text
 
 
