@@ -96,13 +96,13 @@ retention: .venv ## name what no rule keeps, and remove it with REMOVE=yes
 	@$(RUN) pipelines.retention $(if $(filter yes,$(REMOVE)),,--dry-run)
 
 # The workers share the cores: threads within them would only get in each other's way.
-test test-unit test-spark story test-shops: export OMP_NUM_THREADS := 1
+test test-unit test-spark test-cluster story test-shops: export OMP_NUM_THREADS := 1
 
 .PHONY: test
-test: .venv ## all tests but the smoke run, the story and the shops
+test: .venv ## all tests but the smoke run, the story, the shops and the cluster
 	@$(RUN) ruff check .
 	@$(RUN) ruff format --check .
-	@$(RUN) pytest tests --ignore tests/story --ignore tests/shops -n logical --maxprocesses 4 --dist loadgroup --durations 20
+	@$(RUN) pytest tests --ignore tests/story --ignore tests/shops --ignore tests/cluster -n logical --maxprocesses 4 --dist loadgroup --durations 20
 
 .PHONY: test-unit
 test-unit: .venv ## the unit tests alone
@@ -124,6 +124,10 @@ test-shops: .venv ## shops in your own folder, from files to models, lists and a
 test-spark: spark-packages ## the tests of tables on Spark, which `make test` skips without PySpark; needs Java 17 or later
 	@java -version >/dev/null 2>&1 || { echo "no java on the PATH: apt-get install openjdk-17-jre-headless" >&2; exit 69; }
 	@$(RUN) pytest tests/data/test_engines.py tests/data/test_spark_cluster.py
+
+.PHONY: test-cluster
+test-cluster: .venv ## the whole pipeline on two workers without a common disk, and what may happen to it; skips what is not installed
+	@$(RUN) pytest tests/cluster -s -rs
 
 .PHONY: types
 types: .venv ## check the types of models/ and pipelines/ (mypy, strict)

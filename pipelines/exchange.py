@@ -1,6 +1,7 @@
 """What a stage needs arrives, and what it made leaves, by content hash: for workers without a common disk.
 
     python -m pipelines.exchange CALLER_PID fetch | send STAGE
+    python -m pipelines.exchange collect    (all that the store has of the newest run, into this folder)
 
 The store is DVC's remote. Beside the files, it keeps what `dvc.lock` says of each stage, one object a stage, written
 when the stage's files are there. Before a stage runs, the words about all stages above it are taken over, and the
@@ -11,9 +12,10 @@ is for the workers of a cluster: there, nobody runs a stage in another way, so t
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pipelines.guarded import LOCK, write_whole
 from pipelines.harness.errors import BadConfig, MissingResource, VitrineError
@@ -21,6 +23,12 @@ from pipelines.harness.graph import Graph, read_graph
 from pipelines.harness.stage import die_with_parent
 
 FOLDER = "locks"
+PROBE = ".written"
+PATIENCE_SECONDS = 180.0
+"""How long a store that is away is waited for."""
+PAUSE_SECONDS = 2.0
+
+T = TypeVar("T")
 
 
 def read_outs(graph: Graph, stage: str) -> list[str]:
@@ -37,25 +45,28 @@ def read_outs(graph: Graph, stage: str) -> list[str]:
 def fetch(root: Path, stage: str) -> None:
     """Bring what `stage` reads, and what it made before from the same inputs, to this folder.
 
-    Raises `MissingResource` where the store can't be reached or lacks a file, `BadConfig` where none is configured.
+    A store that can't be written stops the stage here, before it works for nothing. Raises `MissingResource` where the
+    store stays away, does not let us in or lacks a file, `BadConfig` where none is configured.
     """
     graph = read_graph(root)
     with _repo(root) as repo:
         from dvc.repo import lock_repo
 
-        told = dict(_entries(_remote(repo), [*sorted(graph.upstream(stage)), stage]))
+        store = _Store(repo)
+        store.wait()
+        told = dict(store.entries([*sorted(graph.upstream(stage)), stage]))
         with lock_repo(repo):
             _take_over(root, told)
             repo._reset()
         needed = read_outs(graph, stage)
         if needed:
-            _pull(repo, needed, stage)
+            store.pull(needed, stage)
         if stage in told and not graph.nodes[stage].always_changed:
             with lock_repo(repo):
                 (own,) = repo.stage.collect(stage)
                 same = not own.changed_deps() and not own.changed_stage()
             if same:
-                _pull(repo, list(graph.nodes[stage].outs), stage)
+                store.pull(list(graph.nodes[stage].outs), stage)
 
 
 def send(root: Path, stage: str) -> None:
@@ -64,16 +75,22 @@ def send(root: Path, stage: str) -> None:
     if entry is None:
         raise MissingResource(f"dvc.lock says nothing of {stage}: it has not run here")
     with _repo(root) as repo:
-        fs, folder = _remote(repo)
-        try:
-            repo.push(targets=[stage])
-            fs.makedirs(folder, exist_ok=True)
-            text = json.dumps(entry, sort_keys=True, ensure_ascii=False)
-            fs.pipe_file(fs.join(folder, f"{stage}.json"), text.encode())
-        except Exception as error:
-            raise MissingResource(
-                f"{stage} is done but could not be sent to the store: {error}"
-            ) from error
+        _Store(repo).send(stage, entry)
+
+
+def collect(root: Path) -> None:
+    """Bring what the store has of every stage to this folder, for a person to look at. Raises as `fetch` does."""
+    graph = read_graph(root)
+    with _repo(root) as repo:
+        from dvc.repo import lock_repo
+
+        store = _Store(repo)
+        store.wait()
+        told = dict(store.entries(list(graph.nodes)))
+        with lock_repo(repo):
+            _take_over(root, told)
+            repo._reset()
+        store.pull([out for stage in told for out in graph.nodes[stage].outs], "this folder")
 
 
 def _repo(root: Path) -> Any:
@@ -82,37 +99,87 @@ def _repo(root: Path) -> Any:
     return Repo(str(root), _wait_for_lock=True)
 
 
-def _remote(repo: Any) -> tuple[Any, str]:
-    """The store's file system, and the folder of what `dvc.lock` says in it."""
-    from dvc.exceptions import DvcException
+class _Store:
+    """DVC's remote, and the folder in it of what `dvc.lock` says. It may be away for a while."""
 
-    try:
-        remote = repo.cloud.get_remote(command="exchange")
-    except DvcException as error:
-        raise BadConfig(f".dvc/config names no store to exchange through: {error}") from None
-    return remote.fs, remote.fs.join(remote.path, FOLDER)
+    def __init__(self, repo: Any) -> None:
+        from dvc.exceptions import DvcException
 
-
-def _entries(remote: tuple[Any, str], stages: list[str]) -> Iterator[tuple[str, Any]]:
-    """(stage, what `dvc.lock` says of it) for those that the store knows."""
-    fs, folder = remote
-    for stage in stages:
         try:
-            yield stage, json.loads(fs.cat_file(fs.join(folder, f"{stage}.json")))
-        except FileNotFoundError:
-            continue
+            remote = repo.cloud.get_remote(command="exchange")
+        except DvcException as error:
+            raise BadConfig(f".dvc/config names no store to exchange through: {error}") from None
+        self._repo, self._fs = repo, remote.fs
+        self._folder = remote.fs.join(remote.path, FOLDER)
+
+    def wait(self) -> None:
+        """Return once the store can be written. Raises `MissingResource` where it stays away, or refuses."""
+        until = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                self._fs.makedirs(self._folder, exist_ok=True)
+                self._fs.pipe_file(self._fs.join(self._folder, PROBE), b"")
+                return
+            except (PermissionError, FileNotFoundError) as error:
+                raise MissingResource(
+                    f"the store does not let us write at {self._folder}: {error or type(error).__name__}. Is its "
+                    "bucket there, and is the key in the secret `s3` one that it knows?"
+                ) from error
+            except Exception as error:
+                if time.monotonic() >= until:
+                    raise MissingResource(
+                        f"the store is away, {self._folder} can't be written: {error}"
+                    ) from error
+            print(f"the store is away; waiting for {self._folder}", flush=True)
+            time.sleep(PAUSE_SECONDS)
+
+    def _patiently(self, what: str, work: Callable[[], T]) -> T:
+        """What `work` returns, which is tried once more when the store can be written again."""
+        try:
+            return work()
+        except Exception:
+            self.wait()
+        try:
+            return work()
         except Exception as error:
-            raise MissingResource(f"the store can't be read at {folder}: {error}") from error
+            raise MissingResource(f"{what}: {error}") from error
 
+    def entries(self, stages: list[str]) -> Iterator[tuple[str, Any]]:
+        """(stage, what `dvc.lock` says of it) for those that the store knows."""
 
-def _pull(repo: Any, outs: list[str], stage: str) -> None:
-    try:
-        told = repo.pull(targets=outs, force=True)
-    except Exception as error:
-        raise MissingResource(f"what {stage} needs could not be fetched: {error}") from error
-    files = told.get("stats", {}).get("fetched", 0)
-    if files:
-        print(f"{stage}: {files} files fetched from the store", flush=True)
+        def read(stage: str) -> Any:
+            try:
+                return json.loads(self._fs.cat_file(self._fs.join(self._folder, f"{stage}.json")))
+            except FileNotFoundError:
+                return None
+
+        for stage in stages:
+            entry = self._patiently(
+                f"the store can't be read at {self._folder}", lambda stage=stage: read(stage)
+            )
+            if entry is not None:
+                yield stage, entry
+
+    def pull(self, outs: list[str], stage: str) -> None:
+        """Bring outs here, unless they are."""
+        told = self._patiently(
+            f"what {stage} needs could not be fetched",
+            lambda: self._repo.pull(targets=outs, force=True),
+        )
+        files = told.get("stats", {}).get("fetched", 0)
+        if files:
+            print(f"{stage}: {files} files fetched from the store", flush=True)
+
+    def send(self, stage: str, entry: Any) -> None:
+        """The files first, so that what is said of them is true."""
+        text = json.dumps(entry, sort_keys=True, ensure_ascii=False)
+
+        def work() -> None:
+            self._repo.push(targets=[stage])
+            self._fs.makedirs(self._folder, exist_ok=True)
+            self._fs.pipe_file(self._fs.join(self._folder, f"{stage}.json"), text.encode())
+
+        self._patiently(f"{stage} is done but could not be sent to the store", work)
 
 
 def _read_lock(root: Path) -> dict[str, Any]:
@@ -135,16 +202,20 @@ def _take_over(root: Path, told: Mapping[str, Any]) -> None:
 def main(words: list[str]) -> int:
     """The command line; the exit status is that of the class of failure."""
     verbs = {"fetch": fetch, "send": send}
-    if len(words) != 3 or words[1] not in verbs:
+    if words != ["collect"] and (len(words) != 3 or words[1] not in verbs):
         print(__doc__, file=sys.stderr)
         return 64
-    die_with_parent()
-    if os.getppid() != int(words[0]):  # it died before the kernel was asked to watch it
-        return 1
+    if words != ["collect"]:
+        die_with_parent()
+        if os.getppid() != int(words[0]):  # it died before the kernel was asked to watch it
+            return 1
     try:
-        verbs[words[1]](Path.cwd(), words[2])
+        if words == ["collect"]:
+            collect(Path.cwd())
+        else:
+            verbs[words[1]](Path.cwd(), words[2])
     except VitrineError as error:
-        print(f"{words[2]}: {error.title}: {error}", flush=True)
+        print(f"{words[-1]}: {error.title}: {error}", flush=True)
         return error.exit_code
     return 0
 

@@ -1,4 +1,7 @@
-"""The cluster's services as processes on loopback: `python -m pipelines.services.cluster_run up | down | status`.
+"""The cluster's services as processes on loopback.
+
+python -m pipelines.services.cluster_run up | down | status
+python -m pipelines.services.cluster_run on SERVICE COMMAND...    (in its folder, with its environment)
 
 The same services as in `docker/compose.yaml`, from the same description, each in a folder of its own below
 `.vitrine/cluster/`. Debian's postgresql and redis-server do what their images do there.
@@ -16,8 +19,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from pipelines.harness.errors import BadConfig, MissingResource
+from pipelines.harness.interpreter import search_path
 from pipelines.harness.state import State
-from pipelines.services import processes
+from pipelines.services import keeper, processes
 from pipelines.services.cluster import Described, Member, fill_in, read_services
 from pipelines.services.cluster_secrets import make_secrets
 from pipelines.services.processes import LOOPBACK, Running, Service
@@ -29,6 +33,8 @@ SETUP_SECONDS = 300.0
 POSTGRES = ("postgres", "initdb", "pg_isready")
 POSTGRES_FOLDERS = "/usr/lib/postgresql/*/bin"
 """Where Debian puts what it leaves off the PATH."""
+KEEPER = Path(keeper.__file__)
+"""Run as a file: a service's folder of modules may be another version's."""
 PACKAGES = {
     "airflow.providers.celery": "docker/cluster.lock",
     "psycopg2": "docker/cluster.lock",
@@ -165,7 +171,7 @@ def environment(member: Member, place: Processes) -> dict[str, str]:
         for key, value in os.environ.items()
         if key in (*KEPT, *THREADS) or key.startswith(FETCHING)
     }
-    kept["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", os.defpath)])
+    kept["PATH"] = search_path()
     return {
         **kept,
         "NO_PROXY": f"{LOOPBACK},localhost",
@@ -176,12 +182,14 @@ def environment(member: Member, place: Processes) -> dict[str, str]:
 
 
 def _ports(state: State, services: Mapping[str, Described]) -> dict[str, int]:
-    """Those of the services that run, and free ones for the others."""
+    """Those of the services that run, and free ones for the others: of one that died its own, which others know."""
     found: dict[str, int] = {}
     for name, one in services.items():
         if one.port:
-            alive = processes.running(state, note_of(name))
-            found[name] = alive.port if alive else processes.free_port(one.port)
+            last = processes.known(state, note_of(name))
+            alive = last is not None and last.alive()
+            port = last.port if last else one.port
+            found[name] = port if alive else processes.free_port(port)
     return found
 
 
@@ -235,7 +243,8 @@ def _start(state: State, member: Member, place: Processes, port: int) -> Running
     if member.name == "postgres":
         before = _make_database(folder / "state", place.home / "secrets" / "postgres")
         command = (*before, _program(command[0]) or command[0], *command[1:])
-    service = Service(note_of(member.name), command, environment(member, place), port)
+    kept = (sys.executable, str(KEEPER), *command)
+    service = Service(note_of(member.name), kept, environment(member, place), port)
     return processes.start(state, service, OWNER)
 
 
@@ -324,19 +333,37 @@ def status(root: Path) -> int:
     return 1 if missing else 0
 
 
+def on(root: Path, words: list[str]) -> int:
+    """Run a command as a service would: in its folder, with its environment. Returns the command's exit status.
+
+    Raises `BadConfig` for a service that is none.
+    """
+    name, *command = words
+    found, place, _ = members(root)
+    if name not in found:
+        raise BadConfig(f"no service is called {name}; there are: {', '.join(found)}")
+    folder = place.folders[name] / "state"
+    if not folder.is_dir():
+        raise MissingResource(f"{name} has no folder yet: start the cluster by `make cluster`")
+    return subprocess.run(
+        command, cwd=folder, env=environment(found[name], place), check=False
+    ).returncode
+
+
 def main(words: list[str], root: Path) -> int:
-    """One of the three verbs."""
+    """One of the verbs; the exit status is that of the class of failure, or the command's."""
     verbs = {"up": up, "down": down, "status": status}
-    if len(words) != 1 or words[0] not in verbs:
-        print(
-            f"usage: python -m pipelines.services.cluster_run {' | '.join(verbs)}", file=sys.stderr
-        )
-        return 64
     try:
-        return verbs[words[0]](root)
+        if len(words) == 1 and words[0] in verbs:
+            return verbs[words[0]](root)
+        if len(words) > 2 and words[0] == "on":
+            return on(root, words[1:])
     except (MissingResource, BadConfig) as error:
         print(f"{words[0]}: {error}", file=sys.stderr)
         return error.exit_code
+    usage = f"{' | '.join(verbs)} | on SERVICE COMMAND..."
+    print(f"usage: python -m pipelines.services.cluster_run {usage}", file=sys.stderr)
+    return 64
 
 
 if __name__ == "__main__":

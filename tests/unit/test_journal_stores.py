@@ -1,7 +1,9 @@
 """A journal that machines share: one chain whoever writes, one registry for it, and named errors where it can't be."""
 
+import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -86,11 +88,13 @@ def test_two_machines_see_one_chain(journal: Journal, tmp_path: Path, capsys) ->
     assert capsys.readouterr().out.count("by anna: better") == 5
 
 
-def test_two_writers_at_once_make_one_chain(address: str, tmp_path: Path) -> None:
+def write_at_once(folder: Path, environment: Mapping[str, str]) -> None:
+    """Two processes add `LINES` lines each, on the capabilities `one` and `two`."""
     writers = [
         subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(tmp_path / name), name, str(LINES)],
+            [sys.executable, "-c", WRITER, str(folder / name), name, str(LINES)],
             cwd=REPOSITORY,
+            env=dict(environment),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -106,6 +110,10 @@ def test_two_writers_at_once_make_one_chain(address: str, tmp_path: Path) -> Non
     for one in writers:
         one.communicate()
         assert one.returncode == 0
+
+
+def test_two_writers_at_once_make_one_chain(address: str, tmp_path: Path) -> None:
+    write_at_once(tmp_path, os.environ)
     journal = Journal(State(tmp_path))
     assert journal.verify() == []
     for name in ("one", "two"):
