@@ -7,6 +7,7 @@ The same services as in `docker/compose.yaml`, from the same description, each i
 `.vitrine/cluster/`. Debian's postgresql and redis-server do what their images do there.
 """
 
+import argparse
 import contextlib
 import os
 import pwd
@@ -333,12 +334,11 @@ def status(root: Path) -> int:
     return 1 if missing else 0
 
 
-def on(root: Path, words: list[str]) -> int:
+def on(root: Path, name: str, command: list[str]) -> int:
     """Run a command as a service would: in its folder, with its environment. Returns the command's exit status.
 
-    Raises `BadConfig` for a service that is none.
+    Raises `BadConfig` for a service that is none, `MissingResource` for one that never ran.
     """
-    name, *command = words
     found, place, _ = members(root)
     if name not in found:
         raise BadConfig(f"no service is called {name}; there are: {', '.join(found)}")
@@ -351,19 +351,27 @@ def on(root: Path, words: list[str]) -> int:
 
 
 def main(words: list[str], root: Path) -> int:
-    """One of the verbs; the exit status is that of the class of failure, or the command's."""
+    """The command line; the exit status is that of the class of failure, or the command's."""
     verbs = {"up": up, "down": down, "status": status}
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.services.cluster_run", description=(__doc__ or "").split("\n")[0]
+    )
+    below = parser.add_subparsers(dest="verb", required=True)
+    for verb, function in verbs.items():
+        below.add_parser(verb, help=(function.__doc__ or "").split(".")[0])
+    run = below.add_parser("on", help="run a command in a service's folder, with its environment")
+    run.add_argument("service", help="as `status` names it")
+    run.add_argument("command", nargs=argparse.REMAINDER)
+    asked = parser.parse_args(words)
+    if asked.verb == "on" and not asked.command:
+        run.error("which command?")
     try:
-        if len(words) == 1 and words[0] in verbs:
-            return verbs[words[0]](root)
-        if len(words) > 2 and words[0] == "on":
-            return on(root, words[1:])
+        if asked.verb == "on":
+            return on(root, asked.service, asked.command)
+        return verbs[asked.verb](root)
     except (MissingResource, BadConfig) as error:
-        print(f"{words[0]}: {error}", file=sys.stderr)
+        print(f"{asked.verb}: {error}", file=sys.stderr)
         return error.exit_code
-    usage = f"{' | '.join(verbs)} | on SERVICE COMMAND..."
-    print(f"usage: python -m pipelines.services.cluster_run {usage}", file=sys.stderr)
-    return 64
 
 
 if __name__ == "__main__":

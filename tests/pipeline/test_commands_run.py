@@ -96,7 +96,7 @@ NOT_HERE = {
         ),
         "python3 -m pipelines.services.cluster_secrets",
     ),
-    "it starts or asks services: tests/pipeline/test_airflow.py, test_serving.py and tests/faults do": (
+    "it starts or asks services: tests/pipeline/test_airflow.py, test_serving.py, tests/faults and tests/cluster do": (
         *("make demo", "make up", "make down", "make daily", "make lists", "make serve"),
         *(
             "make cluster",
@@ -104,7 +104,8 @@ NOT_HERE = {
             "make spark",
             "make spark-down",
             "make pictures",
-            "python -m pipelines.services.cluster_run status",
+            "make test-cluster",
+            "python -m pipelines.services.cluster_run",
         ),
     ),
     "it needs a challenger that waits: tests/story and tests/unit/test_promotion.py make one": (
