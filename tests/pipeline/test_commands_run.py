@@ -51,6 +51,7 @@ HERE = (
     "python -m pipelines.journal show",
     "python -m pipelines.journal show sentiment",
     "python -m pipelines.journal verify",
+    "python -m pipelines.journal make",
     "python -m pipelines.verdict waiting",
     "make waiting",
     "make monitor",
