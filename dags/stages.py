@@ -1,6 +1,7 @@
 """What the DAGs share: a task that runs one stage, and names as Airflow allows them."""
 
 import os
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ from airflow.sdk.exceptions import AirflowFailException
 from dags.incidents import Incidents
 from pipelines.harness.errors import BadConfig, BadData
 from pipelines.harness.graph import Graph, Node
+from pipelines.harness.params import read_params
 from pipelines.services.airflow_connections import addresses
 
 ROOT = Path(__file__).resolve().parent.parent
+CHOSEN = ("profile", "promotion")
 DEFAULTS = {
     "on_failure_callback": [Incidents(ROOT)],
     "retry_delay": timedelta(seconds=5),
@@ -48,16 +51,18 @@ class Stage(BaseOperator):
         handed = {**dict.fromkeys(wanted, ""), **addresses({**wanted, **self.connections})}
         os.environ.update(handed)
         run = context["dag_run"]
-        asked = run.conf or {}
+        asked = {**handed_on(context), **(run.conf or {})}
         self._running = StageRun(
             root=ROOT,
             name=self.stage,
-            choice={key: asked[key] for key in ("profile", "promotion") if asked.get(key)},
+            choice=choices(asked),
             force=bool(asked.get("force")),
             run=f"{run.dag_id} {run.run_id}",
         )
         outcome = self._running.execute()
         if not outcome.code:
+            for outlet in self.outlets:
+                context["outlet_events"][outlet].extra.update(choices(read_params(ROOT)))
             return
         text = f"{self.stage}: {outcome.title}: {outcome.text}\nlog: {outcome.log}"
         if outcome.code in (BadData.exit_code, BadConfig.exit_code):
@@ -68,6 +73,19 @@ class Stage(BaseOperator):
         """End the stage with its task."""
         if self._running:
             self._running.kill()
+
+
+def choices(given: Mapping[str, Any]) -> dict[str, str]:
+    """Of what a form or `params.yaml` says, what is chosen for a whole run."""
+    return {key: given[key] for key in CHOSEN if given.get(key)}
+
+
+def handed_on(context: Context) -> dict[str, str]:
+    """The choices of the run that set this one going; empty where nobody did. Another worker may know no others."""
+    for events in (context.get("triggering_asset_events") or {}).values():
+        for event in events:
+            return choices(event.extra)
+    return {}
 
 
 def task_id(stage: str) -> str:

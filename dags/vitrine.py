@@ -2,7 +2,7 @@
 
 Each task is one stage of `dvc.yaml`, run by DVC: what did not change is not done again, so that a run may be started
 at any time. The form's choices are written to `params.yaml` before the first stage; a run that another one started
-keeps those that stand there.
+takes those of that run over.
 
 | field | what it does |
 |---|---|

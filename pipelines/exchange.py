@@ -20,9 +20,11 @@ from typing import Any, TypeVar
 from pipelines.guarded import LOCK, write_whole
 from pipelines.harness.errors import BadConfig, MissingResource, VitrineError
 from pipelines.harness.graph import Graph, read_graph
+from pipelines.harness.params import read_params
 from pipelines.harness.stage import die_with_parent
 
 FOLDER = "locks"
+PARAMS = "params.yaml"
 PROBE = ".written"
 PATIENCE_SECONDS = 180.0
 """How long a store that is away is waited for."""
@@ -55,6 +57,8 @@ def fetch(root: Path, stage: str) -> None:
         store = _Store(repo)
         store.wait()
         told = dict(store.entries([*sorted(graph.upstream(stage)), stage]))
+        above = {name: entry for name, entry in told.items() if name != stage}
+        refuse_mixture(above, read_params(root)["profile"], stage)
         with lock_repo(repo):
             _take_over(root, told)
             repo._reset()
@@ -91,6 +95,21 @@ def collect(root: Path) -> None:
             _take_over(root, told)
             repo._reset()
         store.pull([out for stage in told for out in graph.nodes[stage].outs], "this folder")
+
+
+def refuse_mixture(above: Mapping[str, Any], profile: str, stage: str) -> None:
+    """Raise `BadConfig` where a stage above `stage` was made with another profile than this worker's.
+
+    above: stage to what `dvc.lock` says of it.
+    """
+    for name, entry in above.items():
+        for key in entry.get("params", {}).get(PARAMS, {}):
+            section, _, rest = key.partition(".")
+            if section == "profiles" and rest.partition(".")[0] != profile:
+                raise BadConfig(
+                    f"{stage}: {name} was made with the profile {rest.partition('.')[0]}, params.yaml of this worker "
+                    f"says {profile}: start a whole run with the one that you want"
+                )
 
 
 def _repo(root: Path) -> Any:

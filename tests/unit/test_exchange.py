@@ -7,7 +7,7 @@ import pytest
 
 from pipelines import exchange
 from pipelines.exchange import _Store
-from pipelines.harness import MissingResource
+from pipelines.harness import BadConfig, MissingResource
 
 
 class Disk:
@@ -102,3 +102,10 @@ def test_a_fault_of_its_own_is_told_after_one_more_try(disk: Disk) -> None:
     ):
         store(disk, push).send("split", {})
     assert len(tries) == 2 and not [name for name in disk.files if "split" in name]
+
+
+def test_what_another_profile_made_is_not_read() -> None:
+    entry = {"params": {"params.yaml": {"seed": 20, "profiles.tiny.split": {"fewest": 20}}}}
+    exchange.refuse_mixture({"split": entry, "promote@answers": {"cmd": "x"}}, "tiny", "content")
+    with pytest.raises(BadConfig, match="content: split was made with the profile tiny, .* smoke"):
+        exchange.refuse_mixture({"split": entry}, "smoke", "content")
