@@ -3,10 +3,13 @@
 import contextlib
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +36,6 @@ FLAKY = Path(__file__).with_name("flaky_store.py")
 ENDS = ("success", "failed")
 WORKERS = ("worker-1", "worker-2")
 TOGETHER = ("train", "recommend")
-"""The DAGs that a run of the pipeline consists of; the first sets the second going."""
 
 
 def absent() -> str:
@@ -47,10 +49,14 @@ def absent() -> str:
 
 @dataclass
 class Cluster:
-    """A running cluster. mode: the file by which its store is told what to answer."""
+    """A running cluster. mode: the file by which its store is told what to answer.
+
+    dags: those that a run consists of; the first sets the second going.
+    """
 
     shop: Shop
     mode: Path
+    dags: tuple[str, ...] = TOGETHER
     _api: Api | None = None
 
     def up(self) -> None:
@@ -114,18 +120,18 @@ class Cluster:
 
     def train(self, **conf: Any) -> str:
         """Start a run of the first DAG and return its id."""
-        poll(lambda: set(TOGETHER) <= self.api.dags(), lambda: f"{self.api.import_errors()}")
-        return self.api.trigger(TOGETHER[0], {"profile": "tiny", "promotion": "automatic", **conf})
+        poll(lambda: set(self.dags) <= self.api.dags(), lambda: f"{self.api.import_errors()}")
+        return self.api.trigger(self.dags[0], {"profile": "tiny", "promotion": "automatic", **conf})
 
     def done(self, run: str, seconds: float) -> dict[str, dict[str, Any]]:
         """Wait for the end of a run and of the one that it sets going: their tasks, by id. Both must be green."""
         tasks: dict[str, dict[str, Any]] = {}
         until = time.monotonic() + seconds
-        for dag in TOGETHER:
+        for dag in self.dags:
             runs = poll(
                 lambda dag=dag: self.answered(lambda: self.api.runs(dag)), f"a run of {dag}"
             )
-            name = run if dag == TOGETHER[0] else runs[0]["dag_run_id"]
+            name = run if dag == self.dags[0] else runs[0]["dag_run_id"]
             state = poll(
                 lambda dag=dag, name=name: self.answered(
                     lambda: self.api.run(dag, name)["state"] in ENDS and self.api.run(dag, name)
@@ -149,17 +155,17 @@ class Cluster:
 
     def finished(self, run: str) -> int:
         """How many tasks of the first DAG are done."""
-        found = self.answered(lambda: self.tasks(TOGETHER[0], run)) or {}
+        found = self.answered(lambda: self.tasks(self.dags[0], run)) or {}
         return sum(one["state"] == "success" for one in found.values())
 
     def over(self, run: str) -> bool:
         """Whether the run of the first DAG has ended."""
-        found = self.answered(lambda: self.api.run(TOGETHER[0], run))
+        found = self.answered(lambda: self.api.run(self.dags[0], run))
         return bool(found) and found["state"] in ENDS
 
     def tried_again(self, run: str) -> bool:
         """Whether a task is done that was tried more than once."""
-        found = self.answered(lambda: self.tasks(TOGETHER[0], run)) or {}
+        found = self.answered(lambda: self.tasks(self.dags[0], run)) or {}
         return any(one["state"] == "success" and one["try_number"] > 1 for one in found.values())
 
     def kill(self, name: str) -> None:
@@ -181,10 +187,13 @@ class Cluster:
             if (process.info["cwd"] or "").startswith(folder)
         ]
 
-    def restart(self, name: str) -> None:
-        """A service ends as its own stop does, and is started again."""
-        processes.stop(self.shop.state, [note_of(name)])
-        self.up()
+    def restart(self, name: str, number: signal.Signals) -> None:
+        """A service ends by its own stop; its keeper starts it again, as a container's engine would."""
+        keeper = processes.running(self.shop.state, note_of(name))
+        assert keeper is not None
+        (service,) = psutil.Process(keeper.pid).children()
+        service.send_signal(number)
+        service.wait(30)
 
     def collected(self, folder: Path) -> dict[str, str]:
         """Path to SHA-256 of every output, as somebody who has nothing but the store gets them."""
@@ -231,17 +240,30 @@ def own_files(folder: Path) -> set[tuple[int, int]]:
     }
 
 
-def describe(shop: Shop, mode: Path) -> None:
-    """Have the copy's store be the one that can fail."""
+@contextlib.contextmanager
+def started(shop: Shop, dags: tuple[str, ...] = TOGETHER) -> Iterator[Cluster]:
+    """All services, healthy, over a copy of the project; stopped at the end. The store is one that can fail."""
+    found = Cluster(shop, shop.root.parent / "store-answers", dags)
     path = shop.root / "docker" / "services.yaml"
     text = path.read_text("utf-8")
     old = '["{python}", -m, moto.server, -H, "{listen}", -p, "{port}"]'
     assert old in text
-    new = f'["{{python}}", "{FLAKY}", "{{listen}}", "{{port}}", "{mode}"]'
+    new = f'["{{python}}", "{FLAKY}", "{{listen}}", "{{port}}", "{found.mode}"]'
     path.write_text(text.replace(old, new), encoding="utf-8")
+    try:
+        found.up()
+        yield found
+    finally:
+        found.down()
 
 
-def open_to_postgres(folder: Path) -> None:
-    """As root, Postgres runs as a user who must be able to enter."""
+@contextlib.contextmanager
+def open_folder() -> Iterator[Path]:
+    """A folder that is removed in the end. As root, Postgres runs as a user who must be able to enter it."""
+    folder = Path(tempfile.mkdtemp(prefix="vitrine-cluster-"))
     if os.geteuid() == 0:
         folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)

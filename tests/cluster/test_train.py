@@ -1,14 +1,27 @@
 """The whole pipeline on two workers that share no folder makes what `dvc repro` makes in one, to the byte."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipelines.harness.graph import read_graph
-from tests.cluster.stack import WORKERS, Cluster, own_files
-from tests.pipeline.shop import differing
+from pipelines.journal_stores import VARIABLE
+from tests.cluster.stack import WORKERS, Cluster, open_folder, own_files, started
+from tests.pipeline.shop import differing, make_shop
 
 RUN_SECONDS = 1800.0
+
+
+@pytest.fixture(scope="module")
+def cluster(warm_python: Path) -> Iterator[Cluster]:
+    """The whole pipeline. The stages' packages are loaded before: they would take more time than all the work."""
+    with (
+        open_folder() as home,
+        started(make_shop(home / "shop", "tiny", warm_python)) as found,
+    ):
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +66,45 @@ def test_all_promotions_are_told_in_one_chain(cluster: Cluster, ran: dict[str, s
     deciding = [name for name, node in graph.nodes.items() if "asset" in node.meta]
     assert f"{len(deciding)} lines, the chain holds" in said[WORKERS[0]].stdout
     assert not list(cluster.shop.root.rglob("journal.jsonl"))
+
+
+def test_a_second_cluster_on_the_registry_is_refused(cluster: Cluster, ran: dict[str, str]) -> None:
+    import psycopg2
+
+    address = cluster.address("postgres")
+    host, _, port = address.partition(":")
+    secret = (cluster.shop.state.home / "cluster" / "secrets" / "postgres").read_text("utf-8")
+    connection = psycopg2.connect(
+        host=host, port=port, user="vitrine", password=secret, dbname="postgres"
+    )
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute("DROP DATABASE IF EXISTS second")
+        cursor.execute("CREATE DATABASE second")
+    connection.close()
+    other: dict[str, Any] = {VARIABLE: f"postgresql+psycopg2://vitrine@{address}/second"}
+    assert cluster.on(WORKERS[0], "pipelines.journal", "verify", **other).returncode == 69
+    assert cluster.on(WORKERS[0], "pipelines.journal", "make", **other).returncode == 0
+    done = cluster.on(WORKERS[0], "pipelines.run", "promote@sentiment", **other)
+    assert done.returncode == 78 and "told in the common journal" in done.stdout, done.stdout
+
+
+def test_no_secret_is_written_down(cluster: Cluster, ran: dict[str, str]) -> None:
+    home = cluster.shop.state.home / "cluster"
+    secrets = {
+        word.encode()
+        for path in (home / "secrets").iterdir()
+        for word in path.read_text("utf-8").replace('"', " ").split()
+        if len(word) >= 20 and not word.startswith("aws_")
+    }
+    assert len(secrets) >= 7
+    for folder in (
+        cluster.shop.state.logs,
+        home / "task-logs",
+        home / "postgres" / "state",
+        *(cluster.folder(worker) / ".vitrine" for worker in WORKERS),
+    ):
+        for path in folder.rglob("*"):
+            if path.is_file() and not path.is_symlink():
+                content = path.read_bytes()
+                assert not [secret for secret in secrets if secret in content], path
