@@ -13,7 +13,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch.distributed.fsdp import FullyShardedDataParallel
+from pytorch_lightning.strategies import FSDPStrategy
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
@@ -84,9 +84,10 @@ class Parted(pl.LightningModule):
         gradient_clip_algorithm: str | None = None,
     ) -> None:
         """Where each process has a piece of the weights, the norm is that of all pieces."""
-        whole = self.trainer.strategy.model
-        if isinstance(whole, FullyShardedDataParallel):
+        strategy = self.trainer.strategy
+        if isinstance(strategy, FSDPStrategy):
             if gradient_clip_val:
+                whole: Any = strategy.model
                 whole.clip_grad_norm_(gradient_clip_val)
         else:
             super().configure_gradient_clipping(

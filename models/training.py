@@ -18,7 +18,6 @@ import torch
 from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.strategies import DDPStrategy, FSDPStrategy, Strategy
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
-from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.utils.data import DataLoader, IterableDataset
 
 from models.devices import ONE, Devices
@@ -277,6 +276,9 @@ class _Sharded(FSDPStrategy):
     """Lightning's, over processors too: PyTorch shards over them where it is told the device, not only its number."""
 
     def _setup_model(self, model: torch.nn.Module) -> torch.nn.Module:
+        # A third of a second to import.
+        from torch.distributed.fsdp import FullyShardedDataParallel
+
         return FullyShardedDataParallel(
             model,
             sharding_strategy=self.sharding_strategy,
