@@ -75,9 +75,9 @@ def together(
                     hear(json.loads(rest))
                 elif kind == FAILED:
                     # Where one was killed, the others fail by that: it is what is to be told.
-                    for other, one in started.values():
-                        if one.exitcode:
-                            raise ChildProcessError(_ended(other, count, one.exitcode))
+                    for other, beside in started.values():
+                        if beside.exitcode:
+                            raise ChildProcessError(_ended(other, count, beside.exitcode))
                     fault = json.loads(rest)
                     if fault["number"] is not None:
                         raise OSError(fault["number"], fault["text"])
