@@ -155,7 +155,9 @@ class Cluster:
 
     def finished(self, run: str) -> int:
         """How many tasks of the first DAG are done."""
-        found = self.answered(lambda: self.tasks(self.dags[0], run)) or {}
+        found = poll(
+            lambda: self.answered(lambda: self.tasks(self.dags[0], run)), "Airflow's answer"
+        )
         return sum(one["state"] == "success" for one in found.values())
 
     def over(self, run: str) -> bool:

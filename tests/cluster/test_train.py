@@ -1,5 +1,6 @@
 """The whole pipeline on two workers that share no folder makes what `dvc repro` makes in one, to the byte."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -91,11 +92,16 @@ def test_a_second_cluster_on_the_registry_is_refused(cluster: Cluster, ran: dict
 
 def test_no_secret_is_written_down(cluster: Cluster, ran: dict[str, str]) -> None:
     home = cluster.shop.state.home / "cluster"
+    name_of_key = re.findall(
+        r"access_key_id = (\w+)", (home / "secrets" / "s3").read_text("utf-8")
+    )[0]
     secrets = {
         word.encode()
         for path in (home / "secrets").iterdir()
-        for word in path.read_text("utf-8").replace('"', " ").split()
-        if len(word) >= 20 and not word.startswith("aws_")
+        for line in path.read_text("utf-8").splitlines()
+        for word in line.replace('"', " ").split()
+        # A key of S3 has a name, which stands in addresses that it signed.
+        if len(word) >= 20 and not word.startswith("aws_") and word != name_of_key
     }
     assert len(secrets) >= 7
     for folder in (
