@@ -10,10 +10,10 @@ import pyarrow.compute as pc
 from pipelines import corrections
 from pipelines.harness import Params, Run, stage
 from pipelines.harness.params import read_moment
-from pipelines.sources import Found, given, write
+from pipelines.sources import EVENTS, Found, given, write
 from pipelines.tables import Interactions
 
-EVENTS, PRODUCTS = "interactions", "products"
+PRODUCTS = "products"
 
 
 class IngestShopParams(Params):
@@ -47,11 +47,14 @@ def as_of(found: Found, until: datetime.datetime) -> Found:
     events = found.tables.get(EVENTS)
     if events is None:
         return found
-    times = events[Interactions.TIME]
     if isinstance(events, pa.Table):
+        times = events[Interactions.TIME]
         events = events.filter(pc.fill_null(pc.less(times, pa.scalar(until)), True))
-    else:
+    elif isinstance(events, ibis.Table):
+        times = events[Interactions.TIME]
         events = events.filter(times.isnull() | (times < ibis.literal(until)))
+    else:
+        events = events.before(until)
     return replace(found, tables={**found.tables, EVENTS: events})
 
 

@@ -4,9 +4,11 @@ It takes seconds to import, so only a `Judge` that is made does it.
 """
 
 import html
+import itertools
 import os
 import re
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,6 +69,14 @@ class Judge:
         self._outcomes: dict[str, list[Outcome]] = {}
         self._suites: dict[str, Any] = {}
         self._verdicts: dict[str, Any] = {}
+        self._recalled: dict[tuple[str, str], Outcome] = {}
+
+    def recall(
+        self, suite: str, rule: Rule, looked_at: int, broken: int, values: Iterable[Any]
+    ) -> None:
+        """Take what came out for a rule of rows that were judged in an earlier run, before this one judges any."""
+        shown = list(itertools.islice(values, self.SHOWN))
+        self._recalled[suite, rule.title] = Outcome(rule, looked_at, broken, shown)
 
     def judge(self, suite: str, rules: list[Rule], frame: pd.DataFrame) -> list[list[int]]:
         """For each rule the positions in `frame` (from 0) that break it.
@@ -80,7 +90,9 @@ class Judge:
                 expectations=[self._expectation(rule) for rule in rules],
             )
             self._suites[suite] = self._context.suites.add(made)
-            self._outcomes[suite] = [Outcome(rule) for rule in rules]
+            self._outcomes[suite] = [
+                self._recalled.get((suite, rule.title)) or Outcome(rule) for rule in rules
+            ]
         frame = frame.reset_index(drop=True)
         batch = self._batches.get_batch(batch_parameters={"dataframe": frame})
         verdict = batch.validate(self._suites[suite], result_format={"result_format": "COMPLETE"})

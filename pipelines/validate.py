@@ -8,6 +8,10 @@ Of rows with the same key, and of events that are equal in all columns, one stay
 one whose other cells come first in order, so that the order of the input does not matter. Whatever happened, Great
 Expectations' data docs tell it, in `.vitrine/data-docs/TABLE/`.
 
+A table in parts stays in parts. One that is as it was, with the items that the products lack as they were, is not judged
+again: its rows and its lines of the quarantine are taken over from the run that judged it, and the whole table's rules
+are held to all of them. Events that are equal have one time, so that doubles are never in two parts.
+
 Several files of one table are joined by the names of their columns; an optional column that one of them lacks is empty
 there. A review whose language is not given gets it by its words (`models.language.tongue`); one in a language that is not
 supported is kept and counted. Rows are streamed in blocks, so a table may be larger than memory. A file that the shop does not have is left
@@ -16,6 +20,8 @@ out, and so is the rule that ids must be known where the table that would know t
 
 import contextlib
 import datetime
+import hashlib
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -26,16 +32,21 @@ from typing import Any
 import ibis
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from models.language.tongue import language_of
 from pipelines import engine, suites
 from pipelines.harness import Absent, BadConfig, BadData, Bug, Params, Run, stage
+from pipelines.harness.shelf import Kept, Shelf, file_hash, link
 from pipelines.judge import Judge
 from pipelines.suites import Limits, Rule, cell_text, flag
 from pipelines.tables import LANGUAGES, TABLES, Interactions, Questions, Reviews, Table
 
 FILE, ROW = "_file", "_row"
+ENDING = ".parquet"
+GOOD, ASIDE = "table.parquet", "quarantine.parquet"
+"""A part's files on the shelf."""
 TAG = re.compile("[-_]")
 """What parts a language's code from the country's."""
 BLOCK_ROWS = 200_000
@@ -81,6 +92,7 @@ def validate(run: Run, params: ValidateParams) -> None:
         gate = Gate(run, params, contract, files, judge, con)
         try:
             gate.check_schema()
+            gate.take_over()
             with gate.readable():
                 gate.check_rows()
                 gate.check_doubles()
@@ -167,11 +179,21 @@ class Gate:
     judge: Judge
     con: Any
     columns: list[str] = field(init=False)
+    kinds: dict[str, Any] = field(init=False)
+    """The types of the columns, by the contract."""
+    parts: list[Path] | None = field(init=False)
+    """The files of a table in parts that are to be judged; None for another table."""
+    names: dict[str, str] = field(default_factory=dict)
+    """What each part's rows and lines are kept under, by its file's name."""
+    shelf: Shelf = field(init=False)
+    taken: dict[str, Kept] = field(default_factory=dict)
+    """Parts that an earlier run judged, by their files' names."""
     source: ibis.Table = field(init=False)
-    """All rows as they came, with the contract's types, `FILE` and `ROW`."""
+    """All rows to be judged as they came, with the contract's types, `FILE` and `ROW`."""
     lines: list[pa.Table] = field(default_factory=list)
-    """The quarantine so far."""
-    examples: dict[Rule, list[dict[str, Any]]] = field(default_factory=dict)
+    """The quarantine so far, without that of `taken`."""
+    examples: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """Of each rule, by its title, the first lines."""
     total: int = 0
     broken: int = 0
     """Rows set aside."""
@@ -184,14 +206,11 @@ class Gate:
 
     def check_schema(self) -> None:
         """Hold the columns of all files against the contract; decide the columns of the table."""
-        schemas = {}
-        for name, path in self.files.items():
-            try:
-                schemas[name] = pq.read_schema(path)
-            except pa.ArrowInvalid as error:
-                raise BadData(f"{name} is no Parquet file: {error}. Write it again") from None
+        schemas = {name: self._schema(name, path) for name, path in self.files.items()}
         self.total = self.run.rows_in = sum(
-            pq.read_metadata(path).num_rows for path in self.files.values()
+            pq.read_metadata(file).num_rows
+            for path in self.files.values()
+            for file in engine.files_of(path)
         )
         wanted = self.contract.columns
         rows = []
@@ -233,33 +252,84 @@ class Gate:
             name for name in wanted if any(name in schema.names for schema in schemas.values())
         ]
         self.columns = [*anywhere, *extra]
-        self.source = self._union(anywhere, extra)
-
-    def _union(self, anywhere: list[str], extra: dict[str, pa.DataType]) -> ibis.Table:
-        """All files as one lazy table of the contract's types, with `FILE` and `ROW`."""
-        parts = []
-        kinds: dict[str, Any] = {name: self.contract.columns[name].dtype for name in anywhere}
-        kinds |= {
+        self.kinds = {name: wanted[name].dtype for name in anywhere}
+        self.kinds |= {
             name: ibis.Schema.from_pyarrow(pa.schema([(name, kind)]))[name]
             for name, kind in extra.items()
         }
-        for name, path in self.files.items():
-            table = engine.read_numbered(self.con, path, ROW)
-            parts.append(
-                table.select(
-                    **{
-                        FILE: ibis.literal(name),
-                        ROW: table[ROW].cast("int64"),
-                        **{
-                            column: table[column].cast(kind)
-                            if column in table.columns
-                            else ibis.null(kind)
-                            for column, kind in kinds.items()
-                        },
-                    }
+        path = next(iter(self.files.values()))
+        self.parts = engine.files_of(path) if path.is_dir() else None
+        self.source = self._union()
+
+    def _schema(self, name: str, path: Path) -> pa.Schema:
+        """The columns of a file, or of all parts of a table. Raises `BadData` where it can't be read."""
+        schemas = []
+        for file in engine.files_of(path):
+            shown = name if file == path else f"{name}/{file.name}"
+            try:
+                schemas.append(pq.read_schema(file))
+            except pa.ArrowInvalid as error:
+                raise BadData(f"{shown} is no Parquet file: {error}. Write it again") from None
+            if schemas[-1] != schemas[0]:
+                raise BadData(
+                    f"{shown} has other columns than the parts before it. Write all again"
                 )
-            )
-        return ibis.union(*parts) if len(parts) > 1 else parts[0]
+        return schemas[0]
+
+    def _union(self) -> ibis.Table:
+        """All files that are to be judged as one lazy table of the contract's types, with `FILE` and `ROW`."""
+        tables = []
+        for name, path in self.files.items():
+            paths = [path] if self.parts is None else self.parts
+            table = engine.read_numbered(self.con, paths or engine.files_of(path)[:1], FILE, ROW)
+            cells = {
+                column: table[column].cast(kind) if column in table.columns else ibis.null(kind)
+                for column, kind in self.kinds.items()
+            }
+            file = table[FILE] if path.is_dir() else ibis.literal(name)
+            table = table.select(**{FILE: file, ROW: table[ROW].cast("int64"), **cells})
+            tables.append(table if paths else table.limit(0))
+        return ibis.union(*tables) if len(tables) > 1 else tables[0]
+
+    def take_over(self) -> None:
+        """Find the parts that an earlier run judged as they are now; the others are left to be judged."""
+        if self.parts is None:
+            return
+        self.shelf = Shelf(self.run)
+        unknown = self._unknown()
+        about = [
+            {name: str(kind) for name, kind in self.kinds.items()},
+            {key.decode(): words.decode() for key, words in self._note().items()},
+        ]
+        for path in self.parts:
+            name = self.shelf.name("part", path.name, file_hash(path), unknown[path.name], about)
+            self.names[path.name] = name
+            kept = self.shelf.find(name)
+            if kept:
+                self.taken[path.name] = kept
+        if not self.taken:
+            return
+        self.run.say(f"{len(self.taken):,} of {len(self.parts):,} parts were judged before")
+        self.parts = [path for path in self.parts if path.name not in self.taken]
+        self.broken = sum(kept.note["broken"] for kept in self.taken.values())
+        self.source = self._union()
+
+    def _unknown(self) -> dict[str, str]:
+        """For each part a hash of the keys that it names and the tables that it refers to lack."""
+        found = {path.name: hashlib.sha256() for path in self.parts or []}
+        for column, (other, key) in self.contract.references.items():
+            if column not in self.columns:
+                continue
+            there = engine.read_parquet(self.con, self.run.input(f"validate-{other}/table.parquet"))
+            lacking = self.source.anti_join(there, [(column, key)]).select(FILE, column).distinct()
+            for batch in engine.stream(lacking.order_by([FILE, column])):
+                for file, cell in zip(*(one.to_pylist() for one in batch.columns), strict=True):
+                    found[file].update(json.dumps([column, cell]).encode())
+        return {name: digest.hexdigest() for name, digest in found.items()}
+
+    def _note(self) -> dict[bytes, bytes]:
+        """Where the rows come from."""
+        return engine.provenance(self.files.values())
 
     def _with_references(self) -> ibis.Table:
         """The source with the flags that need another table."""
@@ -305,13 +375,44 @@ class Gate:
         plain = pa.schema([schema.field(name) for name in schema.names if name in self.columns])
         rules = suites.row_rules(self.contract, plain)
         used = {rule.judged for rule in rules} | {rule.column for rule in rules}
-        seen = 0
+        seen = self._recall(rules)
         for block in self._blocks(table, rules):
             frame = block.select([name for name in block.column_names if name in used]).to_pandas()
             found = self.judge.judge("rows", rules, frame)
             self._set_aside(block, rules, found)
             seen += block.num_rows
             self.run.advance(0.6 * seen / max(self.total, 1), "rows")
+
+    def _recall(self, rules: list[Rule]) -> int:
+        """Tell the judge what came out of the rows of the parts that are taken over; how many these are."""
+        if not self.taken:
+            return 0
+        seen = sum(kept.note["rows"] for kept in self.taken.values())
+        lines = self._taken_lines()
+        double = suites.unique_rule(self.contract)
+        for rule in [*rules, double]:
+            mask = pc.and_(
+                pc.equal(lines["rule"], rule.name), pc.equal(lines["column"], rule.column)
+            )
+            broken = lines.filter(mask)
+            suite, looked_at = ("doubles", len(broken)) if rule is double else ("rows", seen)
+            values = (cell.as_py() for cell in broken["value"])
+            self.judge.recall(suite, rule, looked_at, len(broken), values)
+            self.examples[rule.title] = self._shown(broken.slice(0, SHOWN_ROWS)).to_pylist()
+        return seen
+
+    def _taken_lines(self) -> pa.Table:
+        """The quarantine of the parts that are taken over."""
+        lines = [pq.read_table(kept.file(ASIDE)) for kept in self.taken.values()]
+        return pa.concat_tables([QUARANTINE.empty_table(), *lines])
+
+    def _shown(self, lines: pa.Table) -> pa.Table:
+        """Lines of the quarantine with the files' names as people know them."""
+        if self.parts is None:
+            return lines
+        (folder,) = self.files
+        names = pc.binary_join_element_wise(folder, lines["file"], "/")
+        return lines.set_column(0, "file", names)
 
     def _blocks(self, table: ibis.Table, rules: list[Rule]) -> Iterator[pa.Table]:
         """Blocks of at most `BLOCK_ROWS` rows with all flags; pictures' bytes become words about them."""
@@ -336,13 +437,16 @@ class Gate:
             rows += block.num_rows
         if waiting:
             yield pa.concat_tables(waiting)
+        else:  # so that each rule has a verdict
+            empty = table.schema().to_pyarrow().empty_table()
+            yield suites.arrow_flags(empty, rules, self.params.max_pixels)
 
     def _set_aside(self, block: pa.Table, rules: list[Rule], found: list[list[int]]) -> None:
         """Note a line for each rule that a row breaks; once the run is to stop, only what the message shows."""
         stopped = self.stopped
         self.broken += len({at for positions in found for at in positions})
         for rule, positions in zip(rules, found, strict=True):
-            shown = self.examples.setdefault(rule, [])
+            shown = self.examples.setdefault(rule.title, [])
             if stopped:
                 positions = positions[: SHOWN_ROWS - len(shown)]
             if not positions:
@@ -359,7 +463,7 @@ class Gate:
                 ],
                 schema=QUARANTINE,
             )
-            shown += lines.slice(0, SHOWN_ROWS - len(shown)).to_pylist()
+            shown += self._shown(lines.slice(0, SHOWN_ROWS - len(shown))).to_pylist()
             if not stopped:
                 self.lines.append(lines)
 
@@ -411,21 +515,59 @@ class Gate:
         """Write the clean table, sorted, and the quarantine."""
         if self.stopped:
             return
-        note = engine.provenance(self.files.values())
+        note = self._note()
         order = order_of(self.contract, self.columns)
-        table = self._clean("all_asides").select(self.columns)
+        table = self._clean("all_asides")
         target = self.run.output("table.parquet")
         step = BLOB_ROWS if self._blobs() else engine.BATCH_ROWS
-        if self.contract.name == "reviews":
-            self.run.rows_out = self._save_reviews(table, target, order, note)
+        if self.parts is not None:
+            self.run.rows_out = self._save_parts(table, self.parts, target, order, note)
+        elif self.contract.name == "reviews":
+            rows = table.select(self.columns)
+            self.run.rows_out = self._save_reviews(rows, target, order, note)
         else:
-            self.run.rows_out = engine.write(table, target, order, note, step)
-        self.out_of_order = engine.out_of_order(target, order)
-        lines = pa.concat_tables([QUARANTINE.empty_table(), *self.lines])
+            rows = table.select(self.columns)
+            self.run.rows_out = engine.write(rows, target, order, note, step)
+        self.out_of_order = sum(
+            engine.out_of_order(file, order)
+            for file in engine.files_of(target)
+            if file.name not in self.taken
+        )
+        lines = self._shown(pa.concat_tables([self._taken_lines(), *self.lines]))
         lines = lines.sort_by([(name, "ascending") for name in ("file", "row", "column", "rule")])
         pq.write_table(lines, self.run.output("quarantine.parquet"), compression="zstd")
         self.run.measure("quarantined_rows", self.broken)
         self.run.measure("quarantined_share", self.broken / self.total if self.total else 0.0)
+
+    def _save_parts(
+        self,
+        table: ibis.Table,
+        parts: list[Path],
+        target: Path,
+        order: list[str],
+        note: dict[bytes, bytes],
+    ) -> int:
+        """Write the parts that were judged beside those that are taken over, and keep them for later runs."""
+        stem = table[FILE].substr(0, table[FILE].length() - len(ENDING))
+        rows = table.select(*self.columns, **{engine.PART: stem})
+        written = engine.write_parts(rows, target, [path.stem for path in parts], order, note)
+        lines = pa.concat_tables([QUARANTINE.empty_table(), *self.lines])
+        aside = self.run.output(ASIDE)
+        for path in parts:
+            own = lines.filter(pc.equal(lines["file"], path.name))
+            pq.write_table(own, aside, compression="zstd")
+            about = {
+                "rows": pq.read_metadata(path).num_rows,
+                "good": written[path.stem],
+                "broken": len(pc.unique(own["row"])),
+            }
+            files = {GOOD: target / path.name, ASIDE: aside}
+            self.shelf.put(self.names[path.name], files, about)
+            aside.unlink()
+        for name, kept in self.taken.items():
+            link(kept.file(GOOD), target / name)
+        self.shelf.tidy()
+        return sum(written.values()) + sum(kept.note["good"] for kept in self.taken.values())
 
     def _save_reviews(
         self, table: ibis.Table, target: Path, order: list[str], note: dict[bytes, bytes]
@@ -509,7 +651,7 @@ class Gate:
                 f"more: {self.page}",
             ]
         first = worst[0]
-        examples = self.examples[first.rule]
+        examples = self.examples[first.rule.title]
         where = ", ".join(sorted({line["file"] for line in examples}))
         lines = [head, f"what: {first.rule.name} ({first.broken:,} rows)"]
         lines.append(f"where: {where}, column {first.rule.column}")
@@ -529,7 +671,12 @@ class Gate:
         try:
             yield
         except engine.errors(self.con) as error:
-            for name, path in self.files.items():
+            judged = [
+                (name, path) if self.parts is None else (f"{name}/{part.name}", part)
+                for name, path in self.files.items()
+                for part in (self.parts or [path])
+            ]
+            for name, path in judged:
                 fault = engine.undecodable(path)
                 if fault:
                     column, rows = fault

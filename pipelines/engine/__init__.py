@@ -2,12 +2,13 @@
 
 Stages write their table work as Ibis expressions and say what is left with the words of this module; only this
 package knows which engines there are: `on_duckdb` and `on_spark` give each word its form, and `spark_words` makes
-Spark's SQL mean what DuckDB's means, so that both give equal rows. Either way a table reaches its one Parquet file in
-order and in batches, by the same writer; nothing that grows with the rows is held in memory as a whole.
+Spark's SQL mean what DuckDB's means, so that both give equal rows. Either way a table reaches its Parquet file, or the
+files of its parts, in order and in batches, by the same writer; nothing that grows with the rows is held in memory as a
+whole.
 """
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,23 +24,31 @@ from pipelines.engine.parquet import (
     provenance,
     undecodable,
     write_batches,
+    write_runs,
 )
+from pipelines.engine.parts import PART, UNDATED, between, cut, day, days_of, files_of
 from pipelines.harness.params import Tables
 
 __all__ = [
     "BATCH_ROWS",
     "MEMORY_GB",
+    "PART",
     "PROVENANCE",
+    "UNDATED",
     "bring",
     "collect",
     "count",
+    "cut",
+    "days_of",
     "engine",
     "errors",
+    "files_of",
     "keep",
     "let_go",
     "md5",
     "numbered",
     "out_of_order",
+    "placed",
     "provenance",
     "read_delimited",
     "read_json",
@@ -50,6 +59,7 @@ __all__ = [
     "undecodable",
     "write",
     "write_batches",
+    "write_parts",
 ]
 
 
@@ -107,14 +117,17 @@ def reading_errors(connection: Any) -> tuple[type[Exception], ...]:
 
 
 def read_parquet(connection: Any, paths: Path | Iterable[Path]) -> ibis.Table:
-    """Parquet of equal columns as a lazy table."""
-    found = [paths] if isinstance(paths, Path) else list(paths)
+    """Parquet of equal columns as a lazy table: a file, a table in parts, or several files."""
+    found = files_of(paths) if isinstance(paths, Path) else list(paths)
     return _of(connection).read_parquet(connection, [str(path) for path in found])
 
 
-def read_numbered(connection: Any, path: Path, row: str) -> ibis.Table:
-    """A Parquet file as a lazy table whose column `row` counts the file's rows from 0."""
-    return _of(connection).read_numbered(connection, str(path), row)
+def read_numbered(connection: Any, paths: Iterable[Path], file: str, row: str) -> ibis.Table:
+    """Parquet files of equal columns as a lazy table.
+
+    The column `file` has the name of each row's file, without its folder; `row` counts the rows of each from 0.
+    """
+    return _of(connection).read_numbered(connection, [str(path) for path in paths], file, row)
 
 
 def read_delimited(
@@ -172,6 +185,23 @@ def collect(table: ibis.Table) -> pa.Table:
     return pa.Table.from_batches(stream(table), table.schema().to_pyarrow())
 
 
+def placed(
+    connection: Any, name: str, table: ibis.Table, time: str, parts: Mapping[int, str]
+) -> ibis.Table:
+    """The rows of `table` whose day is one of `parts` (as `cut` gives them), with the column `PART`.
+
+    name: a free one in the connection.
+    """
+    kinds = pa.schema([("_day", pa.int64()), (PART, pa.string())])
+    known = bring(connection, name, pa.table([list(parts), list(parts.values())], schema=kinds))
+    rows = between(table, time, parts)
+    return rows.mutate(_day=day(rows[time])).inner_join(known, "_day").drop("_day")
+
+
+def _ordered(table: ibis.Table, order: Iterable[str]) -> ibis.Table:
+    return table.order_by([ibis.asc(name, nulls_first=False) for name in order])
+
+
 def write(
     table: ibis.Table,
     path: Path,
@@ -186,7 +216,24 @@ def write(
     row, else equal runs may differ. Streams: only `batch_rows` are in memory at a time, and the engine sorts what
     doesn't fit on disk. Spark's executors sort and write parts in the folder of spill, which are joined to the one file.
     """
-    ordered = table.order_by([ibis.asc(name, nulls_first=False) for name in order])
+    ordered = _ordered(table, order)
     schema = ordered.schema().to_pyarrow()
     batches = map(change, stream(ordered, batch_rows))
     return write_batches(batches, schema, path, metadata, batch_rows)
+
+
+def write_parts(
+    table: ibis.Table,
+    folder: Path,
+    parts: Iterable[str],
+    order: list[str],
+    metadata: dict[bytes, bytes] | None = None,
+) -> dict[str, int]:
+    """Write a table with the column `PART` into `folder`, a file `<part>.parquet` each; return the rows of each.
+
+    What holds for `write` holds for each of them: its bytes are those of a call with its rows alone. parts: all that
+    are to be there; one without a row is an empty file.
+    """
+    ordered = _ordered(table, [PART, *order])
+    schema = ordered.schema().to_pyarrow()
+    return write_runs(stream(ordered), schema, PART, folder, parts, metadata)

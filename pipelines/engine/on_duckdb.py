@@ -42,9 +42,10 @@ def read_parquet(connection: Any, paths: list[str]) -> ibis.Table:
     return connection.read_parquet(paths)
 
 
-def read_numbered(connection: Any, path: str, row: str) -> ibis.Table:
-    table = connection.read_parquet(path, file_row_number=True)
-    return table.rename({row: "file_row_number"})
+def read_numbered(connection: Any, paths: list[str], file: str, row: str) -> ibis.Table:
+    table = connection.read_parquet(paths, file_row_number=True, filename=True)
+    table = table.rename({row: "file_row_number", file: "filename"})
+    return table.mutate(**{file: table[file].re_extract(r"[^/]*$", 0)})
 
 
 def read_delimited(

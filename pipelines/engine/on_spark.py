@@ -141,9 +141,11 @@ def _odd_times(path: str) -> dict[str, Any]:
     return found
 
 
-def read_numbered(connection: Spark, path: str, row: str) -> ibis.Table:
-    frame = connection._session.read.parquet(path)
-    return _named(connection, frame.select("*", functions.col("_metadata.row_index").alias(row)))
+def read_numbered(connection: Spark, paths: list[str], file: str, row: str) -> ibis.Table:
+    frame = connection._session.read.parquet(*paths)
+    names = {"row_index": row, "file_name": file}
+    found = [functions.col(f"_metadata.{about}").alias(name) for about, name in names.items()]
+    return _named(connection, frame.select("*", *found))
 
 
 def _texts(names: list[str]) -> types.StructType:

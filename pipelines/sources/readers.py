@@ -50,10 +50,23 @@ class Raw:
     """Whether a column `a.b` may be the field b of the column a."""
 
 
-def read(connection: Any, part: Part, root: Path, spill: Path) -> list[Raw]:
+def find(part: Part, root: Path) -> list[Path]:
+    """The files of a part, in order. Raises `MissingResource` for files that are not there."""
+    return files.find(root, part.files, SUFFIXES.get(part.format, ()))
+
+
+def read(
+    connection: Any,
+    part: Part,
+    root: Path,
+    spill: Path,
+    chosen: list[Path] | None = None,
+    fields: Iterable[str] = (),
+) -> list[Raw]:
     """What the files of a part hold, one `Raw` for each set of columns.
 
-    spill: a folder for what has to be rewritten. Raises `MissingResource` for files that are not there, `BadData`
+    spill: a folder for what has to be rewritten. chosen: some of the files; None: all. fields: those that JSON is known to
+    have besides. Raises `MissingResource` for files that are not there, `BadData`
     for those that are not what `format` says.
     """
     if part.format == "sql":
@@ -61,7 +74,7 @@ def read(connection: Any, part: Part, root: Path, spill: Path) -> list[Raw]:
 
         target = as_parquet(part.url, part.query, spill / "query.parquet", root)
         return parquet(connection, {target: Path(part.query)})
-    found = files.find(root, part.files, SUFFIXES.get(part.format, ()))
+    found = find(part, root) if chosen is None else chosen
     if part.format in ("archive", "pictures"):
         from pipelines.sources.pictures import as_parquet as pack
 
@@ -75,7 +88,7 @@ def read(connection: Any, part: Part, root: Path, spill: Path) -> list[Raw]:
     }
     if part.format in ("csv", "sequences"):
         return delimited(connection, copies, part)
-    return json_lines(connection, copies)
+    return json_lines(connection, copies, fields)
 
 
 def _written(part: Part) -> str:
@@ -173,9 +186,9 @@ def delimited(connection: Any, copies: dict[Path, Path], part: Part) -> list[Raw
     return [Raw(found, list(names), opener(names)) for names, found in groups.items()]
 
 
-def json_lines(connection: Any, copies: dict[Path, Path]) -> list[Raw]:
-    """JSON lines, or one list of objects a file: all fields that the first lines have, as text."""
-    fields: dict[str, None] = {}
+def json_lines(connection: Any, copies: dict[Path, Path], known: Iterable[str]) -> list[Raw]:
+    """JSON lines, or one list of objects a file: all fields that are known or the first lines have, as text."""
+    fields = dict.fromkeys(known)
     shapes = set()
     for copy, path in copies.items():
         listed = _is_list(copy)
@@ -187,7 +200,7 @@ def json_lines(connection: Any, copies: dict[Path, Path]) -> list[Raw]:
         raise BadData("JSON lines and JSON lists are mixed: name them as parts of their own")
     listed = shapes == {True}
     if listed:
-        fields = dict.fromkeys(engine.read_json(connection, copies, [], listed).columns)
+        fields |= dict.fromkeys(engine.read_json(connection, copies, [], listed).columns)
 
     def open_files(paths: Iterable[Path]) -> ibis.Table:
         return engine.read_json(connection, paths, fields, listed)

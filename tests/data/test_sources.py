@@ -97,7 +97,7 @@ def test_equal_seeds_give_equal_bytes_and_others_do_not(shop: Shop) -> None:
 def test_made_tables_keep_the_contract(shop: Shop, file: str, name: str) -> None:
     contract = TABLES[name]
     path = shop.root / "data" / f"{file}.parquet"
-    schema = ibis.Schema.from_pyarrow(pq.read_schema(path))
+    schema = ibis.Schema.from_pyarrow(pq.read_schema(engine.files_of(path)[0]))
     for column, kind in schema.items():
         if column in contract.columns:
             expected = ibis.dtype(contract.columns[column].dtype)

@@ -19,8 +19,11 @@ import yaml
 from pipelines import engine
 from pipelines.connections import variable
 from pipelines.harness import BadConfig, BadData, MissingResource, VitrineError
+from pipelines.harness.graph import Node
+from pipelines.harness.state import State
 from pipelines.ingest_shop import ingest_shop
 from pipelines.sources import own, pictures
+from pipelines.sources.events import Events
 from pipelines.sources.shop import LeaveOut, Part, ShopParams, Take, When
 from tests.data.shops import make_shop, picture
 
@@ -30,9 +33,11 @@ BUY = {"event": "purchase"}
 
 
 class Log:
-    """What a run keeps of figures and lines."""
+    """What a run keeps of figures and lines; of a stage with no code."""
 
-    def __init__(self) -> None:
+    def __init__(self, root: Path) -> None:
+        self.root, self.state, self.name = root, State(root), "ingest-shop"
+        self.node = Node(self.name, "", "", (), (), (), False)
         self.figures: dict[str, float] = {}
         self.lines: list[str] = []
 
@@ -47,7 +52,7 @@ class Reader:
     """Reads parts of a table from files in one folder."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.log = folder, Log()
+        self.folder, self.log = folder, Log(folder)
 
     def engine(self) -> Any:
         return engine.engine(1, 1.0, self.folder / "spill" / "engine")
@@ -67,14 +72,16 @@ class Reader:
 
     def events(self, content: str, bots_above: int = 0, **settings: Any) -> list[dict[str, Any]]:
         """Interactions of one CSV, cleaned, in order."""
-        self.log = Log()
+        self.log = Log(self.folder)
         columns = settings.pop("columns", EVENTS)
         part = csv_part(self.write("events.csv", content), columns, **settings)
-        shop = ShopParams(interactions=[part])
+        shop = ShopParams(interactions=[part], bots_above=bots_above)
+        out = self.folder / f"out-{len(list(self.folder.iterdir()))}"
         with self.engine() as connection:
-            found = own.mapped(connection, shop, "interactions", self.folder, self.folder / "spill")
-            table = own.clean(self.log, connection, found.table, bots_above)  # type: ignore[arg-type]
-            rows: list[dict[str, Any]] = table.to_pyarrow().to_pylist()
+            spill = self.folder / "spill" / "engine"
+            found = Events(self.log, connection, shop, spill)  # type: ignore[arg-type]
+            found.write(out, ["user_id", "item_id", "timestamp"], {})
+        rows: list[dict[str, Any]] = pq.read_table(out).to_pylist()
         return sorted(rows, key=lambda row: (row["user_id"], row["item_id"], row["timestamp"]))
 
     def time(self, cell: str, **when: Any) -> datetime.datetime:
