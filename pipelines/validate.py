@@ -274,6 +274,8 @@ class Gate:
                 raise BadData(
                     f"{shown} has other columns than the parts before it. Write all again"
                 )
+        if not schemas:
+            raise BadData(f"{name} is a folder without a part. Write it again")
         return schemas[0]
 
     def _union(self) -> ibis.Table:

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -144,8 +145,8 @@ def run(shop: Shop, *stages: str) -> None:
 
 
 def overwrite(path: Path, table: pa.Table) -> None:
-    """Write anew: the file that is there is DVC's."""
-    path.unlink()
+    """Write anew, as one part: the file or the parts that are there are DVC's."""
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
     pq.write_table(table, path)
 
 

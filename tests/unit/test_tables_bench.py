@@ -1,5 +1,6 @@
 """The benchmark of tables: the shop that it makes, and what it measures."""
 
+import itertools
 import os
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from benchmarks import append
 from benchmarks import tables as bench
 from pipelines.harness.params import read_params, section
 from pipelines.sources.shop import ShopParams
@@ -57,3 +59,21 @@ def test_a_step_that_fails_ends_the_benchmark_with_its_words(tmp_path: Path) -> 
         bench.measured(
             [sys.executable, "-c", "raise ValueError('no such shop')"], tmp_path, dict(os.environ)
         )
+
+
+def test_a_day_more_is_cut_from_the_same_events(tmp_path: Path) -> None:
+    bench.make(tmp_path, 400)
+    append.project(tmp_path, 1.0)
+    files = append.cut(tmp_path, 8)
+    days = [pd.read_csv(path) for path in files]
+    events = pd.read_parquet(tmp_path / "events.parquet")
+    assert sorted(pd.concat(days)["timestamp"]) == sorted(events["timestamp"])
+    assert all(
+        before["timestamp"].max() < after["timestamp"].min()
+        for before, after in itertools.pairwise(days)
+    )
+    (part,) = section(read_params(tmp_path), "shop", ShopParams).interactions
+    assert part.files == [str(tmp_path / "events")] and part.format == "csv"
+    assert part.files[0] in (tmp_path / "dvc.yaml").read_text("utf-8")
+    assert append.equal(tmp_path / "later", tmp_path / "later")
+    assert not append.equal(tmp_path / "later", tmp_path)

@@ -1,0 +1,125 @@
+"""What a day's file more costs: `python -m benchmarks.append [--days 365] [--events 10000] [--folder /tmp/shop]`.
+
+The shop of `benchmarks.tables`, with a CSV file of events a day, goes through ingest and the gates of products, users and
+events, each stage in a process of its own, by the stages' own commands: the first days from nothing; then one day more;
+then the same again in a folder that knows nothing, which has to write the same bytes. Told are seconds by the clock and of
+the processor, the peak of memory, and the share of the processor's time that the run from nothing takes.
+"""
+
+import argparse
+import filecmp
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import tables
+from benchmarks.tables import Cost
+
+STEPS = {
+    "ingest": [("pipelines.ingest_shop",)],
+    "products, users": [("pipelines.validate", name) for name in ("products", "users")],
+    "events": [("pipelines.validate", "interactions")],
+}
+"""The stages: ingest, and the gates."""
+STATE = ("data", ".vitrine")
+OUTS = ("data/ingest-shop/interactions.parquet", "data/validate-interactions")
+
+
+def cut(folder: Path, days: int) -> list[Path]:
+    """Cut `events.parquet` at midnight into a CSV a day in `later/`, and return them in their order."""
+    later = folder / "later"
+    later.mkdir()
+    events = pq.read_table(folder / "events.parquet")
+    start = tables.START.astype("datetime64[s]").astype(np.int64)
+    length = pa.scalar(tables.DAYS * 86_400 / days)
+    day = pc.floor(pc.divide(pc.subtract(events["timestamp"], start), length)).cast(pa.int64())
+    found = []
+    for number in range(days):
+        found.append(later / f"events-{number:05d}.csv")
+        pyarrow.csv.write_csv(events.filter(pc.equal(day, number)), found[-1])
+    return found
+
+
+def project(folder: Path, memory_gb: float) -> None:
+    """The project of `benchmarks.tables`, which reads its events from the files of a folder."""
+    tables.project(folder, memory_gb)
+    params, graph = folder / "params.yaml", folder / "dvc.yaml"
+    document = yaml.safe_load(params.read_text("utf-8"))
+    events = document["shop"]["interactions"][0]
+    before, after = events["files"][0], str(folder / "events")
+    events |= {"format": "csv", "files": [after]}
+    params.write_text(yaml.safe_dump(document), "utf-8")
+    graph.write_text(graph.read_text("utf-8").replace(before, after), "utf-8")
+
+
+def equal(one: Path, other: Path) -> bool:
+    """Whether two folders hold the same files, byte for byte."""
+    names = [
+        sorted(path.relative_to(top) for path in top.rglob("*") if path.is_file())
+        for top in (one, other)
+    ]
+    same, differ, odd = filecmp.cmpfiles(one, other, names[0], shallow=False)
+    return names[0] == names[1] and not differ and not odd
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--days", type=int, default=365, help="of history; one more comes")
+    parser.add_argument("--events", type=int, default=10_000, help="of a day")
+    parser.add_argument(
+        "--memory-gb", type=float, default=1.5, help="what tables may take in a stage"
+    )
+    parser.add_argument(
+        "--folder", type=Path, help="where the shop is made and left (default: a scratch folder)"
+    )
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="vitrine-append-") as scratch:
+        folder = given.folder or Path(scratch)
+        folder.mkdir(parents=True, exist_ok=True)
+        tables.make(folder, (given.days + 1) * given.events)
+        project(folder, given.memory_gb)
+        *history, today = cut(folder, given.days + 1)
+        (folder / "events").mkdir()
+        for file in history:
+            file.rename(folder / "events" / file.name)
+        costs = {f"{given.days} days": tables.stages(folder, STEPS)}
+        today.rename(folder / "events" / today.name)
+        costs["a day more"] = tables.stages(folder, STEPS)
+        for name in STATE:
+            (folder / name).rename(folder / f"{name}-grown")
+        costs["from nothing"] = tables.stages(folder, STEPS)
+        grown = [folder / out.replace("data", "data-grown", 1) for out in OUTS]
+        if not all(equal(folder / out, made) for out, made in zip(OUTS, grown, strict=True)):
+            sys.exit("what was appended is not what a run from nothing writes")
+        for name in STATE:
+            shutil.rmtree(folder / f"{name}-grown")
+    whole = costs["from nothing"]
+    title = f"{given.days:,} days of {given.events:,} events, on {os.cpu_count()} processors"
+    table = Table(title=title)
+    table.add_column("run")
+    table.add_column("step")
+    for name in ("seconds", "processor", "peak GB", "share"):
+        table.add_column(name, justify="right")
+    for way, steps in costs.items():
+        for step, cost in {**steps, "all": Cost.of(list(steps.values()))}.items():
+            against = whole[step] if step in whole else Cost.of(list(whole.values()))
+            shown = (f"{cost.seconds:.1f}", f"{cost.cpu:.1f}", f"{cost.gigabytes:.2f}")
+            table.add_row(way, step, *shown, f"{cost.cpu / against.cpu:.0%}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
