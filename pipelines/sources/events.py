@@ -143,7 +143,7 @@ class Events:
         names = {path: name for name, path in found.items()}
         for number, raw in enumerate(batch for one in raws for batch in _batches(one)):
             path = self.spill / f"{EVENTS}-{at}-{number}.parquet"
-            note = self._map(way, raw, path, part)
+            note = self._map(way, raw, path)
             files = [names.get(source, str(source)) for source in raw.files.values()]
             note |= {"files": files, "fields": raw.columns}
             # The rows of a query have no file that tells whether they are new.
@@ -163,7 +163,7 @@ class Events:
             name, at, path, note["files"], note["fields"], days, note["left_out"], note["returns"]
         )
 
-    def _map(self, way: Mapping, raw: Raw, path: Path, part: Part) -> dict[str, Any]:
+    def _map(self, way: Mapping, raw: Raw, path: Path) -> dict[str, Any]:
         """Write the rows of files as the mapping gives them; what is noted about them."""
         with mapped.readable(self.connection, [(way, [raw])]):
             table = way.table(self.connection, [raw])
@@ -171,14 +171,12 @@ class Events:
             engine.write_batches(engine.stream(table), schema, path)
             left_out = way.left_out([raw])
         rows = engine.read_parquet(self.connection, path)
-        sold_back = (
-            engine.count(cleaning.refunds(rows)) if Interactions.VALUE in rows.columns else 0
-        )
+        valued = Interactions.VALUE in rows.columns
         days = engine.days_of(rows, Interactions.TIME)
         return {
             "days": {str(day): days[day] for day in sorted(days)},
             "left_out": left_out,
-            "returns": bool(sold_back),
+            "returns": valued and engine.count(cleaning.refunds(rows)) > 0,
         }
 
     # Which parts there are, and what each is made of
