@@ -15,7 +15,6 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
@@ -42,8 +41,7 @@ def cut(folder: Path, days: int) -> list[Path]:
     later.mkdir()
     events = pq.read_table(folder / "events.parquet")
     start = tables.START.astype("datetime64[s]").astype(np.int64)
-    length = pa.scalar(tables.DAYS * 86_400 / days)
-    day = pc.floor(pc.divide(pc.subtract(events["timestamp"], start), length)).cast(pa.int64())
+    day = pc.divide(pc.subtract(events["timestamp"], start), 86_400)
     found = []
     for number in range(days):
         found.append(later / f"events-{number:05d}.csv")
@@ -89,7 +87,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="vitrine-append-") as scratch:
         folder = given.folder or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
-        tables.make(folder, (given.days + 1) * given.events)
+        tables.make(folder, (given.days + 1) * given.events, days=given.days + 1)
         project(folder, given.memory_gb)
         *history, today = cut(folder, given.days + 1)
         (folder / "events").mkdir()

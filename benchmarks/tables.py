@@ -82,8 +82,8 @@ for name in ("train", "valid", "test"):
 """The steps in plain pandas; `files` and `out` are folders."""
 
 
-def make(folder: Path, events: int, seed: int = 1) -> None:
-    """Write `events.parquet`, in the order of time, and `products.csv` of a made shop."""
+def make(folder: Path, events: int, seed: int = 1, days: int = DAYS) -> None:
+    """Write `events.parquet`, in the order of time over so many days, and `products.csv` of a made shop."""
     rng = np.random.default_rng(seed)
     products, users = max(events // 10, 10), max(events // 20, 10)
     at = np.arange(products)
@@ -109,7 +109,7 @@ def make(folder: Path, events: int, seed: int = 1) -> None:
             order[name][(len(order[name]) * rng.random(count) ** power).astype(np.int64)]
             for name, power in (("item", 3.0), ("user", 2.0))
         )
-        span = DAYS * 86400 / events
+        span = days * 86400 / events
         moments = (start + np.sort(rng.random(count)) * count) * span
         batch = pa.table(
             {

@@ -62,7 +62,7 @@ def test_a_step_that_fails_ends_the_benchmark_with_its_words(tmp_path: Path) -> 
 
 
 def test_a_day_more_is_cut_from_the_same_events(tmp_path: Path) -> None:
-    bench.make(tmp_path, 400)
+    bench.make(tmp_path, 400, days=8)
     append.project(tmp_path, 1.0)
     files = append.cut(tmp_path, 8)
     days = [pd.read_csv(path) for path in files]
