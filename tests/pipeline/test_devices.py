@@ -66,6 +66,57 @@ def test_two_processes_train_the_towers_that_one_does() -> None:
     assert told == told[: len(told) // 3] * 3
 
 
+def test_a_table_of_items_that_is_spread_takes_half_the_room_on_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from models.recommenders import sequential_training
+    from models.recommenders.settings import SequenceSettings
+
+    held: list[torch.Tensor] = []
+
+    class Weighed(sequential_training.Network):
+        """Tells, as one of its weights, how many numbers a process kept."""
+
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            self.kept: torch.Tensor
+            self.register_buffer("kept", torch.zeros(1))
+            held.append(self.kept)
+
+        def on_train_end(self) -> None:
+            (optimizer,) = self.trainer.optimizers
+            moments = [one for state in optimizer.state.values() for one in state.values()]
+            kept = [*self.parameters(), *(one for one in moments if one.ndim)]
+            self.kept.fill_(sum(one.numel() for one in kept))
+
+    monkeypatch.setattr(sequential_training, "Network", Weighed)
+    events, _ = planted()
+    settings = SequenceSettings(
+        dim=8,
+        heads=2,
+        blocks=1,
+        length=10,
+        dropout=0.3,
+        rate=0.01,
+        decay=0.05,
+        sampled=20,
+        places=256,
+        budget=10**6,
+        epochs=2,
+    )
+    spread = Devices(count=2, strategy="fsdp")
+    one, two, parts = (
+        sequential_training.train(events, settings, 3, devices=devices)
+        for devices in (ONE, TWO, spread)
+    )
+    for other in (two, parts):
+        np.testing.assert_allclose(other.vectors, one.vectors, atol=1e-5)
+        np.testing.assert_allclose(other.bias, one.bias, atol=1e-5)
+    whole, copied, half = (float(kept) for kept in held)
+    assert copied == whole
+    assert 0.5 * whole <= half < 0.51 * whole
+
+
 def test_tuning_is_taken_up_on_another_number_of_devices(tmp_path: Path) -> None:
     pictures, truth = shaded(24)
     encoder = small_encoder()
@@ -105,6 +156,8 @@ def test_what_the_processes_say_stays_on_this_machine() -> None:
 
     def work(rank: int, tell: Tell) -> Made:
         connections = psutil.Process().net_connections("tcp")
+        # Where names lead elsewhere, this is what keeps it here.
+        assert os.environ["GLOO_SOCKET_IFNAME"] == "lo"
         tell([one.laddr.ip for one in connections])
         return {"rank": torch.tensor([rank])} if rank == 0 else None
 
