@@ -8,6 +8,8 @@ import numpy as np
 from models.vision.head import TEMPERATURES, log_softmax
 
 LEAST = 10
+COMMON = 0.6
+"""What keeps a row from its class's mean and no further example takes away, as a share of what one example alone adds."""
 TENSORS = ("mean", "scale", "ends", "weights", "bias", "temperature")
 
 
@@ -45,14 +47,20 @@ class Linear:
         mean, scale = standard(vectors, np.arange(len(vectors)))
         return replace(self, mean=mean, scale=scale)
 
-    def without_hubs(self, vectors: np.ndarray, warmth: float) -> "Linear":
-        """The classifier with the logits of each class standardised over vectors (n, d), then multiplied by `warmth`.
+    def without_hubs(
+        self, vectors: np.ndarray, apart: float, least: float, most: float
+    ) -> "Linear":
+        """The classifier with the logits of each class standardised over vectors (n, d), then multiplied by a warmth.
 
         A class that is near to everything, as one known by a single picture may be, no longer takes all.
         Source: Schnitzer et al. (2012), Local and global scaling reduce hubs in space.
+        The warmth is `apart` for each direction beyond the first that the logits differ in (see `directions`), from `least`
+        to `most`: logits that rise and fall together say one thing many times.
         """
         logits = replace(self, temperature=np.ones(1, np.float32)).logits(vectors)
-        scale = warmth / np.maximum(logits.std(0), 1e-9)
+        spread = np.maximum(logits.std(0), 1e-9)
+        told = directions((logits - logits.mean(0)) / spread)
+        scale = np.float32(np.clip(apart * (told - 1), least, most)) / spread
         return replace(
             self,
             weights=self.weights * scale,
@@ -87,6 +95,40 @@ def evened(vectors: np.ndarray, ends: np.ndarray) -> np.ndarray:
         length = np.linalg.norm(found[:, start:end], axis=1, keepdims=True)
         found[:, start:end] *= np.sqrt((end - start) / found.shape[1]) / np.maximum(length, 1e-9)
     return found
+
+
+def directions(values: np.ndarray) -> float:
+    """How many directions standardised values (n, c) of n rows spread over: the participation ratio of their correlations.
+
+    Those that chance alone would show in n rows are taken off.
+
+    >>> draw = np.random.default_rng(0).normal(size=(400, 6))
+    >>> round(directions(draw)), round(directions(draw[:, [0, 0, 0, 0, 0, 1]]), 1)
+    (6, 1.3)
+    """
+    rows, columns = values.shape
+    shared = float(np.square(values.T @ values / rows).sum()) - columns**2 / rows
+    return columns**2 / max(shared, columns)
+
+
+def growth(labels: np.ndarray, folds: np.ndarray, told: np.ndarray) -> float:
+    """By how much a temperature falls from the one of held-out rows to the one of a classifier that learns from these, too.
+
+    labels, folds (n,); told (n,) bool: the rows that were held out, fold by fold; others have their class. What tells classes
+    apart is taken for noise of a share `COMMON` and of one that a class's k examples divide by k: a class of two
+    examples, of which one is held out, gains much, one of thirty next to nothing.
+
+    >>> pairs = np.repeat(np.arange(4), 2)
+    >>> round(growth(pairs, np.arange(8) % 2, np.ones(8, bool)), 3)
+    0.829
+    """
+    _, place = np.unique(labels, return_inverse=True)
+    _, fold = np.unique(folds, return_inverse=True)
+    inside = np.zeros((place.max() + 1, fold.max() + 1))
+    np.add.at(inside, (place, fold), 1)
+    whole = inside.sum(1)[place[told]]
+    others = whole - inside[place[told], fold[told]]
+    return float(np.sqrt(np.mean((COMMON + 1 / whole) / (COMMON + 1 / others))))
 
 
 def standard(vectors: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -172,7 +214,7 @@ def fit_linear(
 ) -> tuple[Linear, np.ndarray]:
     """The classifier with the strength that is best on held-out folds (n,), and held-out logits (n, classes).
 
-    The temperature is that of the held-out logits; where too few rows can be held out it is 1, and the strength the
+    The temperature is that of the held-out logits, lowered by `growth`; where too few rows can be held out it is 1, and the strength the
     middle one. skipped: a fold that is never held out. kin (m, d): further views of the same rows, m a multiple of n in
     the same order: they train with their row's label, and are held out with it. ends: see `evened`.
     Strengths ascend; each begins where the one before ended, and a worse one ends the search.
@@ -212,6 +254,6 @@ def fit_linear(
         best = (cost, strength, held)
     _, strength, held = best
     weights = logistic(seen, truth, classes, strength)
-    warmth = temperature(held[told], labels[told])
+    warmth = temperature(held[told], labels[told]) * growth(labels, folds, told)
     made = Linear(mean, scale, parts, weights[:-1], weights[-1], np.array([warmth], np.float32))
     return made, held

@@ -25,8 +25,8 @@ MIXED = 2 / 3
 """Of the learned classes' `spread`, that pictures have at least which are taken for a mixture of them."""
 NONE = 1e-12
 """A probability that stands for none."""
-WARMTH = 2.5
-"""Of logits in deviations, where each class is known by one picture; there is nothing to tell it from."""
+APART, COOLEST, WARMEST = 0.45, 0.5, 2.5
+"""See `Linear.without_hubs`: of logits in deviations, where each class is known by one picture and nothing can be held out."""
 Classifier = Head | Linear
 
 
@@ -155,7 +155,7 @@ class Recognition:
         seen = expert.sight.see(pictures)
         head = expert.head.among(seen)
         if learned < FEW * len(self.classes):
-            head = head.without_hubs(seen, WARMTH)
+            head = head.without_hubs(seen, APART, COOLEST, WARMEST)
         elif spread(softmax(expert.head.logits(seen)).mean(0)) < MIXED * spread(self.prior):
             return self
         return replace(self, experts=(replace(expert, head=head),))

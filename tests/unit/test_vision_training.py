@@ -24,8 +24,9 @@ from models.vision.agreement import NOBODY, groups
 from models.vision.attributes import Attributes
 from models.vision.colours import HISTOGRAM, colour_features
 from models.vision.families import corners, families, joined, unit
+from models.vision.head import softmax
 from models.vision.index import Index, nearest
-from models.vision.linear import Linear, fit_linear, folds_of
+from models.vision.linear import Linear, fit_linear, folds_of, temperature
 from models.vision.lookalikes import mutual, towards_neighbours
 from models.vision.packs import Line, in_order
 from models.vision.prototypes import Prototypes
@@ -489,6 +490,47 @@ def test_from_one_picture_a_class_no_class_takes_all():
     assert (found.argmax(1) == truth).mean() > (model.of_arrays(other).argmax(1) == truth).mean()
     np.testing.assert_allclose(found.sum(1), 1.0, atol=1e-5)
     assert len(np.unique(found.argmax(1))) == 4
+
+
+def test_logits_that_say_one_thing_many_times_are_heard_once():
+    draw = np.random.default_rng(11)
+    vectors = draw.normal(size=(200, 8)).astype(np.float32)
+
+    def told(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        one = np.ones(1, np.float32)
+        bare = Linear(
+            np.zeros(8), np.ones(8), np.zeros(0, np.int64), weights, 3 * np.arange(8), one
+        )
+        used = bare.without_hubs(vectors, 0.45, 0.5, 2.5)
+        return bare.logits(vectors), used.logits(vectors)
+
+    _, apart = told(np.eye(8, dtype=np.float32))
+    shared = np.eye(8, dtype=np.float32) * 0.2
+    shared[0] = 1.0
+    before, together = told(shared)
+    assert apart.std(0).mean() > 4 * together.std(0).mean()
+    np.testing.assert_allclose(apart.std(0), 2.5, rtol=0.01)
+    np.testing.assert_allclose(together.mean(0), 0.0, atol=1e-3)
+    assert len(np.unique(before.argmax(1))) < len(np.unique(together.argmax(1)))
+
+
+def test_two_examples_a_class_are_told_as_surely_as_they_are_right():
+    draw = np.random.default_rng(12)
+    centres = 0.7 * draw.normal(size=(40, 30))
+    gaps = {}
+    for each in (2, 30):
+        truth = np.repeat(np.arange(40), each)
+        seen = (centres[truth] + draw.normal(size=(len(truth), 30))).astype(np.float32)
+        folds = np.tile(np.arange(each) % 5, 40)
+        made, held = fit_linear(seen, truth, 40, folds, [10.0])
+        asked = np.tile(np.arange(40), 25)
+        shares = softmax(
+            made.logits((centres[asked] + draw.normal(size=(1000, 30))).astype(np.float32))
+        )
+        gaps[each] = shares.max(1).mean() - (shares.argmax(1) == asked).mean()
+        fell = float(made.temperature[0]) / temperature(held, truth)
+        assert fell == pytest.approx(0.829 if each == 2 else 1.0, abs=0.01)
+    assert abs(gaps[2]) < 0.08 and abs(gaps[30]) < 0.08
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
