@@ -17,8 +17,8 @@ from models.language.aspects_tagging_training import train as train_tagger
 from models.language.lexicon import Lexicon
 from models.language.opinions import POSITIVE, SIDES, OpinionReader, Sentences, categorised
 from models.language.opinions_training import fit
-from models.language.sentiment import CHINESE
 from models.language.settings import OpinionSettings, TaggingSettings
+from models.language.tongue import CHINESE, ENGLISH
 from pipelines import dictionaries, lexicons
 from pipelines.aspect_marks import marked
 from pipelines.encoders import text_encoder
@@ -147,8 +147,7 @@ def reader_of(
     spaced = language != CHINESE
     if tagger := params.taggers.get(language):
         encoder = packed_encoder(tagger.encoder, packaged(tagger.encoder), tagger.depth, LONGEST)
-        # The lexicon rates no word of Chinese.
-        rated = Lexicon(lexicons.english() if spaced else {})
+        rated = Lexicon(lexicons.english() if language == ENGLISH else {})
         finder = train_tagger(
             *(encoder, marked(language), rated, spaced, params.tagging, seed),
             devices=params.devices,

@@ -1,7 +1,10 @@
 """Sentences in which people marked names with what is thought of them."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 MARK = re.compile(r"\{([^{}|]+)\|([+-])\}")
 
@@ -30,3 +33,27 @@ def read_marked(line: str) -> Marked:
     if "{" in text or "}" in text:
         raise ValueError(f"{line!r}: a mark is {{name|+}} or {{name|-}}")
     return Marked(text, tuple(names))
+
+
+def joined(sentences: Sequence[Marked], spaced: bool, seed: int) -> list[Marked]:
+    """All of `sentences` in an order of their own, one to three of them as one: buyers say more at a time than is marked.
+
+    spaced: whether spaces set words apart.
+
+    >>> [one.text for one in joined([read_marked("{it|+} is ok."), read_marked("so is {that|-}!")], True, 3)]
+    ['so is that! it is ok.']
+    """
+    rng = np.random.default_rng(seed)
+    left = [sentences[at] for at in rng.permutation(len(sentences))]
+    found = []
+    while left:
+        count = int(rng.integers(1, 4))
+        text, names = "", []
+        for one in left[:count]:
+            if text:
+                text = re.sub("[.。]$", "," if spaced else "，", text) + " " * spaced
+            names += [(len(text) + start, len(text) + end, side) for start, end, side in one.names]
+            text += one.text
+        found.append(Marked(text, tuple(names)))
+        del left[:count]
+    return found

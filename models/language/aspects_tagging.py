@@ -8,13 +8,13 @@ Exploiting BERT for End-to-End Aspect-based Sentiment Analysis).
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import nn
 
-from models.encoders.text import TextEncoder, backbone
+from models.encoders.text import Bert, TextEncoder, backbone
 from models.language.aspects import Spoken
 from models.language.lexicon import TOKEN, Lexicon
 from models.language.polarity import CLAUSE
@@ -30,9 +30,13 @@ WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*|[^\w\s]|_")
 
 
 class Net(nn.Module):
-    """Logits (n, t, LABELS) of the labels of pieces (n, t)."""
+    """Logits (n, t, LABELS) of the labels of pieces (n, t).
 
-    def __init__(self, encoder: TextEncoder) -> None:
+    frozen: layers of the encoder, from the first, that stay as they are, as its words do: what they make of a sentence is
+    computed once.
+    """
+
+    def __init__(self, encoder: TextEncoder, frozen: int) -> None:
         """With the encoder's weights. Raises `ValueError` for one that is no BERT."""
         super().__init__()
         config, weights, _ = encoder.transformer_parts()
@@ -40,16 +44,36 @@ class Net(nn.Module):
             name: torch.from_numpy(np.asarray(value)).float() for name, value in weights.items()
         }
         self.bert = backbone(config, state)
+        if not isinstance(self.bert, Bert):
+            raise ValueError("the encoder is no BERT")
+        self.layers = list(cast(nn.ModuleList, self.bert.encoder["layer"]))
+        self.frozen = frozen
         self.drop = nn.Dropout(0.1)
         self.labels = nn.Linear(config["hidden_size"], LABELS)
 
     def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        return self.labels(self.drop(self.bert(tokens, mask)))
+        return self.told(self.known(tokens, mask), mask)
+
+    def known(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """(n, t, width): what the frozen layers make of pieces."""
+        return _through(self.layers[: self.frozen], self.bert.embeddings(tokens), mask)
+
+    def told(self, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """The logits of what `known` gives."""
+        hidden = _through(self.layers[self.frozen :], self.drop(hidden), mask)
+        return self.labels(self.drop(hidden))
+
+
+def _through(layers: Sequence[nn.Module], hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    seen = None if bool(mask.all()) else mask[:, None, None, :]
+    for layer in layers:
+        hidden = layer(hidden, seen)
+    return hidden
 
 
 @dataclass(frozen=True)
 class Pieces:
-    """A sentence in pieces. ids (t,). places (t, 2): of each the characters, -1 for those of the frame."""
+    """A sentence in pieces. ids (t,). places (t, 2): of each the characters, -1 for those that stand for none."""
 
     ids: np.ndarray
     places: np.ndarray
@@ -71,8 +95,11 @@ class Cutter:
         clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
         found = []
         for one in self._tokenizer.encode_batch(clean):
-            frame = np.asarray(one.special_tokens_mask, dtype=bool)
             places = np.asarray(one.offsets, dtype=np.int64).reshape(-1, 2)
+            frame = np.asarray(one.special_tokens_mask, dtype=bool)
+            # Of pieces that begin at one place the last has it: a tokenizer that knows words by the space before them
+            # puts a space, which has no place of its own, where a text begins with a word without one.
+            frame[:-1] |= (places[1:, 0] == places[:-1, 0]) & ~frame[1:]
             found.append(
                 Pieces(np.asarray(one.ids, dtype=np.int64), np.where(frame[:, None], -1, places))
             )

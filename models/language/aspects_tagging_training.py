@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -11,8 +12,9 @@ from torch.utils.data import DataLoader
 
 from models.devices import ONE, Devices
 from models.encoders.text import TextEncoder
-from models.language.aspects_marks import Marked
+from models.language.aspects_marks import Marked, joined
 from models.language.aspects_tagging import (
+    BATCH,
     BEGINS,
     OUTSIDE,
     Cutter,
@@ -40,9 +42,9 @@ class Fitting(Parted):
     def training_step(self, batch: tuple[torch.Tensor, ...], at: int) -> torch.Tensor:
         rows, heard = len(batch[0]), int((batch[2] != UNHEARD).sum())
         mine = self.part.rows(rows)
-        tokens, mask, labels = (values[mine] for values in batch)
+        hidden, mask, labels = (values[mine] for values in batch)
         with self.part.as_one(rows):
-            logits = self.net(tokens, mask)
+            logits = self.net.told(hidden, mask)
         cost = partial(_cost, logits.flatten(0, 1), labels.flatten())
         loss = self.part.mean(cost, rows, heard)
         self.tell("train_loss", loss, rows)
@@ -76,6 +78,19 @@ def labels_of(pieces: Pieces, marked: Marked) -> np.ndarray:
     return labels
 
 
+@torch.no_grad()
+def known(net: Net, pieces: Sequence[Pieces]) -> list[torch.Tensor]:
+    """Of each sentence (t, width) what the frozen layers make of it."""
+    found: list[Any] = [None] * len(pieces)
+    order = np.argsort([len(one.ids) for one in pieces], kind="stable")
+    for at in range(0, len(order), BATCH):
+        part = order[at : at + BATCH]
+        made = net.known(*stacked([pieces[row] for row in part]))
+        for place, row in enumerate(part):
+            found[row] = made[place, : len(pieces[row].ids)].clone()
+    return found
+
+
 def train(
     encoder: TextEncoder,
     sentences: Sequence[Marked],
@@ -91,20 +106,26 @@ def train(
     Raises `ValueError` for an encoder that is no BERT.
     """
     pl.seed_everything(seed, workers=True, verbose=False)
-    net = Net(encoder)
+    net = Net(encoder, settings.frozen)
     cutter = Cutter(encoder)
+    sentences = [*sentences, *joined(sentences, spaced, seed)]
     pieces = cutter([one.text for one in sentences])
     labels = [labels_of(one, told) for one, told in zip(pieces, sentences, strict=True)]
-    # The words are left as they are: most of a shop's do not stand in the marked sentences.
-    for name, value in net.named_parameters():
-        value.requires_grad_(not name.startswith("bert.embeddings."))
+    hidden = known(net, pieces)
+    for layer in net.layers[settings.frozen :]:
+        layer.requires_grad_(True)
 
     def made(rows: np.ndarray) -> tuple[torch.Tensor, ...]:
-        tokens, mask = stacked([pieces[row] for row in rows])
-        wanted = torch.full(tokens.shape, UNHEARD)
+        longest = max(len(labels[row]) for row in rows)
+        batch = torch.zeros(len(rows), longest, hidden[0].shape[1])
+        wanted = torch.full((len(rows), longest), UNHEARD)
+        mask = torch.zeros(wanted.shape, dtype=torch.bool)
         for place, row in enumerate(rows):
-            wanted[place, : len(labels[row])] = torch.from_numpy(labels[row])
-        return tokens, mask, wanted
+            count = len(labels[row])
+            batch[place, :count] = hidden[row]
+            wanted[place, :count] = torch.from_numpy(labels[row])
+            mask[place, :count] = True
+        return batch, mask, wanted
 
     batches = BatchesByLength([len(one.ids) for one in pieces], settings.batch, seed, made)
     net.train()

@@ -73,10 +73,12 @@ class OpinionSettings:
 class TaggingSettings:
     """How `aspects_tagging_training.train` learns what names are.
 
-    epochs, batch: of the marked sentences; rate: of the encoder's weights, that of the labels' is ten times it. sure:
-    chance from which on a word is part of a name. most: sentences of a language that are read at most.
+    frozen: layers of the encoder, from the first, that stay as they are. epochs, batch: of the marked sentences; rate: of
+    the other layers' weights, that of the labels' is ten times it. sure: chance from which on a word is part of a name.
+    most: sentences of a language that are read at most.
     """
 
+    frozen: int
     epochs: int
     batch: int
     rate: float

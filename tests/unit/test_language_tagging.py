@@ -1,5 +1,6 @@
 """Names that are learned from marked sentences: the marks, the labels, what is found and what is read."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +8,11 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from models.encoders.text import TextEncoder
-from models.language.aspects_marks import Marked, read_marked
-from models.language.aspects_tagging import TagFinder
+from models.language.aspects_marks import Marked, joined, read_marked
+from models.language.aspects_tagging import Cutter, TagFinder
 from models.language.aspects_tagging_training import train
 from models.language.lexicon import Lexicon
 from models.language.opinions import OpinionReader
@@ -22,7 +24,7 @@ from pipelines.opinions import OpinionsParams, reader_of, within
 from tests.conftest import REPOSITORY
 from tests.unit.test_language_encoders import ODD, toy_transformer
 
-QUICK = TaggingSettings(epochs=60, batch=4, rate=0.003, sure=0.5, most=100)
+QUICK = TaggingSettings(frozen=0, epochs=80, batch=4, rate=0.01, sure=0.5, most=100)
 SENTENCES = [
     read_marked(line)
     for line in (
@@ -71,6 +73,41 @@ def test_the_same_marks_and_seed_give_the_same_names(finder: TagFinder) -> None:
     again = train(calm(), SENTENCES, Lexicon({"good": 2.0}), True, QUICK, seed=1)
     for one, other in zip(finder.net.parameters(), again.net.parameters(), strict=True):
         assert bool((one == other).all())
+
+
+def test_frozen_layers_stay_as_they_are() -> None:
+    few = dataclasses.replace(QUICK, frozen=1, epochs=1)
+    found = train(calm(), SENTENCES, Lexicon({}), True, few, seed=1).net.bert.state_dict()
+    _, weights, _ = calm().transformer_parts()
+    for name, value in weights.items():
+        same = bool((found[name].numpy() == value).all())
+        assert same == ("layer.1." not in name), name
+
+
+def test_a_space_that_a_tokenizer_puts_before_a_text_is_no_word() -> None:
+    config, weights, _ = calm().transformer_parts()
+    words = ["<unk>", "\u2581", "很好", "好", "屏", "幕"]
+    pieces = Tokenizer(models.Unigram([(word, -1.0) for word in words], unk_id=0))
+    pieces.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
+    encoder = TextEncoder.transformer(config, weights, pieces.to_str(), "mean", 16)
+    (cut,) = Cutter(encoder)(["屏幕很好"])
+    assert cut.places.tolist() == [[-1, -1], [0, 1], [1, 2], [2, 4]]
+
+
+@given(
+    parts=st.lists(st.sampled_from([*SENTENCES, read_marked("很{很|-}。")]), max_size=9),
+    spaced=st.booleans(),
+    seed=st.integers(0, 9),
+)
+def test_joined_sentences_keep_each_mark(parts: list[Marked], spaced: bool, seed: int) -> None:
+    found = joined(parts, spaced, seed)
+    marks = (
+        lambda many: sorted(  # noqa: E731
+            (one.text[start:end], side) for one in many for start, end, side in one.names
+        )
+    )
+    assert marks(found) == marks(parts)
+    assert len(parts) / 3 <= len(found) <= len(parts)
 
 
 @settings(max_examples=30, deadline=None)
