@@ -94,6 +94,12 @@ def test_a_space_that_a_tokenizer_puts_before_a_text_is_no_word() -> None:
     assert cut.places.tolist() == [[-1, -1], [0, 1], [1, 2], [2, 4]]
 
 
+def marks_of(sentences: list[Marked]) -> list[tuple[str, bool]]:
+    return sorted(
+        (one.text[left:right], side) for one in sentences for left, right, side in one.names
+    )
+
+
 @given(
     parts=st.lists(st.sampled_from([*SENTENCES, read_marked("很{很|-}。")]), max_size=9),
     spaced=st.booleans(),
@@ -101,12 +107,7 @@ def test_a_space_that_a_tokenizer_puts_before_a_text_is_no_word() -> None:
 )
 def test_joined_sentences_keep_each_mark(parts: list[Marked], spaced: bool, seed: int) -> None:
     found = joined(parts, spaced, seed)
-    marks = (
-        lambda many: sorted(  # noqa: E731
-            (one.text[start:end], side) for one in many for start, end, side in one.names
-        )
-    )
-    assert marks(found) == marks(parts)
+    assert marks_of(found) == marks_of(parts)
     assert len(parts) / 3 <= len(found) <= len(parts)
 
 
