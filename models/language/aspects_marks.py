@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+TOGETHER = (1, 1, 1, 2, 3)
+"""How many sentences are joined, each as often."""
 MARK = re.compile(r"\{([^{}|]+)\|([+-])\}")
 
 
@@ -40,18 +42,18 @@ def joined(sentences: Sequence[Marked], spaced: bool, seed: int) -> list[Marked]
 
     spaced: whether spaces set words apart.
 
-    >>> [one.text for one in joined([read_marked("{it|+} is ok."), read_marked("so is {that|-}!")], True, 3)]
-    ['so is that! it is ok.']
+    >>> [one.text for one in joined([read_marked("{it|+} is ok."), read_marked("so is {that|-}.")], True, 0)]
+    ['it is ok, so is that.']
     """
     rng = np.random.default_rng(seed)
     left = [sentences[at] for at in rng.permutation(len(sentences))]
     found = []
     while left:
-        count = int(rng.integers(1, 4))
+        count = int(rng.choice(TOGETHER))
         text, names = "", []
         for one in left[:count]:
             if text:
-                text = re.sub("[.。]$", "," if spaced else "，", text) + " " * spaced
+                text = re.sub(r"[.。]$|(?<=\w)$", "," if spaced else "，", text) + " " * spaced
             names += [(len(text) + start, len(text) + end, side) for start, end, side in one.names]
             text += one.text
         found.append(Marked(text, tuple(names)))

@@ -108,7 +108,10 @@ def train(
     pl.seed_everything(seed, workers=True, verbose=False)
     net = Net(encoder, settings.frozen)
     cutter = Cutter(encoder)
-    sentences = [*sentences, *joined(sentences, spaced, seed)]
+    # Each epoch has its own, and so is read once.
+    sentences = [
+        one for epoch in range(settings.epochs) for one in joined(sentences, spaced, seed + epoch)
+    ]
     pieces = cutter([one.text for one in sentences])
     labels = [labels_of(one, told) for one, told in zip(pieces, sentences, strict=True)]
     hidden = known(net, pieces)
@@ -130,9 +133,9 @@ def train(
     batches = BatchesByLength([len(one.ids) for one in pieces], settings.batch, seed, made)
     net.train()
     fit(
-        Fitting(net, settings, settings.epochs * len(batches)),
+        Fitting(net, settings, len(batches)),
         DataLoader(batches, batch_size=None),
-        epochs=settings.epochs,
+        epochs=1,
         seed=seed,
         report=report,
         clip=1.0,

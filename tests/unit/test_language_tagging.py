@@ -24,7 +24,7 @@ from pipelines.opinions import OpinionsParams, reader_of, within
 from tests.conftest import REPOSITORY
 from tests.unit.test_language_encoders import ODD, toy_transformer
 
-QUICK = TaggingSettings(frozen=0, epochs=80, batch=4, rate=0.01, sure=0.5, most=100)
+QUICK = TaggingSettings(frozen=0, epochs=100, batch=4, rate=0.01, sure=0.5, most=100)
 SENTENCES = [
     read_marked(line)
     for line in (
