@@ -80,13 +80,12 @@ class Kind:
 def kinds(root: Path) -> dict[str, Kind]:
     """Section of `params.yaml` to the class that reads it, read without importing what stages import.
 
-    A choice of `SHARED` is the class of its name, in `models/`. The function under `@stage` says which; another class is named after its section: `DoorAnswerParams` reads
-    `door-answer`.
+    A choice of `SHARED` is the class of its name, in `models/`. The function under `@stage` says which; another class is named
+    after its section: `DoorAnswerParams` reads `door-answer`.
     """
     classes: dict[str, tuple[str, ast.ClassDef]] = {}
     stages: dict[str, str] = {}
-    shared = [root / "models" / f"{name}.py" for name in sorted(SHARED)]
-    settings = [*shared, *sorted(root.glob("models/*/settings.py"))]
+    settings = sorted(root.glob("models/*/settings.py"))
     for path in [*sorted(root.glob("pipelines/**/*.py")), *settings]:
         text = path.read_text("utf-8")
         if "Params" not in text and path not in settings:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from models.bundle import save
 from models.encoders.image import ImageEncoder
 from models.encoders.text import TextEncoder
-from models.training import Course
+from models.training.fitting import Course
 from models.vision.attributes import TITLE, present
 from models.vision.attributes_training import Rows, fit
 from models.vision.head import calibration_error

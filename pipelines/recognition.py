@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from models.bundle import save
-from models.training import Course
+from models.training.fitting import Course
 from models.vision.head import calibration_error, macro_f1
 from models.vision.recognition_training import fit
 from models.vision.settings import RecognitionSettings

@@ -2,7 +2,7 @@
 
 from pydantic import field_validator
 
-from models.devices import ONE, Devices
+from models.training.settings import ONE, Devices
 from pipelines.harness import MissingResource, Params
 
 

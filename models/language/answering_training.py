@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
-from models.devices import ONE, Devices
 from models.encoders.reranker import Progress
 from models.encoders.text import TextEncoder
 from models.language import quoting_training
@@ -16,6 +15,7 @@ from models.language.library import Library
 from models.language.marked import Asked, gained
 from models.language.quoting import Quoter
 from models.language.settings import AnsweringSettings
+from models.training.settings import ONE, Devices
 
 
 def readable(asked: Sequence[Asked], fewest: int) -> bool:

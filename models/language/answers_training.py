@@ -12,7 +12,7 @@ from models.language.answers import Answers, Found, Scorer, Shelf
 from models.language.marked import Asked, gained
 from models.language.settings import ScorerSettings
 from models.language.sureness_training import fit_sureness
-from models.training import fit
+from models.training.fitting import fit
 
 
 class Fitting(pl.LightningModule):

@@ -10,7 +10,6 @@ import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch.utils.data import DataLoader
 
-from models.devices import ONE, Devices
 from models.encoders.text import TextEncoder
 from models.language.aspects_marks import Marked, joined
 from models.language.aspects_tagging import (
@@ -25,8 +24,9 @@ from models.language.aspects_tagging import (
 )
 from models.language.lexicon import Lexicon
 from models.language.settings import TaggingSettings
-from models.parts import Parted
-from models.training import BatchesByLength, fit, two_paced
+from models.training.fitting import BatchesByLength, fit, two_paced
+from models.training.parts import Parted
+from models.training.settings import ONE, Devices
 
 UNHEARD = -100
 """The label of the pieces of the frame, which teach nothing."""

@@ -22,7 +22,7 @@ from models.language.extraction import (
     words,
 )
 from models.language.settings import TaggerSettings
-from models.training import fit as fit_module
+from models.training.fitting import fit as fit_module
 
 Values = Mapping[str, Sequence[str]]
 

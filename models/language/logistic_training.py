@@ -7,7 +7,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from models.training import fit
+from models.training.fitting import fit
 
 STEPS = 500
 CLOSE = 1e-6

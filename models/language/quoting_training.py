@@ -9,7 +9,6 @@ import pandas as pd
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-from models.devices import ONE, Devices
 from models.encoders.text import TextEncoder
 from models.language.finding import Finder, Looked
 from models.language.finding_training import fit_weights
@@ -23,6 +22,7 @@ from models.language.reader_training import Example, train
 from models.language.settings import QuoterSettings
 from models.language.sureness_training import fit_sureness
 from models.language.telling import Reply
+from models.training.settings import ONE, Devices
 
 STRENGTH = 0.1
 WEIGHED = 200

@@ -10,11 +10,11 @@ import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch.utils.data import DataLoader
 
-from models.devices import ONE, Devices
 from models.language.reader import Net, Passage, SpanReader, stacked
 from models.language.settings import ReaderSettings
-from models.parts import Parted
-from models.training import BatchesByLength, fit, two_paced
+from models.training.fitting import BatchesByLength, fit, two_paced
+from models.training.parts import Parted
+from models.training.settings import ONE, Devices
 
 SPAN_WEIGHT = 0.5
 

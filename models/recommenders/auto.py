@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from models.devices import ONE, Devices
 from models.metrics import ndcg
 from models.recommenders import base
 from models.recommenders.base import Recommender, Scored, blocks, highest, top_k
@@ -46,6 +45,7 @@ from models.recommenders.registry import (
     fitted,
 )
 from models.recommenders.settings import RegistrySettings
+from models.training.settings import ONE, Devices
 
 PROPOSED = 60
 """Items that each member proposes to each user."""

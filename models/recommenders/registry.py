@@ -6,7 +6,6 @@ from functools import cache, partial
 
 import numpy as np
 
-from models.devices import ONE, Devices
 from models.recommenders import kernels
 from models.recommenders.affinity import AttributeAffinity
 from models.recommenders.attributes import (
@@ -23,6 +22,7 @@ from models.recommenders.events import HALF_LIVES, Events
 from models.recommenders.kernels import Ease, Fades, Fading, ImplicitFactors
 from models.recommenders.sequential import Sequential
 from models.recommenders.settings import RegistrySettings
+from models.training.settings import ONE, Devices
 
 NEAR = 200
 """Neighbours that an item keeps."""

@@ -18,12 +18,12 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, IterableDataset
 
 from models.arrays import load_arrays, state_arrays
-from models.devices import ONE, Devices
-from models.parts import Parted
 from models.recommenders.events import Events
 from models.recommenders.sequential import Attention, Sequential
 from models.recommenders.settings import SequenceSettings
-from models.training import fit
+from models.training.fitting import fit
+from models.training.parts import Parted
+from models.training.settings import ONE, Devices
 
 WINDOW = 5
 """Items this near one another in a history belong together."""

@@ -20,8 +20,6 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from models.devices import ONE, Devices
-from models.parts import Parted
 from models.recommenders.events import HALF_LIVES, Events, Histories
 from models.recommenders.factors import described, item_vectors, turned, value_vectors
 from models.recommenders.settings import TowerSettings
@@ -33,7 +31,9 @@ from models.recommenders.two_tower import (
     pair_features,
     popularity_features,
 )
-from models.training import fit
+from models.training.fitting import fit
+from models.training.parts import Parted
+from models.training.settings import ONE, Devices
 
 START = 0.3
 """Of the maps: the towers start as this multiple of the identity, so that alike items attract from the first step."""

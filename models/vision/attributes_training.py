@@ -8,7 +8,7 @@ import numpy as np
 
 from models.encoders.image import ImageEncoder
 from models.encoders.text import TextEncoder
-from models.training import UNHEARD, Course
+from models.training.fitting import UNHEARD, Course
 from models.vision.attributes import (
     PICTURE,
     SITUATIONS,

@@ -17,8 +17,8 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from models.encoders.image import ImageEncoder, backbone, fold_norms, foldable
-from models.parts import Parted
-from models.training import UNHEARD, Course, fit, spoken
+from models.training.fitting import UNHEARD, Course, fit, spoken
+from models.training.parts import Parted
 from models.vision.augmenting import Changes, Window, augment
 from models.vision.linear import Linear
 from models.vision.settings import TuningSettings

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from models.training import fit
+from models.training.fitting import fit
 from models.vision.head import Head, calibrated
 from models.vision.loss import masked_loss
 from models.vision.settings import HeadSettings

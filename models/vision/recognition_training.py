@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from models.encoders.image import ImageEncoder
-from models.training import UNHEARD, Course
+from models.training.fitting import UNHEARD, Course
 from models.vision.attributes import pool_weights
 from models.vision.augmenting import augmented
 from models.vision.families import corners, families

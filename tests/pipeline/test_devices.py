@@ -13,9 +13,9 @@ import psutil
 import pytest
 import torch
 
-from models.devices import ONE, Devices
-from models.processes import Tell, together
-from models.training import UNHEARD, Course
+from models.training.fitting import UNHEARD, Course
+from models.training.processes import Tell, together
+from models.training.settings import ONE, Devices
 from models.vision.finetuning import tuned_encoder
 from models.vision.linear import fit_linear
 from tests.unit.test_recommenders_training import planted

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from models.devices import ONE, Devices
+from models.training.settings import ONE, Devices
 from pipelines.harness.errors import BadConfig, MissingResource
 from pipelines.harness.params import Params, read_params, section, set_choice
 from pipelines.trained import TrainedParams
@@ -117,7 +117,7 @@ def test_what_can_not_be_trained_on_is_refused(
 def test_graphics_cards_that_are_not_there_are_missed_before_work(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("models.devices.cards", lambda: 1)
+    monkeypatch.setattr("models.training.settings.cards", lambda: 1)
     document = read_params(root) | {"fit": {}, "devices": {"accelerator": "gpu", "count": 2}}
     with pytest.raises(MissingResource, match="2 graphics card.*has 1"):
         section(document, "fit", NetParams)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from models.parts import Part, _AsOne
+from models.training.parts import Part, _AsOne
 
 COUNTS = st.integers(1, 40)
 PROCESSES = st.integers(1, 7)

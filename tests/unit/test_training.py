@@ -7,9 +7,9 @@ from pytorch_lightning.accelerators import CPUAccelerator
 from pytorch_lightning.strategies import DDPStrategy, FSDPStrategy
 from torch.utils.data import DataLoader, TensorDataset
 
-from models.devices import Devices
-from models.parts import Parted
-from models.training import _strategy, fit
+from models.training.fitting import _strategy, fit
+from models.training.parts import Parted
+from models.training.settings import Devices
 
 TWO = Devices(count=2)
 

@@ -19,7 +19,7 @@ from PIL import Image
 from models.bundle import load, save
 from models.encoders.image import ImageEncoder, backbone
 from models.encoders.text import TextEncoder
-from models.training import UNHEARD, Course
+from models.training.fitting import UNHEARD, Course
 from models.vision.agreement import NOBODY, groups
 from models.vision.attributes import Attributes
 from models.vision.colours import HISTOGRAM, colour_features

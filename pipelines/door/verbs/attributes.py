@@ -30,7 +30,7 @@ class DoorAttributesParams(SightParams, TrainedParams):
 def fit(asked: Asked) -> "Attributes":
     import numpy as np
 
-    from models.training import Course
+    from models.training.fitting import Course
     from models.vision.attributes_training import Rows
     from models.vision.attributes_training import fit as fit_attributes
     from pipelines import unpacked

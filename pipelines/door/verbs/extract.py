@@ -27,7 +27,7 @@ class DoorExtractParams(Params):
 def fit(asked: Asked) -> "Extraction":
     from models.language.extraction import States
     from models.language.extraction_training import fit as fit_extraction
-    from models.training import spoken
+    from models.training.fitting import spoken
     from pipelines import unpacked
     from pipelines.encoders import text_encoder
 

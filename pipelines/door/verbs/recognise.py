@@ -46,7 +46,7 @@ class Taught:
 def fit(asked: Asked) -> Taught:
     import numpy as np
 
-    from models.training import Course
+    from models.training.fitting import Course
     from models.vision.hierarchy import Hierarchy
     from models.vision.recognition_training import fit as fit_recognition
     from pipelines.door import pictures

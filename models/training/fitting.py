@@ -20,9 +20,9 @@ from pytorch_lightning.strategies import DDPStrategy, FSDPStrategy, Strategy
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch.utils.data import DataLoader, IterableDataset
 
-from models.devices import ONE, Devices
-from models.parts import Part, Parted
-from models.processes import Tell, together
+from models.training.parts import Part, Parted
+from models.training.processes import Tell, together
+from models.training.settings import ONE, Devices
 
 
 @dataclass(frozen=True)
