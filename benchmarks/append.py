@@ -26,9 +26,9 @@ from benchmarks import tables
 from benchmarks.tables import Cost
 
 STEPS = {
-    "ingest": [("pipelines.ingest_shop",)],
-    "products, users": [("pipelines.validate", name) for name in ("products", "users")],
-    "events": [("pipelines.validate", "interactions")],
+    "ingest of the shop": [("pipelines.ingest_shop",)],
+    "gates of products and users": [("pipelines.validate", name) for name in ("products", "users")],
+    "gate of events": [("pipelines.validate", "interactions")],
 }
 """The stages: ingest, and the gates."""
 STATE = ("data", ".vitrine")
