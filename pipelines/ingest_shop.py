@@ -34,7 +34,8 @@ def ingest_shop(run: Run, params: IngestShopParams) -> None:
     how = {"users": params.users, "memory_gb": params.memory_gb}
     with given(run, "shop", params.source, **how) as found:
         order = {
-            EVENTS: ["user_id", "timestamp", "item_id", "order_id", "value", "price"],
+            # All columns: two events of one moment may differ in any of them.
+            EVENTS: ["user_id", "timestamp", "item_id", "event", "order_id", "value", "price"],
             PRODUCTS: ["item_id"],
             "users": ["user_id"],
         }

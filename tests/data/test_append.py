@@ -27,7 +27,7 @@ from pipelines.validate import validate
 from tests.data.shops import Shop, make_shop
 
 COLUMNS = ("user", "item", "time", "kind", "count", "order")
-MAPPING = {
+MAPPING: dict[str, Any] = {
     "format": "csv",
     "columns": {
         "user_id": "user",
@@ -89,7 +89,7 @@ def look(root: Path, shop: ShopParams, out: Path, until: Any) -> tuple[dict[str,
         found = Events(run, connection, shop, root / "spill")
         if until:
             found = found.before(until)
-        found.write(out, ["user_id", "timestamp", "item_id"], {b"vitrine.source": b"made"})
+        found.write(out, list(MAPPING["columns"]), {b"vitrine.source": b"made"})
     return {path.name: path.read_bytes() for path in sorted(out.iterdir())}, figures
 
 
