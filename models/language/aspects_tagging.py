@@ -43,10 +43,11 @@ class Net(nn.Module):
         state = {
             name: torch.from_numpy(np.asarray(value)).float() for name, value in weights.items()
         }
-        self.bert = backbone(config, state)
-        if not isinstance(self.bert, Bert):
+        bert = backbone(config, state)
+        if not isinstance(bert, Bert):
             raise ValueError("the encoder is no BERT")
-        self.layers = list(cast(nn.ModuleList, self.bert.encoder["layer"]))
+        self.bert = bert
+        self.layers = list(cast(nn.ModuleList, bert.encoder["layer"]))
         self.frozen = frozen
         self.drop = nn.Dropout(0.1)
         self.labels = nn.Linear(config["hidden_size"], LABELS)
