@@ -14,6 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -174,7 +175,7 @@ class _Store:
 
         for stage in stages:
             entry = self._patiently(
-                f"the store can't be read at {self._folder}", lambda stage=stage: read(stage)
+                f"the store can't be read at {self._folder}", partial(read, stage)
             )
             if entry is not None:
                 yield stage, entry

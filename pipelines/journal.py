@@ -258,7 +258,7 @@ def main(words: list[str], root: Path) -> int:
             case ["verify"]:
                 return verify(state)
             case ["show", *capability] if len(capability) < 2:
-                return show(state, *capability or [None])
+                return show(state, capability[0] if capability else None)
             case ["make"]:
                 return make(state)
     except VitrineError as error:
