@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from models.kinds import load_model
-from pipelines import exclusions, list_archive
+from pipelines import engine, exclusions, list_archive
 from pipelines.exclusions import Exclusions
 from pipelines.harness import MissingResource, VitrineError
 from pipelines.harness.absent import made
@@ -108,7 +108,8 @@ def read_tables(root: Path, moment: pd.Timestamp) -> Tables:
         raise MissingResource(f"{paths['interactions']} holds no event before {moment.isoformat()}")
     products = pq.read_table(paths["products"]).to_pandas()
     own = root / exclusions.FILE
-    files = [*paths.values(), *([own] if own.exists() else [])]
+    files = [file for path in paths.values() for file in engine.files_of(path)]
+    files += [own] if own.exists() else []
     return Tables(events, products, paths["users"], exclusions.read(own), files)
 
 

@@ -18,7 +18,7 @@ from pipelines.harness.errors import BadConfig, MissingResource
 from pipelines.harness.state import State, exchanged
 
 VARIABLE = "VITRINE_JOURNAL"
-PASSWORD = "VITRINE_JOURNAL_PASSWORD_FILE"
+PASSWORD_FILE = "VITRINE_JOURNAL_PASSWORD_FILE"
 PATIENCE_SECONDS = 60.0
 """How long a database that does not answer is asked again: it may be starting anew."""
 PAUSE_SECONDS = 1.0
@@ -57,7 +57,7 @@ def chosen(state: State) -> Store:
     """
     address = os.environ.get(VARIABLE)
     if address:
-        return Table(address, os.environ.get(PASSWORD))
+        return Table(address, os.environ.get(PASSWORD_FILE))
     if exchanged():
         raise BadConfig(
             f"VITRINE_EXCHANGE is set and {VARIABLE} is not: workers without a common disk need a common journal; "
@@ -243,4 +243,4 @@ class Table:
 def _secret(path: Path) -> str:
     with contextlib.suppress(OSError):
         return path.read_text("utf-8").strip()
-    raise MissingResource(f"{path}, which {PASSWORD} names, can't be read")
+    raise MissingResource(f"{path}, which {PASSWORD_FILE} names, can't be read")

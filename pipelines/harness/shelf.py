@@ -1,6 +1,6 @@
 """What a stage made of parts of its input, kept for later runs, so that only new or changed parts cost them work.
 
-Each thing lies in a folder of `.vitrine/parts/<stage>/`, named by all that it was made of: the content of what was read,
+Each thing lies in a folder of `.vitrine/shelf/<stage>/`, named by all that it was made of: the content of what was read,
 the settings, the code of the stage and the libraries that write. `note.json` tells the hash of each file of it, and is
 there only once they all are. Files are links to those that the stage put out, so that they take no room of their own
 where DVC leaves these in their place. What a stage makes must not depend on the shelf: it may be removed at any time.
@@ -63,7 +63,7 @@ class Shelf:
     """The things of one stage. Under its lock alone: no two runs have it at a time."""
 
     def __init__(self, run: Run) -> None:
-        self._home = run.state.parts / run.name
+        self._home = run.state.shelf / run.name
         self._way = hashed(code_hash(run), [version(name) for name in WRITERS])
         self._used: set[Path] = set()
 

@@ -61,9 +61,9 @@ class State:
         return self.home / "logs"
 
     @property
-    def parts(self) -> Path:
+    def shelf(self) -> Path:
         """What stages made of parts of their input, a folder a stage: see `pipelines.harness.shelf`."""
-        return self.home / "parts"
+        return self.home / "shelf"
 
     @property
     def peers(self) -> Path:

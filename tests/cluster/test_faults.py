@@ -113,7 +113,7 @@ def test_a_wrong_password_of_the_journal_is_named_and_not_shown(
     wrong = tmp_path / "password"
     wrong.write_text("not-the-word")
     done = cluster.on(
-        WORKERS[0], "pipelines.journal", "verify", **{journal_stores.PASSWORD: str(wrong)}
+        WORKERS[0], "pipelines.journal", "verify", **{journal_stores.PASSWORD_FILE: str(wrong)}
     )
     assert done.returncode == 69, done.stdout
     assert "authentication failed" in done.stdout and "not-the-word" not in done.stdout
@@ -125,7 +125,7 @@ def test_two_writers_of_the_journal_at_once_make_one_chain(
     secret = cluster.shop.state.home / "cluster" / "secrets" / "postgres"
     address = f"postgresql+psycopg2://vitrine@{cluster.address('postgres')}/vitrine"
     monkeypatch.setenv(journal_stores.VARIABLE, address)
-    monkeypatch.setenv(journal_stores.PASSWORD, str(secret))
+    monkeypatch.setenv(journal_stores.PASSWORD_FILE, str(secret))
     assert secret.read_text("utf-8") not in Table(address, str(secret)).place
     write_at_once(tmp_path, os.environ)
     journal = Journal(State(tmp_path))

@@ -226,7 +226,7 @@ def test_a_day_more_leaves_the_other_parts_as_they_are(
     touched = {"2024-01-05", "2024-01-06", "2024-03-01", "2024-05"}
     made = gated(shop)
     assert remade(made) == {FOLDERS[0]: set(), FOLDERS[1]: touched}
-    (shop.root / ".vitrine/parts/ingest-shop").rename(tmp_path / "shelf")
+    (shop.root / ".vitrine/shelf/ingest-shop").rename(tmp_path / "shelf")
     assert gated(shop) == made
     now = places(shop)
     assert {name for name in now if now[name] == before[name]} == {
@@ -249,4 +249,4 @@ def test_what_was_touched_on_the_shelf_is_made_anew(tmp_path: Path) -> None:
     assert Shelf(run).find(name) is None
     assert Shelf(run).find(shelf.name("part", 2)) is None
     Shelf(run).tidy()
-    assert not list((tmp_path / ".vitrine/parts/a").iterdir())
+    assert not list((tmp_path / ".vitrine/shelf/a").iterdir())

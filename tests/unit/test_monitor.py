@@ -275,7 +275,7 @@ def test_a_look_is_one_run_with_its_figures_and_its_report(
     for name in ("params.yaml", "dvc.yaml"):
         shutil.copy(REPOSITORY / name, tmp_path)
     (tmp_path / "pipelines").symlink_to(REPOSITORY / "pipelines")
-    place = tmp_path / "data/validate-interactions/table.parquet"
+    place = tmp_path / "data/validate-interactions/table.parquet/2026.parquet"
     place.parent.mkdir(parents=True)
     pq.write_table(pa.Table.from_pandas(shop(tmp_path).events, preserve_index=False), place)
     lists(tmp_path, "2026-02-10T00:00:00+00:00" if judged else NOW.isoformat(), ITEMS[:5])
