@@ -17,13 +17,9 @@ MASTER = re.compile(r"local(\[(\d+|\*)\])?|yarn|(spark|k8s)://\S+")
 PROMOTIONS = ("automatic", "ask", "never")
 ENGINES = ("duckdb", "spark")
 """Where tables may be worked on."""
-TOP_LEVEL = {
-    *("profile", "promotion", "seed", "threads", "devices", "tables", "shop", "profiles"),
-}
-
-
 COMMON = {"devices"}
 """Choices of the top level that are typed as part of the parameters of those stages that follow them."""
+TOP_LEVEL = {"profile", "promotion", "seed", "threads", "tables", "shop", "profiles"} | COMMON
 
 
 class Params(BaseModel):
@@ -159,7 +155,8 @@ def flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
 def section(document: dict[str, Any], name: str, kind: type[P]) -> P:
     """The parameters of one stage: its section, with the profile's values laid over it.
 
-    A field that is named as one of `COMMON` has that choice of the top level below what the section says. Raises `BadConfig` naming each key that is unknown, absent or of the wrong type.
+    A field that is named as one of `COMMON` has that choice of the top level below what the section says. Raises
+    `BadConfig` naming each key that is unknown, absent or of the wrong type.
     """
     profile, found = document["profile"], merged(document, name)
     shared = COMMON & kind.model_fields.keys() & document.keys()

@@ -39,7 +39,9 @@ def hashed(*about: Any) -> str:
 def code_hash(run: Run) -> str:
     """One hash over the code that the stage's deps name."""
     digest = hashlib.sha256()
-    for dep in sorted(dep for dep in run.node.deps if dep.startswith(("pipelines/", "models/"))):
+    for dep in sorted(
+        dep for dep in run.node.deps if Path(dep).parts[0] in ("pipelines", "models")
+    ):
         place = run.root / dep
         for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
             if path.is_file():

@@ -1,9 +1,9 @@
 """Where a stage keeps training that is not finished, for a run that takes it up after this one was killed."""
 
-import hashlib
 from pathlib import Path
 
 from pipelines.harness.params import Params
+from pipelines.harness.shelf import code_hash, hashed
 from pipelines.harness.stage import UNLOCKED, Run, inputs_hash
 
 
@@ -17,15 +17,9 @@ def unfinished(run: Run, params: Params) -> Path | None:
     if inputs == UNLOCKED:
         return None
     about = f"{inputs} {params.model_dump_json(exclude={'devices'})} {run.seed} {run.threads}"
-    digest = hashlib.sha256(about.encode())
-    for dep in sorted(run.node.deps):
-        place = run.root / dep
-        if not dep.startswith("data/"):
-            for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
-                digest.update(path.read_bytes())
     folder = run.state.unfinished / run.name
     folder.mkdir(parents=True, exist_ok=True)
-    mine = folder / digest.hexdigest()[:16]
+    mine = folder / hashed(about, code_hash(run))
     for other in folder.iterdir():
         if other != mine:
             other.unlink()
