@@ -33,7 +33,7 @@ from pipelines.harness.params import read_params
 from pipelines.harness.state import State
 from pipelines.journal import Journal
 from pipelines.run import StageRun, chosen
-from pipelines.services import airflow, processes
+from pipelines.services import airflow, processes, warm
 from pipelines.services.airflow import Api
 from pipelines.services.stack import addresses, services_lock
 
@@ -214,13 +214,14 @@ def through_airflow(
     try:
         with services_lock(state):
             up = processes.running(state, airflow.NAMES[0])
+            warm.start(state, OWNER)
             started = airflow.start(state, up.owner if up else OWNER)
         api = Api(next(one.port for one in started if one.port))
         out.print(f"Airflow: {api.address}")
         return _follow(root, out, graph, api, conf, close=up is None)
     finally:
         if stop:
-            mine = [processes.running(state, name) for name in airflow.NAMES]
+            mine = [processes.running(state, name) for name in (warm.NAME, *airflow.NAMES)]
             processes.stop(state, [one.name for one in mine if one and one.owner == OWNER])
 
 

@@ -1,6 +1,6 @@
 """What a stage needs arrives, and what it made leaves, by content hash: for workers without a common disk.
 
-    python -m pipelines.exchange CALLER_PID fetch | send STAGE
+    python -m pipelines.exchange fetch | send STAGE
     python -m pipelines.exchange collect    (all that the store has of the newest run, into this folder)
 
 The store is DVC's remote. Beside the files, it keeps what `dvc.lock` says of each stage, one object a stage, written
@@ -10,7 +10,6 @@ is for the workers of a cluster: there, nobody runs a stage in another way, so t
 """
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -222,18 +221,16 @@ def _take_over(root: Path, told: Mapping[str, Any]) -> None:
 def main(words: list[str]) -> int:
     """The command line; the exit status is that of the class of failure."""
     verbs = {"fetch": fetch, "send": send}
-    if words != ["collect"] and (len(words) != 3 or words[1] not in verbs):
+    if words != ["collect"] and (len(words) != 2 or words[0] not in verbs):
         print(__doc__, file=sys.stderr)
         return 64
     if words != ["collect"]:
         die_with_parent()
-        if os.getppid() != int(words[0]):  # it died before the kernel was asked to watch it
-            return 1
     try:
         if words == ["collect"]:
             collect(Path.cwd())
         else:
-            verbs[words[1]](Path.cwd(), words[2])
+            verbs[words[0]](Path.cwd(), words[1])
     except VitrineError as error:
         print(f"{words[-1]}: {error.title}: {error}", flush=True)
         return error.exit_code

@@ -1,6 +1,6 @@
-"""DVC in a process that does not outlive its caller: `python -m pipelines.guarded CALLER_PID repro -s split`.
+"""DVC in a process that does not outlive its caller: `python -m pipelines.guarded repro -s split`.
 
-Linux kills it when the caller dies, however that came; `pipelines.run` calls it so.
+Linux kills it when the caller dies, however that came; `pipelines.run` calls it so and names itself in `VITRINE_CALLER`.
 """
 
 import os
@@ -16,15 +16,13 @@ LOCK = "dvc.lock"
 
 
 def main(words: list[str]) -> int:
-    """Run `dvc` with all words but the first, which is the process id of the caller."""
+    """Run `dvc` with these words."""
     die_with_parent()
-    if os.getppid() != int(words[0]):  # it died before the kernel was asked to watch it
-        return 1
     from dvc import dvcfile
     from dvc.cli import main as dvc
 
     dvcfile.modify_yaml = changed
-    return dvc(words[1:])
+    return dvc(words)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from pipelines.harness import BadConfig, MissingResource, VitrineError, space
 from pipelines.harness.absent import absence
 from pipelines.harness.choice import begin, refuse_mixture
 from pipelines.harness.graph import read_graph
-from pipelines.harness.interpreter import search_path
+from pipelines.harness.interpreter import stage_path
 from pipelines.harness.params import PROMOTIONS, read_params, set_choice
 from pipelines.harness.stage import CALLER_VARIABLE, stage_lock, tell
 from pipelines.harness.state import State, exchanged
@@ -163,7 +163,7 @@ class StageRun:
     def _tell(self) -> None:
         """Write the page on the last run anew. It tells of what is done: where it fails, that is said, and no more."""
         done = subprocess.run(
-            [sys.executable, "-m", "pipelines.run_page"],
+            ["python", "-m", "pipelines.run_page"],
             cwd=self.root,
             env=self._environment(),
             capture_output=True,
@@ -176,7 +176,7 @@ class StageRun:
     def _watched(self, log: TextIO, module: str, *words: str) -> tuple[int, bool]:
         """Run one of our modules that ends with its caller; its lines are shown and kept."""
         self._child = subprocess.Popen(
-            [sys.executable, "-m", module, str(os.getpid()), *words],
+            ["python", "-m", module, *words],
             cwd=self.root,
             env=self._environment(),
             stdin=subprocess.DEVNULL,
@@ -211,7 +211,7 @@ class StageRun:
     def _environment(self) -> dict[str, str]:
         kept = {**without_secrets(), **connections.given(self.root, self.name)}
         own = {
-            "PATH": search_path(),
+            "PATH": stage_path(self.state),
             "PYTHONUNBUFFERED": "1",
             CALLER_VARIABLE: str(os.getpid()),
         }

@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 
 from pipelines.harness.state import State
-from tests.warm import WarmPython
+from pipelines.services import warm
+from tests.waiting import poll
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+WARM_SECONDS = 300.0
 
 TOY_PARAMS = """\
 profile: tiny  # the choice
@@ -156,8 +158,19 @@ class Project:
 @pytest.fixture(scope="session")
 def warm_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder whose `python` begins with the slow packages loaded: to be put first on a PATH."""
-    with WarmPython(tmp_path_factory.mktemp("warm") / "bin") as made:
-        yield made.folder
+    folder = tmp_path_factory.mktemp("warm") / "bin"
+    server = subprocess.Popen(warm.command(folder))
+    try:
+        poll(
+            lambda: (folder / "python").exists() or server.poll() is not None,
+            "the warm interpreter",
+            WARM_SECONDS,
+        )
+        assert server.poll() is None, server.returncode
+        yield folder
+    finally:
+        server.terminate()
+        server.wait()
 
 
 @pytest.fixture(scope="session")

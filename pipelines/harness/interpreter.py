@@ -4,6 +4,8 @@ import os
 import sys
 from pathlib import Path
 
+from pipelines.harness.state import State
+
 
 def search_path() -> str:
     """This process's PATH; the folder of its interpreter comes first where it is not on it.
@@ -12,3 +14,14 @@ def search_path() -> str:
     """
     own, path = str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)
     return path if own in path.split(os.pathsep) else f"{own}{os.pathsep}{path}"
+
+
+def warm_folder(state: State) -> Path:
+    """Where the script `python` of a warm interpreter lies while one is up: see `pipelines.services.warm`."""
+    return state.home / "warm"
+
+
+def stage_path(state: State) -> str:
+    """The PATH that stages are run with: a warm interpreter comes first, where one is up."""
+    folder, path = warm_folder(state), search_path()
+    return f"{folder}{os.pathsep}{path}" if (folder / "python").exists() else path

@@ -58,6 +58,8 @@ UNLOCKED = "unlocked"
 """In the place of a hash of inputs: `dvc.lock` does not know them."""
 CALLER_VARIABLE = "VITRINE_CALLER"
 """Names the process that stands behind `dvc`, where one does: `pipelines.run`."""
+SHARED_VARIABLE = "VITRINE_SHARED_KB"
+"""Tells a process that a warm interpreter forked how many kilobytes it began with: see `pipelines.services.warm`."""
 
 
 @dataclass(frozen=True)
@@ -519,8 +521,9 @@ def swap(partial: Path, target: Path) -> None:
 
 
 def peak_memory_mb() -> float:
-    """Largest resident size of this process or a child of it, in megabytes."""
+    """Largest resident size of this process or a child of it, in megabytes; without what a warm interpreter shares."""
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    own -= int(os.environ.get(SHARED_VARIABLE, "0"))
     children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     return max(own, children) / 1024
 

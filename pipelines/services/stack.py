@@ -9,7 +9,14 @@ from pathlib import Path
 
 from pipelines.harness.errors import BadConfig, MissingResource
 from pipelines.harness.state import State
-from pipelines.services import airflow, mlflow_server, processes, report_server, storefront
+from pipelines.services import (
+    airflow,
+    mlflow_server,
+    processes,
+    report_server,
+    storefront,
+    warm,
+)
 from pipelines.services.processes import LOOPBACK
 from pipelines.services.web import Refused
 
@@ -77,7 +84,7 @@ def down(root: Path) -> int:
     """Stop all services."""
     state = State(root)
     with services_lock(state):
-        ended = processes.stop(state, NAMES)
+        ended = processes.stop(state, (*NAMES, warm.NAME))
     print(f"stopped {len(ended)} processes" if ended else "nothing was up")
     return 0
 

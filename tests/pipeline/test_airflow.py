@@ -10,6 +10,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -78,15 +79,9 @@ class Finished:
 
 
 @pytest.fixture(scope="module")
-def finished(
-    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[Finished]:
-    """Both DAGs after one trigger of the first. Everything that was started is stopped.
-
-    With tiny the stages' packages are loaded before: they would take more time than all the work.
-    """
-    warm = request.getfixturevalue("warm_python") if PROFILE == "tiny" else None
-    shop = make_shop(tmp_path_factory.mktemp("airflow") / "shop", PROFILE, warm)
+def finished(tmp_path_factory: pytest.TempPathFactory, warm_python: Path) -> Iterator[Finished]:
+    """Both DAGs after one trigger of the first. Everything that was started is stopped."""
+    shop = make_shop(tmp_path_factory.mktemp("airflow") / "shop", PROFILE, warm_python)
     graph = read_graph(shop.root)
     first, *later = dict.fromkeys(node.meta["dag"] for node in graph.nodes.values())
     try:
