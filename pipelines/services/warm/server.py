@@ -152,6 +152,7 @@ def run(line: socket.socket, descriptors: list[int], call: dict[str, Any], pytho
     alone = words[0] == "-I"
     more = [] if alone else [call["cwd"], *filter(None, env.get("PYTHONPATH", "").split(":"))]
     sys.path[:0] = more
+    sys.modules.pop("__mp_main__", None)  # this file, by the name that multiprocessing gives it
     sys.dont_write_bytecode = alone or "PYTHONDONTWRITEBYTECODE" in env
     sys.executable = python
     sys.argv = words[2 if alone else 1 :]
