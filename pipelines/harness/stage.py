@@ -523,9 +523,9 @@ def swap(partial: Path, target: Path) -> None:
 def peak_memory_mb() -> float:
     """Largest resident size of this process or a child of it, in megabytes; without what a warm interpreter shares."""
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    own -= int(os.environ.get(SHARED_VARIABLE, "0"))
+    # Until it becomes another program, a child holds what its parent does: that which is shared, too.
     children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    return max(own, children) / 1024
+    return (max(own, children) - int(os.environ.get(SHARED_VARIABLE, "0"))) / 1024
 
 
 def disk_full(root: Path, name: str, error: BaseException) -> str:

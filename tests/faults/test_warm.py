@@ -1,5 +1,6 @@
 """A warm interpreter does what a cold one does, and nothing that it began outlives who asked for it."""
 
+import json
 import os
 import signal
 import subprocess
@@ -112,6 +113,8 @@ def test_as_a_service_it_is_found_by_stages_and_clears_up(toy_project: Project) 
         done = toy_project.run("python", "-m", "pipelines.run", "toy", warm=False)
         assert done.returncode == 0, done.stdout + done.stderr
         found = outputs(toy_project)
+        record = json.loads((state.records / "toy.json").read_text("utf-8"))
+        assert 0 < record["peak_memory_mb"] < 400
     assert not folder.exists()
     assert stage_path(state) == before
     again = toy_project.run("python", "-m", "pipelines.run", "toy", "--force", warm=False)
