@@ -20,7 +20,7 @@ from pipelines.services import (
 from pipelines.services.processes import LOOPBACK
 from pipelines.services.web import Refused
 
-NAMES = (*airflow.NAMES, mlflow_server.NAME, report_server.NAME, storefront.NAME)
+NAMES = (*airflow.NAMES, mlflow_server.NAME, report_server.NAME, storefront.NAME, warm.NAME)
 PAGES = {
     airflow.NAMES[0]: "Airflow",
     mlflow_server.NAME: "MLflow",
@@ -54,12 +54,14 @@ def up(root: Path) -> int:
     state = State(root)
     with services_lock(state):
         before = [name for name in NAMES if processes.running(state, name)]
-        wanted = [name for name in NAMES if name != storefront.NAME or storefront.has_goods(state)]
+        off = {storefront.NAME: not storefront.has_goods(state), warm.NAME: not warm.offered(state)}
+        wanted = [name for name in NAMES if not off.get(name)]
         if len(before) < len(wanted):
             print("starting Airflow, MLflow, the report and the shop ...", flush=True)
         try:
             shop = storefront.begin(state, OWNER)  # comes up while the others do
             airflow.start(state, OWNER)
+            warm.start(state, OWNER)
             mlflow_server.start(state, OWNER)
             report_server.start(state, OWNER)
             if shop:
@@ -84,7 +86,7 @@ def down(root: Path) -> int:
     """Stop all services."""
     state = State(root)
     with services_lock(state):
-        ended = processes.stop(state, (*NAMES, warm.NAME))
+        ended = processes.stop(state, NAMES)
     print(f"stopped {len(ended)} processes" if ended else "nothing was up")
     return 0
 

@@ -16,24 +16,26 @@ from pipelines.services import processes
 from pipelines.services.processes import Running, Service
 
 NAME = "warm"
-HOME = Path(__file__).resolve().parent
+SERVER = Path(__file__).with_name("server.py")
 LONGEST = 100
 """Bytes of a socket's path that every system takes."""
 
 
 def command(folder: Path) -> tuple[str, ...]:
     """What starts a server whose socket and script lie in `folder`; it makes the folder, and removes it at its end."""
-    return sys.executable, "-I", str(HOME / "server.py"), str(folder)
+    return sys.executable, "-I", str(SERVER), str(folder)
 
 
-def offered(folder: Path) -> bool:
-    """Whether this system can: it tells the end of processes by descriptors, and takes a socket's path of this length."""
-    return hasattr(os, "pidfd_open") and len(os.fsencode(folder / "socket")) <= LONGEST
+def offered(state: State) -> bool:
+    """Whether this system can: it is Linux, and takes a socket's path of this length."""
+    path = os.fsencode(warm_folder(state) / "socket")
+    return sys.platform == "linux" and len(path) <= LONGEST
 
 
 def start(state: State, owner: str) -> Running | None:
-    """Start the server and don't wait for it: until its script is there, stages begin cold. None where it can't be."""
-    folder = warm_folder(state)
-    if not offered(folder):
-        return None
-    return processes.start(state, Service(NAME, command(folder), dict(os.environ)), owner)
+    """The server, which is not waited for: until its script is there, stages begin cold. None where it can't be had."""
+    up = processes.running(state, NAME)
+    if up or not offered(state):
+        return up
+    service = Service(NAME, command(warm_folder(state)), dict(os.environ))
+    return processes.start(state, service, owner)

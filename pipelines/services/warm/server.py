@@ -113,10 +113,11 @@ def answer(line: socket.socket) -> int:
         target=run, args=(line, descriptors, call, folder)
     )
     child.start()
+    assert child.pid is not None
     for descriptor in descriptors:
         os.close(descriptor)
     if child.sentinel not in wait([line, child.sentinel]):  # who asked is gone
-        end(child.pid or 0)
+        end(child.pid)
     child.join()
     status = child.exitcode or 0
     try:
