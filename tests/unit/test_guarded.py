@@ -1,9 +1,10 @@
 """DVC's lock file as the guarded process writes it."""
 
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
-from dvc.utils.serialize import dump_yaml, modify_yaml
+from dvc.utils.serialize import dump_yaml, load_yaml, modify_yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -50,7 +51,7 @@ STAGES = st.dictionaries(
 
 @settings(max_examples=60, deadline=None)
 @given(STAGES, STAGES)
-def test_the_lock_file_is_the_one_that_dvc_writes(
+def test_the_lock_file_reads_as_the_one_that_dvc_writes(
     tmp_path_factory: Any, before: dict[str, Any], ran: dict[str, Any]
 ) -> None:
     folder: Path = tmp_path_factory.mktemp("locks")
@@ -62,9 +63,29 @@ def test_the_lock_file_is_the_one_that_dvc_writes(
             dump_yaml(lock, {"schema": "2.0", "stages": before})
         with modify(lock) as data:
             data.setdefault("schema", "2.0")
-            data.setdefault("stages", {}).update(ran)
-        written.append(lock.read_bytes())
+            stages = data.setdefault("stages", OrderedDict())
+            stages.update({name: OrderedDict(entry) for name, entry in ran.items()})
+        written.append(load_yaml(lock))
     assert written[0] == written[1]
+    assert list(written[0]["stages"]) == list(written[1]["stages"])
+
+
+def test_the_lock_file_of_usual_values_is_the_one_that_dvc_writes(tmp_path: Path) -> None:
+    """Who keeps it in git sees no other lines than those of what changed, whichever of the two wrote it last."""
+    entry = {
+        "cmd": "exec python -m pipelines.split",
+        "deps": [{"path": "a b/货.parquet", "md5": "00e12345678901234567890123456789", "size": 9}],
+        "params": {
+            "params.yaml": {"seed": 20, "split": {"days": [1.5, 1e-05], "by": "", "on": True}}
+        },
+        "outs": [{"path": "data/split", "md5": f"{'0' * 31}1.dir", "nfiles": 3, "isexec": False}],
+    }
+    locks = [tmp_path / name / "dvc.lock" for name in ("ours", "theirs")]
+    for lock, modify in zip(locks, (changed, modify_yaml), strict=True):
+        lock.parent.mkdir()
+        with modify(lock) as data:
+            data.update({"schema": "2.0", "stages": {"split": OrderedDict(entry)}})
+    assert locks[0].read_bytes() == locks[1].read_bytes()
 
 
 def test_who_reads_the_lock_file_meanwhile_reads_it_whole(tmp_path: Path) -> None:
