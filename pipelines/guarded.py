@@ -53,8 +53,8 @@ def write_whole(lock: Path, document: Any) -> None:
     in how they write absent values, texts of several lines, and the last of 17 digits.
     """
     yaml = YAML(typ="safe")
-    yaml.default_flow_style = False  # type: ignore[assignment]  # it says None of itself
-    yaml.sort_base_mapping_type_on_output = False
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     partial = lock.with_name(f".{lock.name}.partial")
     yaml.dump(plain(document), partial)
     partial.replace(lock)
