@@ -12,6 +12,8 @@ BECAUSE ?=
 SHOPS ?=
 STAMP := .venv/installed.lock
 RUN := .venv/bin/python -m
+# The interpreter that `make up` keeps warm, where it is up and knows the packages that are installed.
+QUICK = $(if $(shell [ .vitrine/warm/python -nt $(STAMP) ] && echo yes),.vitrine/warm/python -m,$(RUN))
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONPATH :=
 export PYTHONUNBUFFERED := 1
@@ -65,13 +67,13 @@ stage: .venv ## one stage by name: make stage NAME=sentiment (PROFILE=...)
 
 .PHONY: waiting
 waiting: .venv ## the challengers that wait for a person, with their figures
-	@$(RUN) pipelines.verdict waiting
+	@$(QUICK) pipelines.verdict waiting
 
 .PHONY: promote rollback
 promote: .venv ## make a waiting challenger the champion: make promote NAME=sentiment BECAUSE="..."
-	@$(RUN) pipelines.verdict approve "$(NAME)" $(if $(BECAUSE),--because "$(BECAUSE)")
+	@$(QUICK) pipelines.verdict approve "$(NAME)" $(if $(BECAUSE),--because "$(BECAUSE)")
 rollback: .venv ## bring the champion before this one back: make rollback NAME=sentiment BECAUSE="..."
-	@$(RUN) pipelines.verdict rollback "$(NAME)" $(if $(BECAUSE),--because "$(BECAUSE)")
+	@$(QUICK) pipelines.verdict rollback "$(NAME)" $(if $(BECAUSE),--because "$(BECAUSE)")
 
 .PHONY: serve
 serve: .venv ## a champion as a web service on loopback, by MLflow as it is: make serve NAME=sentiment (PORT=5001)
