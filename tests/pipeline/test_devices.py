@@ -18,8 +18,8 @@ from models.training.processes import Tell, together
 from models.training.settings import ONE, Devices
 from models.vision.finetuning import tuned_encoder
 from models.vision.linear import fit_linear
-from tests.unit.test_recommenders_training import planted
-from tests.unit.test_vision_training import shaded, small_encoder, small_tuning
+from tests.training.test_recommenders_training import planted
+from tests.training.test_vision_training import shaded, small_encoder, small_tuning
 from tests.waiting import poll
 
 TWO = Devices(count=2)

@@ -8,7 +8,7 @@ import pytest
 from pipelines.harness.absent import OFF, absence
 from pipelines.harness.graph import read_graph
 from tests.pipeline.shop import Shop, make_shop
-from tests.unit.test_absent_tables import is_on
+from tests.pipeline.test_absent_tables import is_on
 
 pytestmark = pytest.mark.xdist_group("tiny")
 

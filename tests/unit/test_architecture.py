@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,15 @@ def modules(folder: str) -> Iterator[Path]:
     yield from sorted((REPOSITORY / folder).rglob("*.py"))
 
 
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@cache
 def names(path: Path) -> set[str]:
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -31,7 +38,7 @@ def test_models_know_no_pipeline_no_mlflow_no_dvc(path: Path) -> None:
 
 @pytest.mark.parametrize("path", modules("pipelines"), ids=str)
 def test_pipelines_define_no_network(path: Path) -> None:
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.ClassDef):
             bases = {ast.unparse(base) for base in node.bases}
             assert not bases & {"nn.Module", "torch.nn.Module", "pl.LightningModule"}
@@ -47,7 +54,7 @@ def test_no_pickle_is_loaded_and_nothing_runs_at_import(path: Path) -> None:
     allowed = (
         ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef | ast.Assign | ast.AnnAssign
     )
-    for node in ast.parse(text).body:
+    for node in tree(path).body:
         docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
         tests = ("__name__ == '__main__'", "TYPE_CHECKING")
         condition = isinstance(node, ast.If) and ast.unparse(node.test) in tests

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.opinion_columns import USERS
@@ -63,6 +63,7 @@ VOTE = st.tuples(
 )
 
 
+@settings(max_examples=30)
 @given(st.lists(VOTE, min_size=1, max_size=20))
 def test_against_is_what_counting_one_by_one_gives(
     votes: list[tuple[str | None, str, str, str]],
