@@ -1,4 +1,4 @@
-"""Train the model that fills in product attributes from title and picture, with a confidence for each."""
+"""Train the model that fills in product attributes from title, picture and the text on packs, with a confidence for each."""
 
 import tempfile
 from pathlib import Path
@@ -21,6 +21,7 @@ from pipelines.encoders import image_encoder, text_encoder
 from pipelines.harness import BadConfig, BadData, Bug, Run, stage
 from pipelines.harness.unfinished import unfinished
 from pipelines.judging import judge_on_validation
+from pipelines.pack_table import texts_of
 from pipelines.tables import Images, Products
 from pipelines.trained import TrainedParams
 from pipelines.vectors import read_vectors
@@ -43,6 +44,7 @@ def attributes(run: Run, params: AttributesParams) -> None:
     columns = [name for name in pq.read_schema(part).names if name != Images.BYTES]
     train = pq.read_table(part, columns=columns).to_pandas()
     classes = known_values(train)
+    packs = run.input("pack-texts/texts.parquet")
     with tempfile.TemporaryDirectory() as scratch:
         seen, pictured = pictures.gathered(part, image.size, Path(scratch))
         rows = Rows(
@@ -52,13 +54,14 @@ def attributes(run: Run, params: AttributesParams) -> None:
             {name: train[name].fillna("").tolist() for name in classes},
             title_vectors(run, train, text),
             picture_vectors(run, train.iloc[pictured], image) if len(pictured) else None,
+            texts_of(packs, train[Products.ITEM]).tolist(),
         )
         course = Course(run.say, run.tracker.curve, unfinished(run, params), params.devices)
         model = fit(rows, image, text, params.learning, run.seed, course)
     save(model.to_bundle(), run.output("bundle"))
     run.rows_in, run.rows_out = len(train), len(classes)
     run.advance(0.85, "judging on validation")
-    table = judge_on_validation(run, judge, "attributes", model)
+    table = judge_on_validation(run, judge, "attributes", model, packs)
     judged = run.input("split/attributes/valid.parquet")
     valid = pq.read_table(judged, columns=list(classes)).to_pandas()
     for name, values in classes.items():

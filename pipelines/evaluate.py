@@ -58,7 +58,7 @@ def evaluate(run: Run, params: EvaluateParams) -> None:
     model = load_model(bundle)
     rows = run.output("rows")
     run.advance(0.15, "freezing the test rows")
-    judge.freeze(split, PART, rows)
+    judge.freeze(split, PART, rows, beside(run))
     made = seal(rows, PART)
     run.advance(0.25, "scoring the challenger")
     table = judge.score(model, rows)
@@ -82,6 +82,12 @@ def split_folder(run: Run) -> Path:
     """The one folder of the split that this instance's deps name."""
     task = next(dep for dep in run.node.deps if dep.startswith("data/split/"))
     return run.input(task.removeprefix("data/"))
+
+
+def beside(run: Run) -> Path | None:
+    """The table that this instance's judge reads beside the split's folder, where its deps name one."""
+    path = next((dep for dep in run.node.deps if dep.endswith(".parquet")), None)
+    return run.input(path.removeprefix("data/")) if path else None
 
 
 def check_fitted(name: str, split: Path, metrics: Path) -> None:

@@ -31,15 +31,18 @@ def tell_fitted(run: Run, task: str) -> None:
     run.tracker.tag(BUNDLE_TAG, manifest_hash(run.output("bundle")))
 
 
-def judge_on_validation(run: Run, judge: Capability, task: str, model: Any) -> pd.DataFrame:
+def judge_on_validation(
+    run: Run, judge: Capability, task: str, model: Any, beside: Path | None = None
+) -> pd.DataFrame:
     """Score `model` and its baselines on `data/split/<task>`'s valid part, keep the headline, return the scores.
 
+    beside: see `Capability.freeze`.
     What the model was fitted on, and what bundle the run made of it, is kept with the run and in `metrics.json`.
     """
     tell_fitted(run, task)
     with tempfile.TemporaryDirectory() as scratch:
         split, rows = run.input(f"split/{task}"), Path(scratch) / "rows"
-        judge.freeze(split, "valid", rows)
+        judge.freeze(split, "valid", rows, beside)
         table = judge.score(model, rows)
         baselines = judge.baselines(split, rows, run.seed)
     run.judge(headline(judge.METRIC, table["score"].to_numpy(), baselines, run.seed))

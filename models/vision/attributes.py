@@ -1,8 +1,9 @@
-"""Product attributes from title and picture: several views of a product, each with a classifier a field, pooled.
+"""Product attributes from title, picture and pack: several views of a product, each with a classifier a field, pooled.
 
 A view answers where all that it looks at is there, so that a row needs just one source. Where several answer, a
 field's probabilities are their weighted geometric mean, normalised (a logarithmic opinion pool); the weights are
-learned on held-out rows, apart for rows with a title, with a picture, and with both.
+learned on held-out rows, apart for rows with a title, with a picture, and with both, and for each of these with text
+that was read on the pack.
 Source: Genest and Zidek (1986), Combining probability distributions.
 """
 
@@ -19,11 +20,13 @@ from models.vision.head import log_softmax
 from models.vision.recognition import Classifier, classifier
 from models.vision.sight import BATCH, Sight
 
-TITLE, PICTURE = "title", "picture"
-SOURCES = {TITLE: "title", PICTURE: "bytes"}
+TITLE, PICTURE, PACK = "title", "picture", "pack"
+SOURCES = {TITLE: "title", PICTURE: "bytes", PACK: "pack_text"}
 """Source to the column that holds it."""
 SITUATIONS = ((TITLE,), (PICTURE,), (TITLE, PICTURE))
-"""Which sources a row may have."""
+"""Which sources a row may have where nothing was read on packs."""
+PACKED = ((PACK,), *((*sources, PACK) for sources in SITUATIONS))
+"""Those with text on the pack."""
 FLOOR = -14.0
 """A log probability below this counts as this: one view alone can't rule a value out."""
 EVEN = 2.0
@@ -32,7 +35,7 @@ EVEN = 2.0
 
 @dataclass(frozen=True)
 class Reading:
-    """What a classifier is given of titles: an encoder's vectors with `grams` hashed n-grams beside them."""
+    """What a classifier is given of titles, or texts on packs: an encoder's vectors with `grams` hashed n-grams beside them."""
 
     encoder: TextEncoder
     grams: int
@@ -48,7 +51,7 @@ class Reading:
 
 
 def present(frame: pd.DataFrame, source: str) -> np.ndarray:
-    """Positions of the rows whose title or picture is there, ascending; empty cells of any kind are not."""
+    """Positions of the rows whose `source` is there, ascending; empty cells of any kind are not."""
     if SOURCES[source] not in frame.columns:
         return np.zeros(0, dtype=np.int64)
     cells = frame[SOURCES[source]]
@@ -61,24 +64,29 @@ def pool(logs: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
     return log_softmax(np.sum(parts, axis=0))
 
 
-def pool_weights(logs: Sequence[np.ndarray], labels: np.ndarray, rounds: int = 6) -> list[float]:
+def pool_weights(
+    logs: Sequence[np.ndarray],
+    labels: np.ndarray,
+    drawn: Sequence[float] | None = None,
+    rounds: int = 6,
+) -> list[float]:
     """The weights of all views that make labels (n,) likeliest, from their log probabilities (n, c).
 
-    They lie between 0 and 2, in steps of 0.05, and are drawn to equal shares, which they are without any row.
-    One weight after the other is chosen, until none changes.
+    They lie between 0 and 2, in steps of 0.05, and are drawn to `drawn`, which they are without any row: equal shares,
+    where it does not say otherwise. One weight after the other is chosen, until none changes.
     """
     here = np.arange(len(labels))
-    even = 1.0 / len(logs)
-    weights = [even] * len(logs)
-    steps = [even, *(np.arange(41) / 20).tolist()]
+    first = [1.0 / len(logs)] * len(logs) if drawn is None else list(drawn)
+    weights = list(first)
 
     def cost(tried: Sequence[float]) -> float:
-        pull = EVEN * sum((weight - even) ** 2 for weight in tried)
+        pull = EVEN * sum((weight - one) ** 2 for weight, one in zip(tried, first, strict=True))
         return pull - float(pool(logs, tried)[here, labels].sum())
 
     for _ in range(rounds):
         before = list(weights)
         for at in range(len(weights)):
+            steps = [first[at], *(np.arange(41) / 20).tolist()]
             tried = [[*weights[:at], step, *weights[at + 1 :]] for step in steps]
             weights = tried[int(np.argmin([cost(one) for one in tried]))]
         if weights == before:
@@ -90,13 +98,18 @@ def pool_weights(logs: Sequence[np.ndarray], labels: np.ndarray, rounds: int = 6
 class View:
     """sources: what must be there. sight, reading: of those sources. heads: field to its classifier.
 
-    The classifier's input is what the sight gives, then what the reading gives.
+    The classifier's input is what the sight gives, then what the reading gives: of the title, or of the text on the pack.
     """
 
     sources: tuple[str, ...]
     heads: Mapping[str, Classifier]
     sight: Sight | None = None
     reading: Reading | None = None
+
+    @property
+    def read(self) -> str:
+        """The source that `reading` reads."""
+        return PACK if PACK in self.sources else TITLE
 
 
 @dataclass(frozen=True)
@@ -117,10 +130,16 @@ class Attributes:
         """Pixels a side of the pictures that are looked at; 0 where none is."""
         return next((view.sight.size for view in self.views if view.sight is not None), 0)
 
+    @property
+    def packs(self) -> bool:
+        """Whether it heeds text on packs."""
+        return any(PACK in view.sources for view in self.views)
+
     def probabilities(self, frame: pd.DataFrame) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Field to probabilities (n, classes) and whether any view that knows it could answer (n,).
 
-        frame: `title` and, or, `bytes`; cells may be empty. Raises `Undecodable` for a picture that can't be read.
+        frame: `title` and, or, `bytes`, and `pack_text` where text was read on packs; cells may be empty. Raises
+        `Undecodable` for a picture that can't be read.
         """
         pictured = present(frame, PICTURE)
         if not len(pictured) or not self.size:
@@ -146,20 +165,22 @@ class Attributes:
     ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """As `probabilities`, for decoded pictures (p, size, size, 3) uint8 of the rows `pictured` (p,)."""
         rows = {TITLE: present(frame, TITLE), PICTURE: pictured}
+        if self.packs:
+            rows[PACK] = present(frame, PACK)
         count = len(frame)
         there = {source: np.isin(np.arange(count), at) for source, at in rows.items()}
-        seen: dict[tuple[int, int], np.ndarray] = {}
+        seen: dict[tuple[str, int], np.ndarray] = {}
         logs: list[dict[str, np.ndarray]] = []
         for view in self.views:
             able = np.logical_and.reduce([there[source] for source in view.sources])
             parts = []
             if able.any() and view.sight is not None:
-                whole = seen.setdefault((0, id(view.sight)), view.sight.see(pictures))
+                whole = seen.setdefault((PICTURE, id(view.sight)), view.sight.see(pictures))
                 parts.append(whole[np.searchsorted(pictured, np.flatnonzero(able))])
             if able.any() and view.reading is not None:
-                titles = frame[SOURCES[TITLE]].iloc[rows[TITLE]].tolist()
-                whole = seen.setdefault((1, id(view.reading)), view.reading.vectors(titles))
-                parts.append(whole[np.searchsorted(rows[TITLE], np.flatnonzero(able))])
+                texts = frame[SOURCES[view.read]].iloc[rows[view.read]].tolist()
+                whole = seen.setdefault((view.read, id(view.reading)), view.reading.vectors(texts))
+                parts.append(whole[np.searchsorted(rows[view.read], np.flatnonzero(able))])
             vectors = np.concatenate(parts, axis=1) if parts else None
             logs.append(
                 {}
@@ -179,9 +200,9 @@ class Attributes:
         shares = self.prior.get(name, np.full(len(values), 1.0 / len(values)))
         found = np.tile(np.asarray(shares, np.float64), (count, 1))
         anyone = np.zeros(count, bool)
-        for situation in SITUATIONS:
+        for situation in SITUATIONS + (PACKED if self.packs else ()):
             these = np.logical_and.reduce(
-                [there[source] == (source in situation) for source in SOURCES]
+                [have == (one in situation) for one, have in there.items()]
             )
             able = [
                 at
@@ -200,7 +221,7 @@ class Attributes:
         return found, anyone
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """`title` and, or, `bytes` to each field's value and `<field>_confidence`.
+        """`title` and, or, `bytes`, and `pack_text` where it is known, to each field's value and `<field>_confidence`.
 
         Where nothing is there that the field is read from, the value is None and the confidence 0.
         """

@@ -1,4 +1,4 @@
-"""Fitting of the attributes model on plain rows: views of picture, title and both, weighed on held-out rows."""
+"""Fitting of the attributes model on plain rows: views of picture, title, both and pack, weighed on held-out rows."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -10,6 +10,8 @@ from models.encoders.image import ImageEncoder
 from models.encoders.text import TextEncoder
 from models.training.fitting import UNHEARD, Course
 from models.vision.attributes import (
+    PACK,
+    PACKED,
     PICTURE,
     SITUATIONS,
     TITLE,
@@ -41,7 +43,8 @@ class Rows:
 
     values: field to its cells (n,), empty where not known. read: what the text encoder gives of each title (n, d), where
     that is known; a row without a title may hold anything. looked: likewise what the image encoder gives of each picture
-    (p, e), which then is not looked at mirrored, too.
+    (p, e), which then is not looked at mirrored, too. packs: the text that was read on each row's pack (n,), empty where
+    none was; none at all: no row has any.
     """
 
     titles: Sequence[str]
@@ -50,6 +53,7 @@ class Rows:
     values: Mapping[str, Sequence[str]]
     read: np.ndarray | None = None
     looked: np.ndarray | None = None
+    packs: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,8 @@ def fit(
         np.int64,
     ).T.reshape(count, len(classes))
     titled = np.flatnonzero([bool(title.strip()) for title in rows.titles])
-    there = {TITLE: titled, PICTURE: rows.pictured}
+    packed = np.flatnonzero([bool(text.strip()) for text in rows.packs])
+    there = {TITLE: titled, PICTURE: rows.pictured, PACK: packed}
     sight = None
     if image is not None and len(rows.pictured):
         sight = Sight(image, tuple(settings.beside), mirrored=rows.looked is None)
@@ -96,6 +101,8 @@ def fit(
         kin.append(looks)
     if len(titled):
         seen[TITLE] = titles_read(rows, titled, reading)
+    if len(packed):
+        seen[PACK] = texts_read(rows.packs, packed, reading)
     groups = joined(kin)
     folds = folds_of(groups, HELD_OUT, seed)
     # The last fold is that of the smallest families; a single one is not held out.
@@ -123,7 +130,7 @@ def fit(
             sources,
             dict(zip(fields, heads, strict=True)),
             eye,
-            reading if TITLE in sources else None,
+            None if sources == (PICTURE,) else reading,
         )
         made.append(Made(view, at[held], dict(zip(fields, told, strict=True))))
         course.curves(curves, " and ".join(sources))
@@ -149,10 +156,13 @@ def fit(
                 rows, sight, seen[PICTURE][0], labels[:, shown], chosen, out, settings, seed, course
             )
         )
+    if PACK in seen:
+        add((PACK,), None, packed, *seen[PACK])
+    packs = any(PACK in one.view.sources for one in made)
     weights = {
         name: {
             "+".join(sources): weigh(made, name, labels[:, at], sources, out)
-            for sources in SITUATIONS
+            for sources in SITUATIONS + (PACKED if packs else ())
         }
         for at, name in enumerate(classes)
     }
@@ -207,7 +217,10 @@ def tuned_view(
 def weigh(
     made: Sequence[Made], name: str, truth: np.ndarray, sources: tuple[str, ...], out: np.ndarray
 ) -> list[float]:
-    """The weight of each view for one field where just `sources` are there, from the held-out rows that have them."""
+    """The weight of each view for one field where just `sources` are there, from the held-out rows that have them.
+
+    Text on the pack is heard beside others as far as these rows show: without any it is silent.
+    """
     able = [
         at
         for at, one in enumerate(made)
@@ -216,24 +229,39 @@ def weigh(
     weights = [0.0] * len(made)
     if not able:
         return weights
+    drawn = None
+    if PACK in sources:
+        others = tuple(source for source in sources if source != PACK)
+        without = weigh(made, name, truth, others, out) if others else weights
+        if any(without):
+            drawn = [without[at] for at in able]
     rows = np.flatnonzero(out & (truth >= 0))
     for at in able:
         rows = np.intersect1d(rows, made[at].rows)
     if len(rows) > WEIGHED:
         rows = rows[np.linspace(0, len(rows) - 1, WEIGHED).astype(np.int64)]
     logs = [log_softmax(made[at].logits[name][np.searchsorted(made[at].rows, rows)]) for at in able]
-    for at, weight in zip(able, pool_weights(logs, truth[rows]), strict=True):
+    for at, weight in zip(able, pool_weights(logs, truth[rows], drawn), strict=True):
         weights[at] = weight
     return weights
 
 
 def titles_read(rows: Rows, titled: np.ndarray, reading: Reading) -> tuple[np.ndarray, np.ndarray]:
     """What is read of each different title of the rows `titled` (t,), and which of these is each row's, (t,)."""
+    if rows.read is None:
+        return texts_read(rows.titles, titled, reading)
     titles = np.array([rows.titles[at] for at in titled.tolist()], object)
     names, first, place = np.unique(titles, return_index=True, return_inverse=True)
-    if rows.read is None:
-        return reading.vectors(names.tolist()), place
     return reading.complete(rows.read[titled[first]], names.tolist()), place
+
+
+def texts_read(
+    texts: Sequence[str], chosen: np.ndarray, reading: Reading
+) -> tuple[np.ndarray, np.ndarray]:
+    """What is read of each different text of the rows `chosen` (t,), and which of these is each row's, (t,)."""
+    mine = np.array([texts[at] for at in chosen.tolist()], object)
+    names, place = np.unique(mine, return_inverse=True)
+    return reading.vectors(names.tolist()), place
 
 
 def named_alike(titles: Sequence[str]) -> np.ndarray:

@@ -4,12 +4,16 @@ The networks are those of PP-OCR as `rapidocr` packs them. Source: Du et al. (20
 lightweight OCR system.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from models.encoders import decoding
 from models.encoders.decoding import decode_whole
 
 LEAST, MOST = 512, 1600
@@ -36,6 +40,32 @@ class Line:
         return self.top + self.height / 2
 
 
+class Words(NamedTuple):
+    """The text of one picture in reading order, empty where there is none, and how surely it was read: 0 to 1."""
+
+    text: str
+    confidence: float
+
+    @classmethod
+    def of(cls, lines: Sequence[Line]) -> "Words":
+        """All lines as one; the confidence is the mean over their characters.
+
+        >>> Words.of([Line("abc", 0, 0, 9, 1.0), Line("d", 0, 9, 9, 0.6)])
+        Words(text='abc d', confidence=0.9)
+        """
+        letters = sum(len(line.text) for line in lines)
+        sure = sum(len(line.text) * line.confidence for line in lines) / max(letters, 1)
+        return cls(" ".join(line.text for line in lines), round(sure, 6))
+
+
+def identity() -> str:
+    """A hash of everything that decides what is read: the networks come with their package."""
+    digest = hashlib.sha256(version("rapidocr").encode())
+    for path in (__file__, decoding.__file__):
+        digest.update(Path(path).read_bytes())
+    return digest.hexdigest()
+
+
 class Reader:
     """Reads pictures; one at a time, in bounded memory."""
 
@@ -50,6 +80,10 @@ class Reader:
                 "EngineConfig.onnxruntime.inter_op_num_threads": 1,
             }
         )
+
+    def words(self, data: bytes) -> Words:
+        """The text of one picture. Raises `Undecodable`."""
+        return Words.of(self.lines(data))
 
     def lines(self, data: bytes) -> list[Line]:
         """The lines of one picture in reading order. Raises `Undecodable`."""

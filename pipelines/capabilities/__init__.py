@@ -35,11 +35,11 @@ class Capability(Protocol):
     SIDES: tuple[str, ...]
     """The figures beside the score that `score` always tells; without one of them nothing is promoted."""
 
-    def freeze(self, split: Path, part: str, rows: Path) -> None:
+    def freeze(self, split: Path, part: str, rows: Path, beside: Path | None = None) -> None:
         """Write into the new folder `rows` all that `score` needs of `part` ("valid" or "test").
 
-        split: the folder of this capability's task under `data/split`. The folder is self-contained: a champion
-        of another week is scored from it alone.
+        split: the folder of this capability's task under `data/split`. beside: the table that it reads beside that
+        folder, for one that does. The folder is self-contained: a champion of another week is scored from it alone.
         """
         ...
 

@@ -58,7 +58,7 @@ def readable(split: Path, part: str) -> pd.DataFrame:
     return pq.read_table(split / TEXTS, filters=[("part", "in", parts)]).to_pandas()
 
 
-def freeze(split: Path, part: str, rows: Path) -> None:
+def freeze(split: Path, part: str, rows: Path, beside: Path | None = None) -> None:
     rows.mkdir(parents=True, exist_ok=True)
     table = pq.read_table(split / f"{part}.parquet").to_pandas().sort_values(Questions.QUESTION)
     reviews = readable(split, part)

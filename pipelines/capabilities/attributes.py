@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from models.metrics import honesty
-from models.vision.attributes import PICTURE, TITLE, present
+from models.vision.attributes import PACK, PICTURE, SOURCES, TITLE, present
 from models.vision.sight import pixels
+from pipelines.pack_table import texts_of
 from pipelines.tables import Images, Products
 
 METRIC = "right fields"
@@ -22,14 +24,23 @@ KEY: str | None = Products.ITEM
 TIME: str | None = None
 SIDES: tuple[str, ...] = ("confidence",)
 ROWS = "products.parquet"
-KEYS = (Products.ITEM, Products.TITLE, Products.IMAGE, Images.BYTES)
+PACKS = SOURCES[PACK]
+KEYS = (Products.ITEM, Products.TITLE, Products.IMAGE, Images.BYTES, PACKS)
 NEIGHBOURS = 5
 WORD = r"(?u)\b\w+\b"
 
 
-def freeze(split: Path, part: str, rows: Path) -> None:
+def freeze(split: Path, part: str, rows: Path, beside: Path | None = None) -> None:
+    """beside: the texts that were read on packs; those of these rows are frozen with them, where there is any."""
     rows.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(split / f"{part}.parquet", rows / ROWS)
+    source = split / f"{part}.parquet"
+    items = pq.read_table(source, columns=[Products.ITEM])[0].to_pandas()
+    texts = texts_of(beside, items) if beside is not None else items.iloc[:0]
+    if not texts.any():
+        shutil.copyfile(source, rows / ROWS)
+        return
+    packs = pa.array(texts.where(texts != "", None), pa.string())
+    pq.write_table(pq.read_table(source).append_column(PACKS, packs), rows / ROWS)
 
 
 def frozen(rows: Path) -> pd.DataFrame:
@@ -90,11 +101,16 @@ def together(table: pd.DataFrame, fields: list[str]) -> list[str]:
 
 
 def example(rows: Path, count: int) -> pd.DataFrame:
-    table = frozen(rows)[[Products.TITLE, Images.BYTES]]
+    table = frozen(rows)
+    packed = [PACKS] if PACKS in table else []
+    table = table[[Products.TITLE, Images.BYTES, *packed]]
     # One row with a picture among them, where there is one: the example shows both kinds of input.
     with_picture = table.iloc[present(table, PICTURE)[:1]]
     others = table.drop(with_picture.index).head(count - len(with_picture))
-    return pd.concat([others, with_picture], ignore_index=True)
+    shown = pd.concat([others, with_picture], ignore_index=True)
+    # A model is asked without text on packs, too.
+    shown.loc[:0, packed] = None
+    return shown
 
 
 def most_frequent(values: pd.Series) -> Any:

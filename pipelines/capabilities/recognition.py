@@ -23,7 +23,7 @@ ROWS = "pictures.parquet"
 NEIGHBOURS = 5
 
 
-def freeze(split: Path, part: str, rows: Path) -> None:
+def freeze(split: Path, part: str, rows: Path, beside: Path | None = None) -> None:
     rows.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(split / f"{part}.parquet", rows / ROWS)
 

@@ -59,7 +59,7 @@ TUNING_USERS = 2_000
 """For whom the half-life is compared."""
 
 
-def freeze(split: Path, part: str, rows: Path) -> None:
+def freeze(split: Path, part: str, rows: Path, beside: Path | None = None) -> None:
     rows.mkdir(parents=True, exist_ok=True)
     history = pa.concat_tables(
         [pq.read_table(split / f"{name}.parquet", columns=COLUMNS) for name in BEFORE[part]]

@@ -27,7 +27,7 @@ VADER_THRESHOLD = 0.05
 """The compound score beyond which VADER's authors call a text positive or negative."""
 
 
-def freeze(split: Path, part: str, rows: Path) -> None:
+def freeze(split: Path, part: str, rows: Path, beside: Path | None = None) -> None:
     rows.mkdir(parents=True, exist_ok=True)
     table = pq.read_table(split / f"{part}.parquet")
     chosen = table.select([Reviews.REVIEW, Reviews.TEXT, Reviews.LANGUAGE, Reviews.LABEL])

@@ -36,6 +36,7 @@ NEEDS = {
     "split": "interactions | products | images | reviews",
     "text-features": "products | reviews",
     "image-features": "images",
+    "pack-texts": "products",
     "review-features": "interactions & reviews",
     "collaborative": LISTS,
     "content": CONTENT,

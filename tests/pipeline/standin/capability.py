@@ -13,7 +13,7 @@ TIME: str | None = None
 SIDES: tuple[str, ...] = ()
 
 
-def freeze(split: Path, part: str, rows: Path) -> None:
+def freeze(split: Path, part: str, rows: Path, beside: Path | None = None) -> None:
     rows.mkdir()
     pq.write_table(pq.read_table(split / f"{part}.parquet"), rows / "rows.parquet")
 

@@ -1,0 +1,109 @@
+"""Read the text on product pictures.
+
+Reading takes a good part of a second a picture, so that the profile says how many are read (`pictures`): those whose hash
+of the bytes is smallest, which is a fair draw that new products hardly change. Small pictures, on which nobody could
+read a word, are left out. Pictures that the table of an earlier run knows, by the hash of their bytes and of the reader,
+are not read again; the table is byte for byte that of a run from nothing. A run that was cut off goes on where it stopped.
+"""
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Literal
+
+import pyarrow.parquet as pq
+
+from models.encoders.decoding import Undecodable, dimensions
+from models.vision.packs import Reader, identity
+from pipelines.harness import BadData, Params, Run, stage
+from pipelines.harness.unfinished import unfinished
+from pipelines.pack_table import Read, Shown, kept_line, read_kept, read_known, write_texts
+from pipelines.tables import Images, Products
+from pipelines.vectors import content_hash
+
+PARTS = ("train", "valid", "test")
+SPLIT = "split/attributes"
+OUT = "texts.parquet"
+BATCH = 64
+
+
+class PackTextsParams(Params):
+    """pictures: how many are read, or all; 0: none. smallest: pixels of the longer side below which none is."""
+
+    pictures: int | Literal["all"]
+    smallest: int
+
+
+@stage
+def pack_texts(run: Run, params: PackTextsParams) -> None:
+    folder = run.input(SPLIT)
+    reader = identity()
+    rows: list[Shown] = []
+    if params.pictures != 0:
+        run.advance(0.0, "looking which pictures are large enough")
+        rows = [shown for shown, data in pictures(folder) if large(shown, data, params.smallest)]
+    wanted = sorted({one.content for one in rows})
+    if params.pictures != "all":
+        wanted = wanted[: params.pictures]
+    kept = unfinished(run, params)
+    known = read_known(run.former(OUT), reader) | read_kept(kept)
+    words: dict[str, Read] = {one: known[one] for one in wanted if one in known}
+    if words:
+        run.say(f"{len(words):,} of {len(wanted):,} pictures were read by an earlier run")
+    new = set(wanted) - set(words)
+    if new:
+        eye = Reader(run.threads)
+        for shown, data in run.progress(unread(folder, new), "reading packs", len(new)):
+            try:
+                words[shown.content] = eye.words(data)
+            except Undecodable as error:
+                raise unreadable(shown, error) from None
+            if kept is not None:
+                with kept.open("a", encoding="utf-8") as file:
+                    file.write(kept_line(shown.content, words[shown.content]))
+    chosen = [one for one in rows if one.content in words]
+    write_texts(run.output(OUT), chosen, words, reader)
+    if kept is not None:
+        kept.unlink(missing_ok=True)
+    run.rows_in = run.rows_out = len(chosen)
+    run.measure("pictures", len(words))
+    run.measure("with_text", sum(bool(text) for text, _ in words.values()))
+
+
+def pictures(folder: Path) -> Iterator[tuple[Shown, bytes]]:
+    """All products of the split that have a picture, with its bytes, a block at a time."""
+    columns = [Products.ITEM, Images.IMAGE, Images.BYTES]
+    for part in PARTS:
+        for batch in pq.ParquetFile(folder / f"{part}.parquet").iter_batches(
+            BATCH, columns=columns
+        ):
+            for item, key, data in zip(*(one.to_pylist() for one in batch.columns), strict=True):
+                if data:
+                    yield Shown(item, key, content_hash(data)), data
+
+
+def unread(folder: Path, contents: Collection[str]) -> Iterator[tuple[Shown, bytes]]:
+    """Each of the pictures `contents` once, with the first product that shows it."""
+    left = set(contents)
+    for shown, data in pictures(folder):
+        if shown.content in left:
+            left.remove(shown.content)
+            yield shown, data
+
+
+def large(shown: Shown, data: bytes, smallest: int) -> bool:
+    """Whether the longer side has `smallest` pixels or more. Raises `BadData` where it can't be told."""
+    try:
+        return max(dimensions(data)) >= smallest
+    except Undecodable as error:
+        raise unreadable(shown, error) from None
+
+
+def unreadable(shown: Shown, error: Undecodable) -> BadData:
+    """What ends the stage where a picture can't be read."""
+    return BadData(
+        f"data/{SPLIT}, item_id {shown.item}, image_key {shown.key}, column bytes: {error}. Take the picture out of the source"
+    )
+
+
+if __name__ == "__main__":
+    pack_texts.main()
