@@ -8,6 +8,8 @@
 | item_id, image_key, title | the product, or the picture by itself |
 | field, value, wrong | what stands there, and the probability that it is not so; beside a wrong picture, all fields' values |
 | proposed, confidence | what the others suggest, and its probability (a cosine for pictures that are nearly the same) |
+| source | what a value is proposed by: title, picture, title and picture, pack |
+| also | another source that proposes the same value, with its own probability |
 | other | the earlier row with that picture |
 | why | in words |
 | worth | confidence times what `audit.worth` of params.yaml says of its kind |
@@ -26,7 +28,9 @@ from models.catalogue.conspicuous import Look, look
 from models.catalogue.opinion import second_opinion
 from models.catalogue.pairing import misfits
 from models.catalogue.twins import nearest_twin
+from models.catalogue.written import agreement, written
 from pipelines.harness import BadConfig, Bug, Params, Run, stage
+from pipelines.pack_table import texts_of
 from pipelines.tables import Images, Products
 from pipelines.vectors import read_vectors
 
@@ -40,11 +44,28 @@ MISPLACED = "wrong picture"
 SAME, NEAR = "same picture", "nearly the same picture"
 BLANK, TINY, DAMAGED = "blank picture", "tiny picture", "damaged picture"
 KINDS = (DISAGREES, PROPOSED, MISPLACED, SAME, NEAR, BLANK, TINY, DAMAGED)
-TEXTS = ("kind", "item_id", "image_key", "title", "field", "value", "proposed", "other", "why")
+TEXTS = (
+    "kind",
+    "item_id",
+    "image_key",
+    "title",
+    "field",
+    "value",
+    "proposed",
+    "other",
+    "why",
+    "source",
+    "also",
+)
+TITLES, PICTURES, BOTH, PACK = "title", "picture", "title and picture", "pack"
+"""Sources of proposed values."""
+CELLS = ["item_id", "field"]
 NUMBERS = ("wrong", "confidence", "worth")
 BATCH = 256
 VALUES = 64
 """Of a field, the most frequent ones, that take part where pictures are held against words."""
+GRAMS = 512
+"""Width of the vectors of texts on packs."""
 CELL = 0.5
 """What a field says there, beside a title."""
 
@@ -76,9 +97,15 @@ def audit(run: Run, params: AuditParams) -> None:
     titles = vectors_of(run, "text-features/products.parquet", Products.ITEM, rows[Products.ITEM])
     titles[0][rows[Products.TITLE].isna().to_numpy()] = -1
     fields = [name for name in rows if name not in OUTSIDE]
-    for place, vectors in situations(titles, pictures):
+    for place, vectors, source in situations(titles, pictures):
         for name in fields:
-            found.append(opinions(rows.iloc[place].reset_index(drop=True), vectors, name, params))
+            chosen = rows.iloc[place].reset_index(drop=True)
+            found.append(opinions(chosen, vectors, name, params).assign(source=source))
+    texts = texts_of(run.input("pack-texts/texts.parquet"), rows[Products.ITEM])
+    if texts.any():
+        run.advance(0.35, "comparing texts on packs")
+        told = [of_packs(rows, texts, name, params) for name in fields]
+        found = [with_packs(together(found), together(told))]
     run.advance(0.4, "holding pictures against words")
     found.append(misplaced(rows, titles, pictures, fields, params, run.seed))
     table = run.optional(IMAGES)
@@ -138,17 +165,18 @@ def vectors_of(run: Run, path: str, key: str, wanted: pd.Series) -> tuple[np.nda
 
 def situations(
     titles: tuple[np.ndarray, np.ndarray], pictures: tuple[np.ndarray, np.ndarray]
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Rows with a title alone, with a picture alone, with both: their places and what is seen of them."""
+) -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
+    """Rows with a title alone, with a picture alone, with both: their places, what is seen of them, the source's name."""
     told, seen = titles[0] >= 0, pictures[0] >= 0
-    for rows, sources in (
-        (told & ~seen, [titles]),
-        (~told & seen, [pictures]),
-        (told & seen, [titles, pictures]),
+    for rows, sources, name in (
+        (told & ~seen, [titles], TITLES),
+        (~told & seen, [pictures], PICTURES),
+        (told & seen, [titles, pictures], BOTH),
     ):
         place = np.flatnonzero(rows)
         if len(place):
-            yield place, np.concatenate([vectors[at[place]] for at, vectors in sources], axis=1)
+            vectors = np.concatenate([vectors[at[place]] for at, vectors in sources], axis=1)
+            yield place, vectors, name
 
 
 def opinions(
@@ -181,6 +209,76 @@ def opinions(
             "why": "what looks or reads like it has another value",
         }
     )
+
+
+def of_packs(rows: pd.DataFrame, texts: pd.Series, name: str, params: AuditParams) -> pd.DataFrame:
+    """What the text on its pack says of the field `name` of each row that has one, as `opinions` tells proposals.
+
+    texts (n,): what was read, empty where nothing was. A value that stands there word for word is as sure as such values
+    are right in filled cells; one that packs of like words have, as sure as a second opinion. Both are of the rows with text
+    alone; the surer is told.
+    """
+    from models.encoders.text import TextEncoder
+
+    packed = np.flatnonzero((texts != "").to_numpy())
+    chosen, said = rows.iloc[packed].reset_index(drop=True), texts.iloc[packed].tolist()
+    counts = rows[name].value_counts()
+    # A value that one row alone has would be found by that row's own cell.
+    values = sorted(counts.index[counts > 1])
+    labels = pd.Index(values, dtype=object).get_indexer(chosen[name])
+    place = written(said, values)
+    best = np.asarray([*values, None], object)[place]
+    sure = np.where(place >= 0, agreement(place, labels), 0.0)
+    why = np.where(place >= 0, "the text on its pack has this value", None).astype(object)
+    frequent = chosen[name].value_counts()
+    common = sorted(frequent.index[frequent >= params.support])
+    if len(common) > 1:
+        vectors = TextEncoder.hashing(GRAMS).encode(said)
+        like = second_opinion(vectors, pd.Index(common).get_indexer(chosen[name]), len(common))
+        surer = like.sure > sure
+        best = np.where(surer, np.asarray(common, object)[like.best], best)
+        sure = np.where(surer, like.sure, sure)
+        why = np.where(surer, "packs with words like it have this value", why)
+    found = pd.DataFrame(
+        {
+            "kind": PROPOSED,
+            "item_id": chosen[Products.ITEM],
+            "image_key": chosen[Products.IMAGE],
+            "title": chosen[Products.TITLE],
+            "field": name,
+            "value": chosen[name],
+            "proposed": best,
+            "wrong": np.nan,
+            "confidence": sure,
+            "why": why,
+            "source": PACK,
+        }
+    )
+    return found[sure >= params.least]
+
+
+def with_packs(found: pd.DataFrame, told: pd.DataFrame) -> pd.DataFrame:
+    """Findings of the other sources with what packs tell (`of_packs`): of each cell the surer is kept.
+
+    A pack proposes values for empty cells, and speaks for what others propose; it doubts none that stands there by itself.
+    """
+    best = together([found, told[told["value"].isna()]])
+    best = best.sort_values("confidence", ascending=False, kind="stable").drop_duplicates(CELLS)
+    mine = best[[*CELLS, "proposed", "source"]]
+    others = mine.merge(together([found, told]), on=[*CELLS, "proposed"], suffixes=("_own", ""))
+    others = others[others["source"] != others["source_own"]]
+    said = {
+        (one.item_id, one.field): f"{one.source} {one.confidence:.2f}"
+        for one in others.itertuples()
+    }
+    best["also"] = [said.get(cell) for cell in best[CELLS].itertuples(index=False, name=None)]
+    return best
+
+
+def together(found: list[pd.DataFrame]) -> pd.DataFrame:
+    """Findings as one table with all columns."""
+    whole = pd.concat([part for part in found if len(part)] or [pd.DataFrame()], ignore_index=True)
+    return whole.reindex(columns=[*TEXTS, *NUMBERS])
 
 
 def words(
@@ -348,8 +446,7 @@ def damaged(quarantine: pd.DataFrame) -> pd.DataFrame:
 
 def in_order(found: list[pd.DataFrame], params: AuditParams) -> pd.DataFrame:
     """All findings, what is worth most first."""
-    whole = pd.concat([part for part in found if len(part)] or [pd.DataFrame()], ignore_index=True)
-    whole = whole.reindex(columns=[*TEXTS, *NUMBERS])
+    whole = together(found)
     whole[["wrong", "confidence"]] = whole[["wrong", "confidence"]].astype(float).round(6)
     whole["worth"] = (whole["confidence"] * whole["kind"].map(params.worth)).round(6)
     whole = whole.sort_values(

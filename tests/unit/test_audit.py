@@ -5,12 +5,15 @@ import io
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from models.catalogue.conspicuous import look
 from models.catalogue.opinion import second_opinion
 from models.catalogue.pairing import FEWEST, misfits
 from models.catalogue.twins import nearest_twin
+from models.catalogue.written import agreement, words_of, written
 from models.encoders.decoding import Undecodable
 from models.vision.families import unit
 from pipelines.audit import (
@@ -28,10 +31,12 @@ from pipelines.audit import (
     damaged,
     in_order,
     misplaced,
+    of_packs,
     opinions,
     shared,
     situations,
     twins,
+    with_packs,
     words,
 )
 
@@ -207,5 +212,106 @@ def test_findings_have_one_table_worth_most_first():
 def test_rows_are_judged_among_those_with_the_same_sources():
     titles = (np.array([0, -1, 1, -1]), np.ones((2, 3), np.float16))
     pictures = (np.array([-1, 0, 1, -1]), np.ones((2, 5), np.float16))
-    found = {tuple(place): seen.shape for place, seen in situations(titles, pictures)}
-    assert found == {(0,): (1, 3), (1,): (1, 5), (2,): (1, 8)}
+    found = {source: (*place, seen.shape) for place, seen, source in situations(titles, pictures)}
+    assert found == {
+        "title": (0, (1, 3)),
+        "picture": (1, (1, 5)),
+        "title and picture": (2, (1, 8)),
+    }
+
+
+def shelf(packs: list[str], brands: list[str | None]) -> pd.DataFrame:
+    items = [f"i{at:02d}" for at in range(len(packs))]
+    return pd.DataFrame({"item_id": items, "title": None, "image_key": items, "brand": brands})
+
+
+def test_a_value_that_stands_on_the_pack_is_proposed_for_an_empty_cell():
+    packs = ["fresh ARLA milk", "arla 500ml", "Arla", "OATLY oat", "Oatly", "Skånemejerier", ""] * 2
+    brands = ["Arla", "Arla", None, "Oatly", "Oatly", None, None] * 2
+    rows = shelf(packs, brands)
+    rows.loc[13, "brand"] = "Skanemejerier"
+    told = of_packs(rows, pd.Series(packs), "brand", PARAMS)
+    empty = told[told["value"].isna()]
+    # One row alone has the last brand: nothing shows that it is one.
+    assert empty["item_id"].tolist() == ["i02", "i09"]
+    assert set(empty["proposed"]) == {"Arla"} and set(empty["source"]) == {"pack"}
+    assert 0.7 < empty["confidence"].iloc[0] < 0.9
+    assert set(empty["why"]) == {"the text on its pack has this value"}
+
+
+def test_packs_of_like_words_tell_a_value_that_no_pack_has():
+    packs = [f"{'skummad mjolk' if at % 2 else 'apelsin juice'} {at}" for at in range(40)]
+    shades = ["Dairy" if at % 2 else "Drinks" for at in range(40)]
+    told = of_packs(shelf(packs, [None, None, *shades[2:]]), pd.Series(packs), "brand", PARAMS)
+    empty = told[told["value"].isna()]
+    assert empty["proposed"].tolist() == ["Drinks", "Dairy"]
+    assert set(empty["why"]) == {"packs with words like it have this value"}
+
+
+def test_of_two_sources_the_surer_is_told_and_the_other_named():
+    base = {"kind": PROPOSED, "field": "brand", "wrong": np.nan}
+    found = pd.DataFrame(
+        {
+            **base,
+            "kind": [PROPOSED, PROPOSED, DISAGREES],
+            "item_id": ["a", "b", "c"],
+            "value": [None, None, "x"],
+            "proposed": ["Arla", "Arla", "Arla"],
+            "confidence": [0.6, 0.8, 0.7],
+            "source": "picture",
+        }
+    )
+    told = pd.DataFrame(
+        {
+            **base,
+            "item_id": ["a", "b", "c", "d", "e"],
+            "value": [None, None, "x", None, "y"],
+            "proposed": ["Arla", "Oatly", "Arla", "Oatly", "Oatly"],
+            "confidence": 0.7,
+            "source": "pack",
+        }
+    )
+    whole = in_order([with_packs(found, told)], PARAMS).set_index("item_id")
+    assert sorted(whole.index) == ["a", "b", "c", "d"]
+    assert whole["source"].to_dict() == {"a": "pack", "b": "picture", "c": "picture", "d": "pack"}
+    assert whole["also"].dropna().to_dict() == {"a": "picture 0.60", "c": "pack 0.70"}
+    assert whole.loc["a", "confidence"] == 0.7 and whole.loc["b", "proposed"] == "Arla"
+    assert whole.loc["c", "kind"] == DISAGREES
+    alone = in_order([with_packs(in_order([], PARAMS), told)], PARAMS)
+    assert alone["item_id"].tolist() == ["a", "b", "d"] and set(alone["kind"]) == {PROPOSED}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("MILK 500ML", "500 ml"),
+        ("mjolk 1.5 l", "1,5L"),
+        ("Créme fraiche ARLA", "Arla"),
+        ("Arla Pro milk", "Arla Pro"),
+        ("Karla", None),
+        ("Arla with Alpo", None),
+        ("1500 ml", None),
+        ("好酒 牛奶", "牛奶"),
+        ("XL", None),
+    ],
+)
+def test_a_value_stands_in_a_text_by_its_words(text, value):
+    values = ["500 ml", "1,5L", "Arla", "Arla Pro", "Alpo", "牛奶味", "牛奶", "XL"]
+    place = written([text], values)[0]
+    assert (values[place] if place >= 0 else None) == value
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.text(max_size=12), max_size=6), st.lists(st.text(max_size=12), max_size=6))
+def test_what_is_written_is_a_value_whose_words_the_text_has(texts, values):
+    for text, place in zip(texts, written(texts, values), strict=True):
+        assert -1 <= place < len(values)
+        if place >= 0:
+            assert " ".join(words_of(values[place])) in " ".join(words_of(text))
+    assert (written(values, []) == -1).all()
+
+
+def test_agreement_is_low_until_it_is_seen():
+    found = np.array([0, 0, 1, -1, 0])
+    assert agreement(found, np.full(5, -1)) == 0.25
+    assert agreement(found, np.array([0, 0, 0, 1, -1])) == pytest.approx(3 / 7)
