@@ -1,9 +1,10 @@
 """Read the text on product pictures.
 
-Reading takes a good part of a second a picture, so that the profile says how many are read (`pictures`): those whose hash
-of the bytes is smallest, which is a fair draw that new products hardly change. Small pictures, on which nobody could
-read a word, are left out. Pictures that the table of an earlier run knows, by the hash of their bytes and of the reader,
-are not read again; the table is byte for byte that of a run from nothing. A run that was cut off goes on where it stopped.
+Reading takes a good part of a second a picture, so that the profile says how many of each part of the split are read
+(`pictures`): those whose hash of the bytes is smallest, which is a fair draw that new products hardly change, and that
+those of another part never do. Small pictures, on which nobody could read a word, are left out. Pictures that the table
+of an earlier run knows, by the hash of their bytes and of the reader, are not read again; the table is byte for byte that
+of a run from nothing. A run that was cut off goes on where it stopped.
 """
 
 from collections.abc import Collection, Iterator
@@ -27,7 +28,10 @@ BATCH = 64
 
 
 class PackTextsParams(Params):
-    """pictures: how many are read, or all; 0: none. smallest: pixels of the longer side below which none is."""
+    """pictures: how many of each part of the split are read, or all; 0: none.
+
+    smallest: pixels of the longer side below which none is.
+    """
 
     pictures: int | Literal["all"]
     smallest: int
@@ -37,19 +41,18 @@ class PackTextsParams(Params):
 def pack_texts(run: Run, params: PackTextsParams) -> None:
     folder = run.input(SPLIT)
     reader = identity()
-    rows: list[Shown] = []
+    chosen: list[Shown] = []
     if params.pictures != 0:
         run.advance(0.0, "looking which pictures are large enough")
-        rows = [shown for shown, data in pictures(folder) if large(shown, data, params.smallest)]
-    wanted = sorted({one.content for one in rows})
-    if params.pictures != "all":
-        wanted = wanted[: params.pictures]
+        for part in PARTS:
+            chosen += drawn(folder / f"{part}.parquet", params)
+    wanted = {one.content for one in chosen}
     kept = unfinished(run, params)
     known = read_known(run.former(OUT), reader) | read_kept(kept)
-    words: dict[str, Read] = {one: known[one] for one in wanted if one in known}
+    words: dict[str, Read] = {one: known[one] for one in wanted & known.keys()}
     if words:
         run.say(f"{len(words):,} of {len(wanted):,} pictures were read by an earlier run")
-    new = set(wanted) - set(words)
+    new = wanted - words.keys()
     if new:
         eye = Reader(run.threads)
         for shown, data in run.progress(unread(folder, new), "reading packs", len(new)):
@@ -60,7 +63,6 @@ def pack_texts(run: Run, params: PackTextsParams) -> None:
             if kept is not None:
                 with kept.open("a", encoding="utf-8") as file:
                     file.write(kept_line(shown.content, words[shown.content]))
-    chosen = [one for one in rows if one.content in words]
     write_texts(run.output(OUT), chosen, words, reader)
     if kept is not None:
         kept.unlink(missing_ok=True)
@@ -69,25 +71,32 @@ def pack_texts(run: Run, params: PackTextsParams) -> None:
     run.measure("with_text", sum(bool(text) for text, _ in words.values()))
 
 
-def pictures(folder: Path) -> Iterator[tuple[Shown, bytes]]:
-    """All products of the split that have a picture, with its bytes, a block at a time."""
+def drawn(part: Path, params: PackTextsParams) -> list[Shown]:
+    """The products of a part of the split whose pictures are read."""
+    rows = [shown for shown, data in pictures(part) if large(shown, data, params.smallest)]
+    if params.pictures == "all":
+        return rows
+    wanted = set(sorted({one.content for one in rows})[: params.pictures])
+    return [one for one in rows if one.content in wanted]
+
+
+def pictures(part: Path) -> Iterator[tuple[Shown, bytes]]:
+    """All products of a part of the split that have a picture, with its bytes, a block at a time."""
     columns = [Products.ITEM, Images.IMAGE, Images.BYTES]
-    for part in PARTS:
-        for batch in pq.ParquetFile(folder / f"{part}.parquet").iter_batches(
-            BATCH, columns=columns
-        ):
-            for item, key, data in zip(*(one.to_pylist() for one in batch.columns), strict=True):
-                if data:
-                    yield Shown(item, key, content_hash(data)), data
+    for batch in pq.ParquetFile(part).iter_batches(BATCH, columns=columns):
+        for item, key, data in zip(*(one.to_pylist() for one in batch.columns), strict=True):
+            if data:
+                yield Shown(item, key, content_hash(data)), data
 
 
 def unread(folder: Path, contents: Collection[str]) -> Iterator[tuple[Shown, bytes]]:
     """Each of the pictures `contents` once, with the first product that shows it."""
     left = set(contents)
-    for shown, data in pictures(folder):
-        if shown.content in left:
-            left.remove(shown.content)
-            yield shown, data
+    for part in PARTS:
+        for shown, data in pictures(folder / f"{part}.parquet"):
+            if shown.content in left:
+                left.remove(shown.content)
+                yield shown, data
 
 
 def large(shown: Shown, data: bytes, smallest: int) -> bool:

@@ -205,6 +205,8 @@ def pictures(data: Path, rng: np.random.Generator) -> None:
             "value": ["Bag", None, None],
             "proposed": ["Boot", HOSTILE_TITLE, None],
             "other": [None, None, "p001"],
+            "source": ["picture", "pack", None],
+            "also": [None, "title 0.61", None],
             "confidence": [0.97, 0.8, 1.0],
             "worth": [0.97, 0.4, 0.4],
             "why": "made for the test",

@@ -10,7 +10,19 @@ from pipelines.report_sections.thumbnails import thumbnails
 KEY = "audit"
 TITLE = "Catalogue audit"
 TABLE = "audit/audit.parquet"
-TEXTS = ("kind", "item_id", "image_key", "title", "field", "value", "proposed", "other", "why")
+TEXTS = (
+    "kind",
+    "item_id",
+    "image_key",
+    "title",
+    "field",
+    "value",
+    "proposed",
+    "other",
+    "why",
+    "source",
+    "also",
+)
 NEEDED = (*TEXTS, "confidence", "worth")
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from models.vision.packs import Line, Reader
 from pipelines.benchmark import run
 from pipelines.harness import BadConfig, BadData
 from tests.conftest import REPOSITORY
@@ -333,3 +334,20 @@ def test_a_file_without_a_usable_row_is_told(shop):
                 "shade",
             ),
         )
+
+
+def test_attributes_heed_the_text_on_packs(tmp_path, monkeypatch):
+    """What packs say is told by a reader that knows the files; nothing of it is to be seen in the pictures."""
+    brands, said, rows = ("Arla", "Oatly"), {}, []
+    for at in range(60):
+        path = tmp_path / f"{at}.png"
+        picture("red", at).save(path)
+        said[path.read_bytes()] = f"{brands[at % 2]} 500 ml"
+        rows.append([str(at), path.name, brands[at % 2]])
+    monkeypatch.setattr(Reader, "__init__", lambda self, threads: None)
+    monkeypatch.setattr(Reader, "lines", lambda self, data: [Line(said[data], 0, 0, 9, 1.0)])
+    table(tmp_path / "train.csv", ["id", "path", "brand"], rows[:48])
+    table(tmp_path / "test.csv", ["id", "path"], [row[:2] for row in rows[48:]])
+    files = ["--train", str(tmp_path / "train.csv"), "--test", str(tmp_path / "test.csv")]
+    found, _ = answers(tmp_path, "attributes", *files, "--fields", "brand", "--packs")
+    assert [row["pred"]["brand"] for row in found] == [row[2] for row in rows[48:]]

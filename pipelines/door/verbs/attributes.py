@@ -1,4 +1,4 @@
-"""`attributes`: fields of products from picture and title, learned from a catalogue that knows some."""
+"""`attributes`: fields of products from picture, title and pack, learned from a catalogue that knows some."""
 
 import tempfile
 from collections.abc import Iterator
@@ -14,10 +14,14 @@ from pipelines.seeing import SightParams
 from pipelines.trained import TrainedParams
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from models.vision.attributes import Attributes
+    from models.vision.packs import Reader
     from pipelines.door.pictures import Listing
 
 SECTION = "door-attributes"
+BLOCK = 64
 
 
 class DoorAttributesParams(SightParams, TrainedParams):
@@ -53,6 +57,7 @@ def fit(asked: Asked) -> "Attributes":
             seen if good.all() else seen[good],
             np.flatnonzero(good),
             values,
+            packs=read(asked, listing, good) if asked.options["packs"] else (),
         )
         if not len(rows.pictured) and not any(rows.titles):
             raise BadData(f"{listing.source}: no row has a picture that can be read, or a title")
@@ -72,17 +77,43 @@ def fields_of(asked: Asked, listing: "Listing") -> list[str]:
     return fields
 
 
+def read(asked: Asked, listing: "Listing", good: "np.ndarray") -> list[str]:
+    """The text on the pack of each row of the listing (n,), empty where the picture is not `good` (n,)."""
+    from models.vision.packs import Reader
+
+    reader = Reader(asked.threads)
+    found: list[str] = []
+    for start in range(0, len(listing), BLOCK):
+        asked.say(f"{start:,} of {len(listing):,} packs are read")
+        found += words(reader, listing, start, good[start : start + BLOCK])
+    return found
+
+
+def words(reader: "Reader", listing: "Listing", start: int, good: "np.ndarray") -> list[str]:
+    """The texts on the packs of the rows from `start` on, as many as `good` (b,) has."""
+    from pipelines.door import pictures
+
+    return [
+        reader.words(pictures.content(listing.paths[start + at])).text if fine else ""
+        for at, fine in enumerate(good.tolist())
+    ]
+
+
 def predict(model: "Attributes", asked: Asked) -> Iterator[pa.RecordBatch]:
     import numpy as np
     import pandas as pd
 
+    from models.vision.packs import Reader
     from pipelines.door import pictures
 
     listing = pictures.listed(asked.files["test"])
     titles = listing.column("title")
+    reader = Reader(asked.threads) if model.packs else None
     at = 0
     for seen, good in pictures.blocks(listing, model.size or 32, asked.say):
         frame = pd.DataFrame({"title": titles[at : at + len(seen)]})
+        if reader is not None:
+            frame["pack_text"] = words(reader, listing, at, good)
         pictured = np.flatnonzero(good) if model.size else np.zeros(0, np.int64)
         found = model.of_parts(frame, seen[pictured], pictured)
         best = {name: shares.argmax(1) for name, (shares, _) in found.items()}
@@ -107,7 +138,7 @@ def predict(model: "Attributes", asked: Asked) -> Iterator[pa.RecordBatch]:
 
 
 VERB = Verb(
-    summary="Fill in fields of products from picture and title, by products whose fields a file shows.",
+    summary="Fill in fields of products from picture, title and pack, by products whose fields a file shows.",
     files=(
         File(
             "train",
@@ -118,5 +149,8 @@ VERB = Verb(
     writes="id, pred {field: value}, conf {field: its probability}",
     fit=fit,
     predict=predict,
-    options=(Option("fields", "the columns of train to learn, such as a,b,c"),),
+    options=(
+        Option("fields", "the columns of train to learn, such as a,b,c"),
+        Option("packs", "read the text on packs, too: it takes part of a second a picture", bool),
+    ),
 )
