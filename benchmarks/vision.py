@@ -11,6 +11,9 @@ With `--audit`, `--train F --field F` alone: the catalogue's second opinion on c
 one another before; its precision at several recalls, by the vectors that the stage `image-features` makes of the pictures
 and, with `--title`, by those of the titles. The same of pictures that were swapped among one another.
 
+With `--packs`: the verb `attributes` without and with the text on packs, on the same pictures; `--field` may name several
+columns. The rows of the table are the fields; the gain is paired.
+
 With `--colours`, `--train F --field F` alone: how often the measured colours bear the name of the colour that the column
 states, the first of them and any; words of shops become our names by `STATED`.
 """
@@ -40,6 +43,7 @@ PLANTED = 0.05
 FEWEST = 10
 """Rows that a value needs to take part there."""
 RECALLS = (0.2, 0.4, 0.6, 0.8)
+FIGURES = ("fit_seconds", "predict_seconds", "peak_memory_mb")
 SAID = {
     "grey": "gray charcoal silver steel",
     "beige white": "cream ivory",
@@ -71,6 +75,7 @@ def main(words: list[str], root: Path) -> int:
     parser.add_argument("--test", type=Path)
     parser.add_argument("--audit", action="store_true", help="measure the audit instead")
     parser.add_argument("--colours", action="store_true", help="measure the colours instead")
+    parser.add_argument("--packs", action="store_true", help="measure the text on packs instead")
     parser.add_argument("--pictures", type=int, default=1500, help="with --colours: at most")
     parser.add_argument("--size", type=int, default=96, help="with --colours: pixels a side")
     parser.add_argument("--field", required=True)
@@ -89,6 +94,8 @@ def main(words: list[str], root: Path) -> int:
         return _coloured(asked)
     if asked.test is None:
         parser.error("--test is missing")
+    if asked.packs:
+        return _packed(asked, root)
     if asked.one:
         return _alone(asked, root)
     rows = []
@@ -258,6 +265,45 @@ def _curve(
         shares = [f"{one[found].mean():.3f}" for one in right.values()]
         table.add_row(f"{recall:.1f}", f"{hits[named - 1] / named:.3f}", *shares)
     Console(width=None if sys.stdout.isatty() else 110).print(table)
+
+
+def _packed(asked: argparse.Namespace, root: Path) -> int:
+    """Fit and ask the verb `attributes` without and with packs, and print how often each field is right."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from models.metrics import interval, paired_interval
+    from pipelines.door import pictures
+
+    fields = [name.strip() for name in asked.field.split(",")]
+    listing = pictures.listed(asked.test, dict.fromkeys(fields, pa.string()))
+    truth = {name: np.array(listing.column(name), object) for name in fields}
+    right: dict[str, list[np.ndarray]] = {name: [] for name in fields}
+    with tempfile.TemporaryDirectory() as scratch:
+        out = Path(scratch) / "told.jsonl"
+        call = ["--train", asked.train, "--test", asked.test, "--fields", asked.field]
+        call += ["--out", out, "--threads", asked.threads, "--profile", asked.profile]
+        for words in ([], ["--packs"]):
+            whole = [sys.executable, "-m", "pipelines.benchmark", "attributes", *call, *words]
+            done = subprocess.run(
+                list(map(str, whole)), cwd=root, stdout=subprocess.PIPE, check=True
+            )
+            figures = json.loads(done.stdout.splitlines()[-1])
+            print(" ".join(words) or "without packs", {name: figures[name] for name in FIGURES})
+            told = [json.loads(line)["pred"] for line in out.read_text("utf-8").splitlines()]
+            for name in fields:
+                answers = np.array([one[name] for one in told], object)
+                right[name].append((answers == truth[name])[truth[name] != ""].astype(float))
+    table = Table(title="attributes without and with the text on packs")
+    for column in ("field", "products", "without", "with", "gain", "95 % interval"):
+        table.add_column(column, justify="left" if column == "field" else "right")
+    for name, (without, read) in right.items():
+        gain = paired_interval(read, without, seed=0)
+        means = f"{interval(without, seed=0).mean:.3f}", f"{interval(read, seed=0).mean:.3f}"
+        ends = f"{gain.low:+.3f} to {gain.high:+.3f}"
+        table.add_row(name, str(len(read)), *means, f"{gain.mean:+.3f}", ends)
+    Console(width=None if sys.stdout.isatty() else 110).print(table)
+    return 0
 
 
 def _titles(asked: argparse.Namespace, root: Path, rows: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 import pyarrow.parquet as pq
+from pydantic import NonNegativeInt
 
 from models.encoders.decoding import Undecodable, dimensions
 from models.vision.packs import Reader, identity
@@ -33,7 +34,7 @@ class PackTextsParams(Params):
     smallest: pixels of the longer side below which none is.
     """
 
-    pictures: int | Literal["all"]
+    pictures: NonNegativeInt | Literal["all"]
     smallest: int
 
 

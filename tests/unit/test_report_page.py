@@ -228,6 +228,10 @@ def test_measured_colours_stand_by_their_names_beside_pictures(data: Path, page:
     assert f'<i style="background:#aa3322"></i>{name} <span class="sure">70 %</span>' in page
 
 
+def test_a_proposed_value_names_its_source(page: str) -> None:
+    assert "by the picture<" in page and "by the pack, also title 0.61<" in page
+
+
 def test_a_persons_word_keeps_the_figures_that_it_was_given_on(tmp_path: Path) -> None:
     journal = Journal(State(tmp_path))
     line = {"who": "run 1", "capability": "content", "from": None, "to": BUNDLE}
