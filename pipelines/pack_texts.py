@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from pydantic import NonNegativeInt
 
 from models.encoders.decoding import Undecodable, dimensions
-from models.vision.packs import Reader, identity
+from models.vision.packs import COARSE, Reader, identity
 from pipelines.harness import BadData, Params, Run, stage
 from pipelines.harness.unfinished import unfinished
 from pipelines.pack_table import Read, Shown, kept_line, read_kept, read_known, write_texts
@@ -41,7 +41,7 @@ class PackTextsParams(Params):
 @stage
 def pack_texts(run: Run, params: PackTextsParams) -> None:
     folder = run.input(SPLIT)
-    reader = identity()
+    reader = identity(COARSE)
     chosen: list[Shown] = []
     if params.pictures != 0:
         run.advance(0.0, "looking which pictures are large enough")
@@ -55,7 +55,7 @@ def pack_texts(run: Run, params: PackTextsParams) -> None:
         run.say(f"{len(words):,} of {len(wanted):,} pictures were read by an earlier run")
     new = wanted - words.keys()
     if new:
-        eye = Reader(run.threads)
+        eye = Reader(run.threads, COARSE)
         for shown, data in run.progress(unread(folder, new), "reading packs", len(new)):
             try:
                 words[shown.content] = eye.words(data)

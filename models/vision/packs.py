@@ -18,6 +18,11 @@ from models.encoders.decoding import decode_whole
 
 LEAST, MOST = 512, 1600
 """Pixels of the longer side: smaller pictures are enlarged, for the detector misses small letters."""
+FINE, COARSE = 736, 512
+"""Pixels of the shorter side from which the detector looks at a picture as it is; what is smaller is enlarged once more.
+
+Coarse reading of small pictures takes half the time of fine reading.
+"""
 SURE = 0.5
 """Lines that are read with less confidence are left out."""
 SAME_LINE = 0.5
@@ -58,18 +63,18 @@ class Words(NamedTuple):
         return cls(" ".join(line.text for line in lines), round(sure, 6))
 
 
-def identity() -> str:
-    """A hash of everything that decides what is read: the networks come with their package."""
-    digest = hashlib.sha256(version("rapidocr").encode())
+def identity(side: int) -> str:
+    """A hash of everything that decides what a reader with this `side` reads: the networks come with their package."""
+    digest = hashlib.sha256(f"{version('rapidocr')} {side}".encode())
     for path in (__file__, decoding.__file__):
         digest.update(Path(path).read_bytes())
     return digest.hexdigest()
 
 
 class Reader:
-    """Reads pictures; one at a time, in bounded memory."""
+    """Reads pictures; one at a time, in bounded memory. side: `FINE`, `COARSE` or another number of pixels."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, side: int = FINE) -> None:
         from rapidocr import RapidOCR
 
         # What it gives goes by what it is asked; its types name all of that at once.
@@ -78,6 +83,8 @@ class Reader:
                 "Global.log_level": "error",
                 "EngineConfig.onnxruntime.intra_op_num_threads": threads,
                 "EngineConfig.onnxruntime.inter_op_num_threads": 1,
+                "Det.limit_type": "min",
+                "Det.limit_side_len": side,
             }
         )
 

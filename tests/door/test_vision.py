@@ -344,7 +344,7 @@ def test_attributes_heed_the_text_on_packs(tmp_path, monkeypatch):
         picture("red", at).save(path)
         said[path.read_bytes()] = f"{brands[at % 2]} 500 ml"
         rows.append([str(at), path.name, brands[at % 2]])
-    monkeypatch.setattr(Reader, "__init__", lambda self, threads: None)
+    monkeypatch.setattr(Reader, "__init__", lambda self, threads, side: None)
     monkeypatch.setattr(Reader, "lines", lambda self, data: [Line(said[data], 0, 0, 9, 1.0)])
     table(tmp_path / "train.csv", ["id", "path", "brand"], rows[:48])
     table(tmp_path / "test.csv", ["id", "path"], [row[:2] for row in rows[48:]])

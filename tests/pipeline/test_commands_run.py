@@ -67,6 +67,7 @@ HERE = (
     "python -m pipelines.benchmark recommend --train train.parquet",
     "python -m pipelines.benchmark search --gallery shop.csv",
     "python -m pipelines.benchmark recognise --train train.csv",
+    "python -m pipelines.benchmark attributes --train train.csv",
     "python -m pipelines.inspect --help",
     "python -m pipelines.inspect /data/shop",
     "python -m pipelines.inspect /data/shop --write",

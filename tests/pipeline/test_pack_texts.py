@@ -38,7 +38,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
         found.append(data)
         return [Line(f"{len(data)} bytes", 0, 0, 9, 0.75)]
 
-    monkeypatch.setattr(Reader, "__init__", lambda self, threads: None)
+    monkeypatch.setattr(Reader, "__init__", lambda self, threads, side: None)
     monkeypatch.setattr(Reader, "lines", lines)
     return found
 

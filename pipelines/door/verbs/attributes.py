@@ -79,9 +79,9 @@ def fields_of(asked: Asked, listing: "Listing") -> list[str]:
 
 def read(asked: Asked, listing: "Listing", good: "np.ndarray") -> list[str]:
     """The text on the pack of each row of the listing (n,), empty where the picture is not `good` (n,)."""
-    from models.vision.packs import Reader
+    from models.vision.packs import COARSE, Reader
 
-    reader = Reader(asked.threads)
+    reader = Reader(asked.threads, COARSE)
     found: list[str] = []
     for start in range(0, len(listing), BLOCK):
         asked.say(f"{start:,} of {len(listing):,} packs are read")
@@ -103,12 +103,12 @@ def predict(model: "Attributes", asked: Asked) -> Iterator[pa.RecordBatch]:
     import numpy as np
     import pandas as pd
 
-    from models.vision.packs import Reader
+    from models.vision.packs import COARSE, Reader
     from pipelines.door import pictures
 
     listing = pictures.listed(asked.files["test"])
     titles = listing.column("title")
-    reader = Reader(asked.threads) if model.packs else None
+    reader = Reader(asked.threads, COARSE) if model.packs else None
     at = 0
     for seen, good in pictures.blocks(listing, model.size or 32, asked.say):
         frame = pd.DataFrame({"title": titles[at : at + len(seen)]})
