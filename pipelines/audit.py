@@ -229,7 +229,7 @@ def of_packs(rows: pd.DataFrame, texts: pd.Series, name: str, params: AuditParam
     place = written(said, values)
     best = np.asarray([*values, None], object)[place]
     sure = np.where(place >= 0, agreement(place, labels), 0.0)
-    why = np.where(place >= 0, "the text on its pack has this value", None).astype(object)
+    why = np.full(len(said), "the text on its pack has this value", object)
     frequent = chosen[name].value_counts()
     common = sorted(frequent.index[frequent >= params.support])
     if len(common) > 1:
@@ -238,7 +238,7 @@ def of_packs(rows: pd.DataFrame, texts: pd.Series, name: str, params: AuditParam
         surer = like.sure > sure
         best = np.where(surer, np.asarray(common, object)[like.best], best)
         sure = np.where(surer, like.sure, sure)
-        why = np.where(surer, "packs with words like it have this value", why)
+        why[surer] = "packs with words like it have this value"
     found = pd.DataFrame(
         {
             "kind": PROPOSED,
@@ -254,7 +254,7 @@ def of_packs(rows: pd.DataFrame, texts: pd.Series, name: str, params: AuditParam
             "source": PACK,
         }
     )
-    return found[sure >= params.least]
+    return found[(sure >= params.least) & pd.notna(best)]
 
 
 def with_packs(found: pd.DataFrame, told: pd.DataFrame) -> pd.DataFrame:
