@@ -10,6 +10,7 @@ is for the workers of a cluster: there, nobody runs a stage in another way, so t
 """
 
 import json
+import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -112,6 +113,17 @@ def refuse_mixture(above: Mapping[str, Any], profile: str, stage: str) -> None:
                 )
 
 
+def distrusted(error: BaseException | None) -> bool:
+    """Whether an error comes of a certificate, or of a server that talks no TLS: to wait would not help."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return True
+        if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def _repo(root: Path) -> Any:
     from dvc.repo import Repo
 
@@ -145,9 +157,16 @@ class _Store:
                     "bucket there, and is the key in the secret `s3` one that it knows?"
                 ) from error
             except Exception as error:
+                if distrusted(error):
+                    raise MissingResource(
+                        f"the store is not trusted, {self._folder} can't be written: {error}. The variable "
+                        "AWS_CA_BUNDLE names the file of the CAs that are; `python -m pipelines.services.cluster_trust` "
+                        "tells what is wrong"
+                    ) from error
                 if time.monotonic() >= until:
                     raise MissingResource(
-                        f"the store is away, {self._folder} can't be written: {error}"
+                        f"the store is away, {self._folder} can't be written: {error}. If it is up, does its address "
+                        "in .dvc/config begin as it talks, with https or with http?"
                     ) from error
             print(f"the store is away; waiting for {self._folder}", flush=True)
             time.sleep(PAUSE_SECONDS)

@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import os
 import platform
+import re
 import time
 import uuid
 from collections.abc import Callable
@@ -22,6 +23,13 @@ PASSWORD_FILE = "VITRINE_JOURNAL_PASSWORD_FILE"
 PATIENCE_SECONDS = 60.0
 """How long a database that does not answer is asked again: it may be starting anew."""
 PAUSE_SECONDS = 1.0
+EXPLAINED = re.compile(r"\n\[SQL|\n\(Background on")
+"""Where SQLAlchemy's own words begin after those of the database."""
+DISTRUST = (
+    *("certificate verify failed", "does not match host name", "root certificate file"),
+    *("server does not support SSL", "no encryption"),
+)
+"""What is said where TLS is not talked on both sides, or the server's certificate is not trusted."""
 HOPELESS = ("authentication failed", "no password supplied", "does not exist", "permission denied")
 """What Postgres says where asking again would not help."""
 
@@ -229,9 +237,15 @@ class Table:
                 with self._engine.begin() as connection:
                     return work(connection)
             except SQLAlchemyError as error:
-                text = str(error).split("\n[SQL")[0]
+                text = EXPLAINED.split(str(error))[0].strip()
                 hopeless = any(word in text for word in HOPELESS)
                 lost = isinstance(error, OperationalError | InterfaceError) and not hopeless
+                if any(word in text for word in DISTRUST):
+                    raise MissingResource(
+                        f"the journal in {self.place} is not reached by TLS: {text}. Nothing was decided. The variables "
+                        "PGSSLMODE and PGSSLROOTCERT, or sslmode and sslrootcert in the address, say how and whom to "
+                        "trust; `python -m pipelines.services.cluster_trust` tells what is wrong"
+                    ) from None
                 if not lost or time.monotonic() >= until:
                     raise MissingResource(
                         f"the journal in {self.place} is away or refuses: {text}. Nothing was decided; start again "

@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from pipelines.harness.interpreter import search_path
 from pipelines.harness.state import State
 from pipelines.services import keeper, processes
 from pipelines.services.cluster import Described, Member, fill_in, read_services
+from pipelines.services.cluster_certificates import write_file
 from pipelines.services.cluster_secrets import make_secrets
 from pipelines.services.processes import LOOPBACK, Running, Service
 from pipelines.services.stack import services_lock
@@ -45,6 +46,10 @@ PACKAGES = {
 }
 KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE")
 """Variables of ours that services see; a container sees none but its own."""
+HANDED = ("tls-postgres", "postgres-hba")
+"""What Postgres reads as a user of its own, and takes only where nobody else can read it."""
+UNFIT = " %&+#?"
+"""Signs that mean something else in a command of the shell or in an address, where the files of secrets are named."""
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENBLAS_CORETYPE")
 FETCHING = ("PIP_", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
 """Beginnings of the names of variables by which a worker's stages reach package registries."""
@@ -91,9 +96,10 @@ def note_of(name: str) -> str:
 
 def check_installed(root: Path) -> None:
     """Raise `MissingResource`, with the cure, for the first thing that is not installed."""
-    if " " in str(root):
+    unfit = sorted(set(str(root)) & set(UNFIT))
+    if unfit:
         raise MissingResource(
-            f"{root}: a cluster needs a folder without a space in its name; move the project"
+            f"{root}: a cluster needs a folder without {unfit[0]!r} in its name; move the project"
         )
     for name in (*POSTGRES, "redis-server", "redis-cli"):
         if not _program(name):
@@ -165,6 +171,13 @@ def _make_database(folder: Path, password: Path) -> tuple[str, ...]:
     return before
 
 
+def _hand_over(folder: Path, secrets: Path) -> None:
+    """Copies for Postgres' eyes alone, as its certificate and list are now."""
+    for name in HANDED:
+        write_file(folder / name, (secrets / name).read_text("utf-8"), 0o600)
+    _as_postgres(folder)
+
+
 def environment(member: Member, place: Processes) -> dict[str, str]:
     """All that a service sees: its own variables, and of ours what a fresh machine has too."""
     kept = {
@@ -202,8 +215,10 @@ def members(root: Path) -> tuple[dict[str, Member], Processes, dict[str, int]]:
     return fill_in(services, place), place, ports
 
 
-def start(root: Path, report: bool = True) -> dict[str, Running]:
-    """Start what does not run, each after what it needs is healthy, and wait until all are.
+def start(
+    root: Path, report: bool = True, only: Collection[str] | None = None
+) -> dict[str, Running]:
+    """Start what does not run, each after what it needs is healthy, and wait until all are. only: no others than these.
 
     Raises `MissingResource` for what is not installed, or with the end of a log for what does not come up; what was
     started is stopped then.
@@ -211,6 +226,7 @@ def start(root: Path, report: bool = True) -> dict[str, Running]:
     check_installed(root)
     state = State(root)
     found, place, ports = members(root)
+    found = {name: one for name, one in found.items() if only is None or name in only}
     place.home.mkdir(parents=True, exist_ok=True)
     made = make_secrets(place.home / "secrets")
     if report and made:
@@ -223,7 +239,9 @@ def start(root: Path, report: bool = True) -> dict[str, Running]:
             if report and note_of(name) not in before:
                 print(f"  {name:<18} {member.described.title}", flush=True)
             if member.described.once:
-                _run_once(member, place)
+                said = _run_once(member, place)
+                if report:
+                    print(said, end="", flush=True)
                 continue
             alive = processes.running(state, note_of(name))
             if alive is None:
@@ -243,6 +261,7 @@ def _start(state: State, member: Member, place: Processes, port: int) -> Running
     command = member.command
     if member.name == "postgres":
         before = _make_database(folder / "state", place.home / "secrets" / "postgres")
+        _hand_over(folder / "scratch", place.home / "secrets")
         command = (*before, _program(command[0]) or command[0], *command[1:])
     kept = (sys.executable, str(KEEPER), *command)
     service = Service(note_of(member.name), kept, environment(member, place), port)
@@ -269,7 +288,8 @@ def _asking(member: Member, place: Processes) -> Callable[[], bool]:
     return ready
 
 
-def _run_once(member: Member, place: Processes) -> None:
+def _run_once(member: Member, place: Processes) -> str:
+    """What it printed."""
     folder = place.folders[member.name]
     (folder / "scratch").mkdir(parents=True, exist_ok=True)
     done = subprocess.run(
@@ -283,6 +303,7 @@ def _run_once(member: Member, place: Processes) -> None:
     )
     if done.returncode:
         raise MissingResource(f"{member.name}:\n{(done.stdout + done.stderr)[-3000:]}")
+    return done.stdout
 
 
 def names(root: Path) -> list[str]:

@@ -1,17 +1,26 @@
-"""Make the secrets of a cluster, one file each: `python -m pipelines.services.cluster_secrets FOLDER`.
+"""Make the secrets and certificates of a cluster, in files: `python -m pipelines.services.cluster_secrets FOLDER`.
 
-What is there stays as it is: to renew one, remove its file first. The folder is for its owner's eyes only (0700); the
-files in it can be read by anyone who gets that far, because a container reads them under a user of its own.
+What is there stays as it is: to renew a secret, remove its file first; certificates are renewed by `--renew`. The folder
+is for its owner's eyes only (0700); the files in it can be read by anyone who gets that far, because a container reads
+them under a user of its own. The key of the CA, which no service needs, is its owner's (0600).
 """
 
 import argparse
 import base64
 import json
-import os
 import secrets
 import sys
 from collections.abc import Callable
 from pathlib import Path
+
+from pipelines.harness.errors import BadConfig
+from pipelines.services.cluster_certificates import (
+    CA,
+    SERVERS,
+    make_certificates,
+    read_ends,
+    write_file,
+)
 
 
 def _token() -> str:
@@ -40,9 +49,12 @@ MAKERS: dict[str, Callable[[], str]] = {
     "api": _token,
     "jwt": lambda: secrets.token_urlsafe(64),
     "users": _users,
+    # Postgres' own list of who may enter: whoever has the password, and from afar over TLS alone.
+    "postgres-hba": lambda: "local all all scram-sha-256\nhostssl all all all scram-sha-256\n",
 }
 IDENTITIES = "s3-identities"
-NAMES = (*MAKERS, IDENTITIES)
+NAMES = (*MAKERS, IDENTITIES, CA, *SERVERS)
+"""What services read: the files beside `ca-key`."""
 
 
 def _identities(credentials: str) -> str:
@@ -57,40 +69,43 @@ def _identities(credentials: str) -> str:
     return json.dumps({"identities": [one]}) + "\n"
 
 
-def make_secrets(folder: Path) -> list[str]:
-    """Make what is missing in `folder`; the names of those made."""
+def make_secrets(folder: Path, renew: bool = False) -> list[str]:
+    """Make what is missing in `folder`; the names of those made. renew: make the servers' certificates anew.
+
+    Raises `BadConfig` where a certificate is missing that can't be signed.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
     made = []
     for name, maker in MAKERS.items():
         if not (folder / name).exists():
-            _write(folder / name, maker())
+            write_file(folder / name, maker(), 0o444)
             made.append(name)
     if "s3" in made or not (folder / IDENTITIES).exists():
-        _write(folder / IDENTITIES, _identities((folder / "s3").read_text("utf-8")))
+        write_file(folder / IDENTITIES, _identities((folder / "s3").read_text("utf-8")), 0o444)
         made.append(IDENTITIES)
-    return made
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.unlink(missing_ok=True)
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    partial.chmod(0o444)
-    partial.replace(path)
+    return made + make_certificates(folder, renew)
 
 
 def main(words: list[str]) -> int:
-    """The command line; prints names, never what a file holds."""
+    """The command line; prints names and days, never what a file holds."""
     parser = argparse.ArgumentParser(
         prog="python -m pipelines.services.cluster_secrets", description=__doc__
     )
     parser.add_argument("folder", type=Path, help="made where it is absent")
-    folder = parser.parse_args(words).folder
-    made = make_secrets(folder)
-    print(f"made in {folder}: {', '.join(made)}" if made else f"all there in {folder}")
+    parser.add_argument(
+        "--renew", action="store_true", help="make keys and certificates of the servers anew"
+    )
+    asked = parser.parse_args(words)
+    try:
+        made = make_secrets(asked.folder, asked.renew)
+        ends = read_ends(asked.folder)
+    except BadConfig as error:
+        print(f"{error.title}: {error}", file=sys.stderr)
+        return error.exit_code
+    print(f"made in {asked.folder}: {', '.join(made)}" if made else f"all there in {asked.folder}")
+    for name, until in ends.items():
+        print(f"  {name:<14} valid until {until:%Y-%m-%d}")
     return 0
 
 

@@ -1,22 +1,40 @@
-"""Databases, the journal's tables, buckets and pools: `python -m pipelines.services.cluster_setup POSTGRES SECRET_FILE S3_URL`.
+"""Databases, the journal's tables, buckets and pools:
 
-POSTGRES: host:port. Runs before Airflow and MLflow start; what is there stays, so that it may run again at any time.
+    python -m pipelines.services.cluster_setup POSTGRES SECRET_FILE REDIS S3_URL CA_FILE
+
+POSTGRES, REDIS: host:port. First it makes sure that these three prove by TLS who they are. Runs before Airflow and MLflow
+start; what is there stays, so that it may run again at any time.
 """
 
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from pipelines.harness.errors import MissingResource
+from pipelines.harness.errors import BadConfig, MissingResource, VitrineError
 from pipelines.harness.params import read_params
 from pipelines.journal_stores import Table
+from pipelines.services import cluster_trust
 from pipelines.services.airflow import HEAVY, heavy_slots
 from pipelines.services.cluster_workplace import BUCKET
 
 DATABASES = ("airflow", "mlflow", "vitrine")
 BUCKETS = (BUCKET, "mlflow")
 USER = "vitrine"
+
+
+def trust(postgres: str, redis: str, store: str, ca: Path) -> list[str]:
+    """Lines about certificates that end soon. Raises `MissingResource` or `BadConfig` for what is not to be trusted."""
+    url = urlsplit(store)
+    if url.scheme != "https":
+        raise BadConfig(
+            f"the store's address {store} is none of https: passwords and data would be read by others"
+        )
+    at = {"postgres": postgres, "redis": redis, "s3": f"{url.hostname}:{url.port or 443}"}
+    return [
+        line for kind, address in at.items() for line in cluster_trust.warnings(kind, address, ca)
+    ]
 
 
 def make_databases(address: str, password: str) -> None:
@@ -70,12 +88,14 @@ def _told(*words: str) -> None:
 
 def main(words: list[str]) -> int:
     """The command line; the exit status is that of the class of failure."""
-    if len(words) != 3:
+    if len(words) != 5:
         print(__doc__, file=sys.stderr)
         return 64
-    address, secret, store = words
+    address, secret, redis, store, ca = words
     password = Path(secret).read_text("utf-8")
     try:
+        for line in trust(address, redis, store, Path(ca)):
+            print(line)
         make_databases(address, password)
         Table(f"postgresql+psycopg2://{USER}@{address}/vitrine", secret).make()
         make_buckets(store)
@@ -83,7 +103,7 @@ def main(words: list[str]) -> int:
         slots = heavy_slots(read_params(Path(__file__).parents[2])["threads"])
         _told("airflow", "pools", "set", HEAVY, str(slots), "stages that keep a core busy")
         _migrate_mlflow(f"postgresql+psycopg2://{USER}:{password}@{address}/mlflow")
-    except MissingResource as error:
+    except VitrineError as error:
         print(f"setup: {error}", file=sys.stderr)
         return error.exit_code
     print("databases, buckets and pools are there")

@@ -1,6 +1,6 @@
-"""An S3 server that answers every request with a status while a file holds one: `flaky_store.py HOST PORT FILE`.
+"""An S3 server that answers every request with a status while a file holds one: `flaky_store.py HOST PORT TLS FILE`.
 
-It is moto's, as `make cluster` starts it, with one layer before it.
+It is moto's, as `make cluster` starts it, with one layer before it. TLS: the file of its key and its certificate.
 """
 
 import sys
@@ -27,12 +27,12 @@ class Flaky:
         return [text.encode()]
 
 
-def main(host: str, port: str, mode: str) -> None:
+def main(host: str, port: str, tls: str, mode: str) -> None:
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
     from werkzeug.serving import run_simple
 
     served = Flaky(DomainDispatcherApplication(create_backend_app), Path(mode))
-    run_simple(host, int(port), served, threaded=True)
+    run_simple(host, int(port), served, threaded=True, ssl_context=(tls, tls))
 
 
 if __name__ == "__main__":

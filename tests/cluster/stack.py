@@ -102,14 +102,16 @@ class Cluster:
         _, _, ports = members(self.shop.root)
         return f"127.0.0.1:{ports[name]}"
 
+    def secret(self, name: str) -> Path:
+        """The file of a secret, or of the certificate that clients trust."""
+        return self.shop.state.home / "cluster" / "secrets" / name
+
     @property
     def api(self) -> Api:
         """Airflow's, as the user `admin`."""
         if self._api is None:
             port = int(self.address("airflow-api").rpartition(":")[2])
-            users = json.loads(
-                (self.shop.state.home / "cluster" / "secrets" / "users").read_text("utf-8")
-            )
+            users = json.loads(self.secret("users").read_text("utf-8"))
             body = {"username": "admin", "password": users["admin"]}
             token = call("POST", f"http://127.0.0.1:{port}/auth/token", body)["access_token"]
             self._api = Api(port, token)
@@ -199,7 +201,7 @@ class Cluster:
 
     def collected(self, folder: Path) -> dict[str, str]:
         """Path to SHA-256 of every output, as somebody who has nothing but the store gets them."""
-        store = f"http://{self.address('s3')}"
+        store = f"https://{self.address('s3')}"
         make_workplace(self.shop.root, folder, store)
         found, place, _ = members(self.shop.root)
         done = subprocess.run(
@@ -248,10 +250,10 @@ def started(shop: Shop, dags: tuple[str, ...] = TOGETHER) -> Iterator[Cluster]:
     found = Cluster(shop, shop.root.parent / "store-answers", dags)
     path = shop.root / "docker" / "services.yaml"
     text = path.read_text("utf-8")
-    old = '["{python}", -m, moto.server, -H, "{listen}", -p, "{port}"]'
-    assert old in text
-    new = f'["{{python}}", "{FLAKY}", "{{listen}}", "{{port}}", "{found.mode}"]'
-    path.write_text(text.replace(old, new), encoding="utf-8")
+    moto = '-m, moto.server, -H, "{listen}", -p, "{port}", -c, "{secret:tls-s3}", -k, "{secret:tls-s3}"'
+    assert moto in text
+    flaky = f'"{FLAKY}", "{{listen}}", "{{port}}", "{{secret:tls-s3}}", "{found.mode}"'
+    path.write_text(text.replace(moto, flaky), encoding="utf-8")
     try:
         found.up()
         yield found

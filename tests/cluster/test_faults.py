@@ -122,10 +122,12 @@ def test_a_wrong_password_of_the_journal_is_named_and_not_shown(
 def test_two_writers_of_the_journal_at_once_make_one_chain(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    secret = cluster.shop.state.home / "cluster" / "secrets" / "postgres"
+    secret = cluster.secret("postgres")
     address = f"postgresql+psycopg2://vitrine@{cluster.address('postgres')}/vitrine"
     monkeypatch.setenv(journal_stores.VARIABLE, address)
     monkeypatch.setenv(journal_stores.PASSWORD_FILE, str(secret))
+    monkeypatch.setenv("PGSSLMODE", "verify-full")
+    monkeypatch.setenv("PGSSLROOTCERT", str(cluster.secret("ca")))
     assert secret.read_text("utf-8") not in Table(address, str(secret)).place
     write_at_once(tmp_path, os.environ)
     journal = Journal(State(tmp_path))

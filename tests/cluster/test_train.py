@@ -74,9 +74,15 @@ def test_a_second_cluster_on_the_registry_is_refused(cluster: Cluster, ran: dict
 
     address = cluster.address("postgres")
     host, _, port = address.partition(":")
-    secret = (cluster.shop.state.home / "cluster" / "secrets" / "postgres").read_text("utf-8")
+    secret = cluster.secret("postgres").read_text("utf-8")
     connection = psycopg2.connect(
-        host=host, port=port, user="vitrine", password=secret, dbname="postgres"
+        host=host,
+        port=port,
+        user="vitrine",
+        password=secret,
+        dbname="postgres",
+        sslmode="verify-full",
+        sslrootcert=str(cluster.secret("ca")),
     )
     connection.autocommit = True
     with connection.cursor() as cursor:
@@ -98,6 +104,7 @@ def test_no_secret_is_written_down(cluster: Cluster, ran: dict[str, str]) -> Non
     secrets = {
         word.encode()
         for path in (home / "secrets").iterdir()
+        if path.name != "ca"  # which anybody may see
         for line in path.read_text("utf-8").splitlines()
         for word in line.replace('"', " ").split()
         # A key of S3 has a name, which stands in addresses that it signed.

@@ -57,8 +57,9 @@ def test_the_queue_of_a_cluster_is_closed_to_whoever_lacks_the_password(tmp_path
         assert addresses(found) == {LOOPBACK}
         assert password not in " ".join(psutil.Process(found.pid).cmdline())
         assert password not in processes.log_file(state, "queue").read_text()
+        ca = str(place.home / "secrets" / "ca")
         asked = subprocess.run(
-            ["redis-cli", "-h", LOOPBACK, "-p", str(port), "ping"],
+            ["redis-cli", "--tls", "--cacert", ca, "-h", LOOPBACK, "-p", str(port), "ping"],
             capture_output=True,
             text=True,
             check=False,

@@ -11,6 +11,7 @@ import yaml
 
 from pipelines.harness.errors import BadConfig
 from pipelines.services.cluster import DESCRIPTION, fill_in, read_services
+from pipelines.services.cluster_certificates import CA_KEY, SERVERS
 from pipelines.services.cluster_compose import COMPOSE, SECRETS, text
 from pipelines.services.cluster_run import Processes
 from pipelines.services.cluster_secrets import NAMES, make_secrets
@@ -68,6 +69,34 @@ def test_secrets_come_by_files_and_none_is_told() -> None:
             if named.search(key) and "PASSWORDS_FILE" not in key:
                 assert SECRETS in value, key
         assert not re.search(r"://[^/\s:]*:[^$%/\s][^/\s]*@", yaml.safe_dump(one))
+
+
+@pytest.mark.parametrize("kind", ["container", "process"])
+def test_the_stores_are_talked_to_by_tls_alone(kind: str) -> None:
+    """Whoever knows the address of one knows the CA by which it is trusted, and each key is one server's."""
+    services = read_services(REPOSITORY, kind)
+    keys = [name for one in services.values() for name in one.secrets if name in SERVERS]
+    assert sorted(keys) == sorted(SERVERS)
+    assert all(f"tls-{name}" in services[name].secrets for name in SERVERS.values())
+    for one in services.values():
+        told = "\n".join([*one.command, *one.environment.values()])
+        assert not re.search(r"(?<!s)://[^\s]*\{address:(redis|s3)\}", told)
+        if "{address:postgres}" in told:
+            assert one.environment["PGSSLMODE"] == "verify-full"
+            assert one.environment["PGSSLROOTCERT"] == "{secret:ca}"
+        if "{address:redis}" in told and not one.once:
+            assert "ssl_cert_reqs=required&ssl_check_hostname=true&ssl_ca_certs={secret:ca}" in told
+        if "https://{address:s3}" in told:
+            assert one.environment["AWS_CA_BUNDLE"] == "{secret:ca}"
+    postgres, redis = ("\n".join(services[name].command) for name in ("postgres", "redis"))
+    assert re.search(r"ssl=on\b", postgres) and "hba_file=" in postgres
+    assert "--port 0 --tls-port {port}" in redis
+
+
+def test_postgres_lets_nobody_in_from_afar_without_tls(tmp_path: Path) -> None:
+    make_secrets(tmp_path)
+    kinds = [line.split()[0] for line in (tmp_path / "postgres-hba").read_text().splitlines()]
+    assert kinds == ["local", "hostssl"]
 
 
 def test_images_are_asked_for_by_digest_and_no_digest_is_made_up() -> None:
@@ -157,7 +186,7 @@ def test_processes_listen_on_loopback_and_each_has_a_folder(tmp_path: Path) -> N
 
 def test_secrets_are_made_once_and_for_the_owner_alone(tmp_path: Path) -> None:
     folder = tmp_path / "secrets"
-    assert set(make_secrets(folder)) == set(NAMES)
+    assert set(make_secrets(folder)) == {*NAMES, CA_KEY}
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     before = {name: (folder / name).read_text() for name in NAMES}
     assert make_secrets(folder) == []
@@ -174,9 +203,9 @@ def test_secrets_are_made_once_and_for_the_owner_alone(tmp_path: Path) -> None:
     [
         ("cpus: 0.5, memory_mb: 256", "cpus: 0.5", r"services\.redis\.limits\.memory_mb"),
         ("needs: {setup: done}", "needs: {nobody: done}", r"services\.mlflow needs nobody"),
-        ("use: [store]", "use: [stork]", r"services\.mlflow\.use: 'stork'"),
+        ("database, store]", "database, stork]", r"services\.setup\.use: 'stork'"),
         ("port: 5432", "port: 5432\n    prot: 1", r"services\.postgres\.prot"),
-        ("secrets: [redis]\n", "secrets: []\n", r"services\.redis reads the secret redis"),
+        ("secrets: [redis, ", "secrets: [", r"services\.redis reads the secret redis"),
         ("--bind {listen}", "--bind {listne}", r"services\.redis: \{listne\} is not known"),
     ],
 )

@@ -1,12 +1,13 @@
 """The store between workers: waited for where it is away, named where it refuses, before anything is done."""
 
+import ssl
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from pipelines import exchange
-from pipelines.exchange import _Store
+from pipelines.exchange import _Store, distrusted
 from pipelines.harness import BadConfig, MissingResource
 
 
@@ -70,6 +71,15 @@ def test_one_that_refuses_is_not_waited_for(disk: Disk, fault: Exception) -> Non
     disk.faults = [fault]
     with pytest.raises(MissingResource, match=f"does not let us write at dvc/locks: {fault}"):
         store(disk).wait()
+
+
+def test_one_that_is_not_trusted_is_not_waited_for(disk: Disk) -> None:
+    fault = OSError("no connection")
+    fault.__cause__ = ssl.SSLCertVerificationError("certificate verify failed")
+    disk.faults = [fault]
+    with pytest.raises(MissingResource, match="is not trusted.* AWS_CA_BUNDLE"):
+        store(disk).wait()
+    assert distrusted(fault) and not distrusted(OSError("no connection"))
 
 
 def test_what_is_said_of_a_stage_follows_its_files_and_is_read_again_after_a_fault(
