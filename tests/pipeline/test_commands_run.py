@@ -79,7 +79,7 @@ HERE = (
 NOT_HERE = {
     "a step of a reader's shell, or a tool that is not ours": (
         *(". ", "cd ", "git ", "pre-commit ", "printf ", "uv ", "rm -rf vitrine", "apt-get "),
-        *("docker ", "export AIRFLOW_CONN_"),
+        *("docker ", "export AIRFLOW_CONN_", "export VITRINE_", "export PGSSLMODE"),
     ),
     "tests/docs, tests/unit/test_cluster_stack.py and .ci/run run what it runs": (
         *(
@@ -96,7 +96,8 @@ NOT_HERE = {
             "docker/pin.sh",
             "python -m pipelines.services.cluster_compose",
         ),
-        "python3 -m pipelines.services.cluster_secrets",
+        "python -m pipelines.services.cluster_secrets",
+        "python -m pipelines.services.cluster_trust",
     ),
     "it starts or asks services: tests/pipeline/test_airflow.py, test_serving.py, tests/faults and tests/cluster do": (
         *("make demo", "make up", "make down", "make daily", "make lists", "make serve"),
