@@ -5,8 +5,10 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from pipelines import journal_stores
 from pipelines.harness import BadConfig, MissingResource
@@ -237,3 +239,25 @@ def test_what_can_not_be_used_is_named(
 
     with pytest.raises(MissingResource, match="is away or refuses"):
         Table(f"sqlite:///{tmp_path / 'absent' / 'x.db'}").read()
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "SSL error: certificate verify failed",
+        'no pg_hba.conf entry for host "10.0.0.1", no encryption',
+        "server does not support SSL, but SSL was required",
+    ],
+)
+def test_a_database_that_is_not_trusted_is_named_and_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str
+) -> None:
+    table = Table(f"sqlite:///{tmp_path / 'x.db'}")
+
+    def refuse() -> None:
+        raise OperationalError(None, None, RuntimeError(told))
+
+    monkeypatch.setattr(table, "_engine", SimpleNamespace(begin=refuse))
+    with pytest.raises(MissingResource, match="is not reached by TLS.*PGSSLROOTCERT") as caught:
+        table.read()
+    assert told in str(caught.value) and "Background" not in str(caught.value)
