@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Self
 
@@ -226,12 +226,11 @@ def predict(
     """Lists as a table: user_id, item_id, rank (from 1), score. again: whether what the user had may be listed.
 
     frame: `user_id` alone (known users, or new ones without a history), or with `item_id` and `timestamp` [`event`]: the
-    events that a user is listed from instead of those that are known. Their ages are counted from the newest of all.
+    events that a user is listed from instead of those that are known, told as these are (`Events.beside`).
     """
     names = list(dict.fromkeys(frame["user_id"]))
     if "item_id" in frame.columns and "timestamp" in frame.columns:
-        events = Events.from_frame(frame, model.items, kinds=known.kinds).of(names)
-        events = replace(events, now=max(events.now, known.now))
+        events = known.beside(frame).of(names)
     else:
         events = known.of(names)
     lists, values = recommend(model, events.histories, k, again=again)

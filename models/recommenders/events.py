@@ -41,7 +41,7 @@ class Events:
     users: names (U,). items: names (n,) in `hash_order`. user, item: positions (E,) int32. day: (E,) float64 days since
     1970. now: the moment that ages are counted from, in days. clock: False where only the order is known; then the
     days are minus the number of the user's events that came later, and `now` is 0. weight: (E,) float32, how much each
-    says, the greatest 1; None where all say the same. kinds: the weights of kinds of event that it was made by.
+    says, the greatest 1; None where all say the same. kinds: how much an event of each kind says here, likewise.
     Events of one moment stand in an order that a hash of user and item gives, another one for each user.
     """
 
@@ -62,10 +62,12 @@ class Events:
         items: list[str],
         now: float | None = None,
         kinds: Mapping[str, float] | None = None,
+        fixed: bool = False,
     ) -> "Events":
         """From columns user_id, item_id, timestamp [event]; events of items that are not in `items` are left out.
 
-        now: days since 1970; without it the newest event's. kinds: weights of the column event, see `by_kind`.
+        now: days since 1970; without it the newest event's. kinds: weights of the column event, see `by_kind`. fixed: 1
+        is the most that an event says; else the greatest weight that is there.
         """
         place = pd.Index(items).get_indexer(frame["item_id"])
         known = place >= 0
@@ -74,11 +76,24 @@ class Events:
         day = days_of(pd.to_datetime(frame["timestamp"], utc=True).to_numpy("datetime64[us]"))
         weight = None
         if kinds and "event" in frame.columns:
-            weight = by_kind(frame["event"].to_numpy(dtype=object)[known], kinds)
+            event, kinds_there = numbered(frame["event"].to_numpy(dtype=object)[known])
+            kinds = kinds if fixed else scaled(event, kinds_there, kinds)
+            weight = said_by(event, kinds_there, kinds)
         found = cls.from_arrays(
             names.tolist(), items, user[known], place[known], day[known], now, weight=weight
         )
         return replace(found, kinds=ordered(kinds))
+
+    def beside(self, frame: pd.DataFrame) -> "Events":
+        """The events of a frame as those here are told, so that who is listed from them is like one who is known.
+
+        Of the same items; each kind says as much as here, even where the frame has no other; ages count from the newest
+        of all, or are places where only the order is known. frame: see `from_frame`.
+        """
+        found = Events.from_frame(frame, self.items, kinds=self.kinds, fixed=True)
+        if not self.clock:
+            return found.without_clock()
+        return replace(found, now=max(found.now, self.now))
 
     @classmethod
     def from_batches(
@@ -116,7 +131,10 @@ class Events:
         users = sorted(numbers)
         rank = np.zeros(len(users), np.int32)
         rank[[numbers[name] for name in users]] = np.arange(len(users))
-        weight = said_by(event, list(names_of), kinds) if names_of and kinds else None
+        weight = None
+        if names_of and kinds:
+            kinds = scaled(event, list(names_of), kinds)
+            weight = said_by(event, list(names_of), kinds)
         made = cls.from_arrays(users, items, rank[user], item, day, now, weight=weight)
         return replace(made, kinds=ordered(kinds))
 
@@ -236,20 +254,34 @@ def by_kind(kinds: np.ndarray, weights: Mapping[str, float]) -> np.ndarray | Non
     >>> by_kind(np.array(["view", "purchase"]), {"purchase": 2.0, "view": 0.5}).tolist()
     [0.25, 1.0]
     """
-    numbers, names = pd.factorize(kinds)
-    return said_by(numbers, names.tolist(), weights)
+    numbers, names = numbered(kinds)
+    return said_by(numbers, names, scaled(numbers, names, weights))
+
+
+def numbered(kinds: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Kinds (E,) as numbers (E,), and what each stands for; one that is not told is a kind of its own."""
+    numbers, names = pd.factorize(kinds, use_na_sentinel=False)
+    return numbers, names.tolist()
+
+
+def scaled(
+    numbers: np.ndarray, names: Sequence[str], weights: Mapping[str, float]
+) -> dict[str, float]:
+    """The weights over the greatest of those kinds that are there. names: of the kinds at `numbers` (E,)."""
+    most = max(weights.values(), default=1.0)
+    there = np.unique(numbers).tolist()
+    top = max((weights.get(names[at], most) for at in there), default=most)
+    return {name: weight / top if top > 0 else 1.0 for name, weight in weights.items()}
 
 
 def said_by(
     numbers: np.ndarray, names: Sequence[str], weights: Mapping[str, float]
 ) -> np.ndarray | None:
-    """`by_kind` of events whose kinds are `names` at these `numbers` (E,)."""
+    """How much each event says, (E,) float32, at most 1; None where all say 1. As in `scaled`, whose weights these are."""
     most = max(weights.values(), default=1.0)
-    each = np.array([weights.get(name, most) for name in names], dtype=np.float32)
-    there = each[np.unique(numbers)]
-    if len(np.unique(there)) < 2:
-        return None
-    return (each / there.max())[numbers]
+    each = np.array([min(weights.get(name, most), 1.0) for name in names], dtype=np.float32)
+    found = each[numbers]
+    return None if (found == 1.0).all() else found
 
 
 def scatter(user: np.ndarray, item: np.ndarray) -> np.ndarray:

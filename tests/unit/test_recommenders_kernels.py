@@ -1,5 +1,6 @@
 """Item kernels, factors and the ranker against slow counts; what content and order tell."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -265,8 +266,8 @@ def test_affinity_learns_which_values_users_come_back_to() -> None:
     assert (maker[best] == cut.asked % 4).mean() > 0.95
 
 
-def clicks(seed: int = 5) -> tuple[Events, Events]:
-    """The same events twice: all of one kind, and with kinds of which a view says a tenth."""
+def clicked(kinds: Sequence[str], seed: int = 5) -> tuple[pd.DataFrame, list[str]]:
+    """Events of these kinds as a table, and the items."""
     rng = np.random.default_rng(seed)
     frame = pd.DataFrame(
         {
@@ -274,10 +275,15 @@ def clicks(seed: int = 5) -> tuple[Events, Events]:
             "item_id": [f"item {at}" for at in rng.integers(0, N, 120)],
             "timestamp": pd.Timestamp("2024-01-01", tz="UTC")
             + pd.to_timedelta(rng.uniform(0, 50, 120), "D"),
-            "event": rng.choice(["view", "purchase"], 120),
+            "event": rng.choice(kinds, 120),
         }
     )
-    items = hash_order([f"item {at}" for at in range(N)])
+    return frame, hash_order([f"item {at}" for at in range(N)])
+
+
+def clicks() -> tuple[Events, Events]:
+    """The same events twice: all of one kind, and with kinds of which a view says a tenth."""
+    frame, items = clicked(("view", "purchase"))
     plain = Events.from_frame(frame.assign(event="view"), items, kinds=KINDS)
     return plain, Events.from_frame(frame, items, kinds=KINDS)
 
@@ -290,6 +296,29 @@ def test_events_of_one_kind_say_as_much_as_without_kinds() -> None:
         assert np.array_equal(getattr(plain.histories, name), getattr(told.histories, name))
     assert np.array_equal(plain.popularity(30.0), told.popularity(30.0))
     assert (kernels.followers(plain, 2.0) != kernels.followers(told, 2.0)).nnz == 0
+
+
+@pytest.mark.parametrize("kinds", [("view", "purchase"), ("view", "cart"), ("view",)])
+def test_who_is_listed_from_given_events_is_like_one_who_is_known(kinds: tuple[str, ...]) -> None:
+    """Also one whose events are all of a weaker kind than others' are."""
+    frame, items = clicked(kinds)
+    known = Events.from_frame(frame, items, kinds={"purchase": 2.0, "cart": 1.0, "view": 0.2})
+    for one in known.users:
+        mine = frame[(frame.user_id == one) & (frame.event == "view")].assign(user_id="new")
+        rest = pd.concat([frame[frame.user_id != one], mine])
+        with_them = Events.from_frame(rest, items, known.now, known.kinds)
+        as_known, given = with_them.of(["new"]).histories, known.beside(mine).of(["new"]).histories
+        for name in ("item", "decayed", "strength", "count", "recency", "place"):
+            assert np.array_equal(getattr(as_known, name), getattr(given, name))
+
+
+def test_given_events_are_an_order_where_only_orders_are_known() -> None:
+    frame, items = clicked(("purchase",))
+    known = Events.from_frame(frame, items).without_clock()
+    mine = frame[frame.user_id == known.users[0]]
+    given, told = known.beside(mine), known.of(known.users[:1])
+    assert (given.clock, given.now) == (told.clock, told.now)
+    assert np.array_equal(given.day, told.day) and np.array_equal(given.item, told.item)
 
 
 def test_the_order_in_which_kinds_are_named_says_nothing() -> None:
