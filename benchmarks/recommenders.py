@@ -11,8 +11,11 @@ Prints one table: NDCG@10 with its interval by user bootstrap, what the first ga
 MAP@12, MRR, novelty in bits, coverage, Gini's index of the places on lists, seconds to fit, lists a second, peak memory; and below it the first against the best of the others.
 A second table tells NDCG@10 with its interval apart for users of few and of many known events.
 
-With --newcomers 5, users of the test rows are drawn whose last 5 events are all that is known of them. The first recommender
-lists them twice: trained on these events, and folded in; how near the second comes to the first is printed.
+With --newcomers 5, a fifth of the users of the test rows who could be are newcomers: their last 5 events are all that is known
+of them. `auto`, or each of --names, lists them twice, trained on these events and folded in. How near the second
+comes to the first is printed: NDCG@10 of both, ratio and paired gain with their intervals by user bootstrap. --rounds 5 does
+so five times with other users each, nobody twice. The towers of the stages are known by name, too: collaborative, and hybrid,
+whose content is what items.parquet tells.
 """
 
 import argparse
@@ -23,7 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +34,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.newcomers import TOWERS, Known, dealt, nearness, tower
 from benchmarks.peer_models import MODELS as PEERS
 from benchmarks.peer_models import SECONDS
 from models import metrics
@@ -58,8 +62,6 @@ UNSOLD = ("auto", "attribute-neighbours", "attribute-popularity", "attribute-aff
 """With candidates: those that know items by what they are."""
 HISTORIES = {"nothing known": 0, "1 to 5 events": 5, "6 to 20": 20, "more": 2**62}
 """Slices of users: name to how many of their events are known at most."""
-NEWCOMERS = 0.2, 1000
-"""Share of the users who could be newcomers that are drawn, and how many at most."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,13 @@ def library(folder: Path, name: str, way: Way, out: Path) -> dict[str, float]:
     """One model of `implicit` with its own settings, in a process of its own; the same figures."""
     words = [sys.executable, "-m", "benchmarks.recommenders", str(folder), "--one", name]
     words += ["--out", str(out), "--threads", str(way.threads)]
+    return _ran([*words, *(["--again"] if way.again else [])], name)
+
+
+def one_tower(folder: Path, name: str, way: Way, out: Path) -> dict[str, float]:
+    """A trained tower with the settings of its stage, in a process of its own; the same figures."""
+    words = [sys.executable, "-m", "benchmarks.recommenders", str(folder), "--one", name]
+    words += ["--out", str(out), "--threads", str(way.threads), "--profile", way.profile]
     return _ran([*words, *(["--again"] if way.again else [])], name)
 
 
@@ -294,50 +303,43 @@ def side_by_side(folder: Path, names: Sequence[str], way: Way, seed: int) -> Non
         print(f"{names[0]} against {best}, the best of the others: {gained}")
 
 
-def newcomers(folder: Path, name: str, events: int, way: Way, seed: int) -> None:
-    """A recommender's lists of users of whom so many events are known: folded in, against trained on."""
-    train = pd.read_parquet(folder / "train.parquet")
-    test = pd.read_parquet(folder / "test.parquet", columns=["user"])
-    drawn = draw(train, test, events, seed)
-    later = order(train)
-    new = train.user.isin(drawn)
-    handful = train[new & (later < events)]
-    with tempfile.TemporaryDirectory() as scratch:
-        found = {}
-        for kind, tables in {
-            "trained on": {"train": pd.concat([train[~new], handful])},
-            "folded in": {"train": train[~new], "fold-in": handful},
-        }.items():
-            below = Path(scratch) / kind.replace(" ", "-")
-            below.mkdir()
-            for part, rows in tables.items():
-                rows.to_parquet(below / f"{part}.parquet", index=False)
-            for part in ("test", "items"):
-                if (folder / f"{part}.parquet").is_file():
-                    (below / f"{part}.parquet").symlink_to((folder / f"{part}.parquet").resolve())
-            out = below / "lists.parquet"
-            door(below, name, way, out)
-            found[kind] = judged(below, out, way.again, drawn).ndcg
-            print(f"{name}, {kind}: NDCG@10 {found[kind].mean():.4f}", flush=True)
-    nearness = against(found["folded in"], found["trained on"], seed)
-    print(f"{len(drawn)} newcomers with {events} events, folded in against trained on: {nearness}")
-
-
-def order(train: pd.DataFrame) -> np.ndarray:
-    """How many events of the same user came after each row, (rows,); ties are broken by chance."""
-    by = "ts" if "ts" in train.columns else "pos"
-    mixed = train.reset_index(drop=True).sample(frac=1, random_state=1)
-    later = mixed.sort_values(by, kind="stable").groupby("user").cumcount(ascending=False)
-    return later.sort_index().to_numpy()
-
-
-def draw(train: pd.DataFrame, test: pd.DataFrame, events: int, seed: int) -> pd.Index:
-    """The newcomers: users of the test with enough events."""
-    counts = train.user.value_counts()
-    able = np.sort(np.intersect1d(counts.index[counts >= events].to_numpy(), test.user.unique()))
-    share, most = NEWCOMERS
-    rng = np.random.default_rng(seed)
-    return pd.Index(rng.permutation(able)[: max(min(int(len(able) * share), most), 1)])
+def newcomers(
+    folder: Path, names: Sequence[str], events: int, rounds: int, way: Way, seed: int
+) -> None:
+    """Recommenders' lists of users of whom so many events are known: folded in, against trained on."""
+    known = Known.of(folder)
+    asked = pd.read_parquet(folder / "test.parquet", columns=["user"]).user
+    groups = dealt(known.users(), asked, events, seed, rounds)
+    table = Table(title=f"Newcomers with {events} events")
+    for column in ("recommender", "users", "trained on", "folded in", "ratio", "gain"):
+        table.add_column(column, no_wrap=True)
+    for name in names:
+        found: dict[str, list[np.ndarray]] = {"trained-on": [], "folded-in": []}
+        for at, new in enumerate(groups):
+            with tempfile.TemporaryDirectory() as scratch:
+                below = {kind: Path(scratch) / kind for kind in found}
+                known.write(new, events, *below.values())
+                for kind, inside in below.items():
+                    out = inside / "lists.parquet"
+                    (one_tower if name in TOWERS else door)(inside, name, way, out)
+                    found[kind].append(judged(inside, out, way.again, new).ndcg)
+                    mean = found[kind][-1].mean()
+                    print(
+                        f"{name}, round {at + 1}, {kind}: {mean:.4f}", file=sys.stderr, flush=True
+                    )
+        trained, folded = (np.concatenate(parts) for parts in found.values())
+        ratio, gain = (
+            nearness(folded, trained, seed),
+            metrics.paired_interval(folded, trained, seed),
+        )
+        table.add_row(
+            name,
+            str(len(trained)),
+            *(told(metrics.interval(one, seed)) for one in (trained, folded)),
+            f"{ratio.mean:.3f} ({ratio.low:.3f}–{ratio.high:.3f})",
+            f"{gain.mean:+.4f} ({gain.low:+.4f} to {gain.high:+.4f})",
+        )
+    Console(width=180).print(table)
 
 
 def fitting(folder: Path, again: bool, peers: bool) -> list[str]:
@@ -381,14 +383,25 @@ def main() -> None:
         help=f"of the processor, in which a network of the peers looks for its best number of epochs (default: {SECONDS})",
     )
     parser.add_argument("--newcomers", type=int, metavar="EVENTS", help="see above")
+    parser.add_argument("--rounds", type=int, default=1, help="of newcomers (default: 1)")
     parser.add_argument("--profile", default="default")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=20)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
+    if asked.one in TOWERS:
+        made = tower(asked.folder, asked.one, asked.again, asked.profile, asked.threads, K)
+        made.to_parquet(asked.out, index=False)
+        print("{}")
+        return
     if asked.one:
         one(asked.folder, asked.one, asked.again, asked.out, asked.threads)
+        return
+    way = Way(asked.again, asked.threads, asked.profile, seconds=asked.seconds)
+    if asked.newcomers:
+        names = (asked.names or "auto").split(",")
+        newcomers(asked.folder, names, asked.newcomers, asked.rounds, way, asked.seed)
         return
     names = (
         asked.names.split(",") if asked.names else fitting(asked.folder, asked.again, asked.peers)
@@ -396,10 +409,7 @@ def main() -> None:
     if asked.names and asked.peers:
         names += [name for name in PEERS if name not in names]
     peers = environment(asked.environment) if set(names) & set(PEERS) else None
-    way = Way(asked.again, asked.threads, asked.profile, peers, asked.seconds)
-    if asked.newcomers:
-        newcomers(asked.folder, names[0], asked.newcomers, way, asked.seed)
-        return
+    way = replace(way, peers=peers)
     side_by_side(asked.folder, names, way, asked.seed)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks import newcomers
 from benchmarks import recommenders as bench
 
 
@@ -42,11 +43,55 @@ def test_a_gain_is_told_with_its_ratio() -> None:
 
 
 @pytest.mark.parametrize("by", ["ts", "pos"])
-def test_newcomers_have_enough_events_and_keep_the_last(by: str) -> None:
-    train = pd.DataFrame(
-        {"user": list("aaabbbbcd"), "item": range(9), by: [3, 1, 2, 9, 8, 7, 6, 1, 1]}
+def test_the_last_events_are_known_across_parts(by: str) -> None:
+    """Where only the order is known, what is valid follows what is train."""
+    train = pd.DataFrame({"user": list("aaabbbb"), by: [3, 1, 2, 9, 8, 7, 6]})
+    found = newcomers.order({"train": train})
+    assert found["train"].tolist() == [0, 2, 1, 0, 1, 2, 3]
+    valid = pd.DataFrame({"user": list("bac"), by: [10, 4, 1]})
+    found = newcomers.order({"train": train, "valid": valid})
+    assert found["train"].tolist() == [1, 3, 2, 1, 2, 3, 4]
+    assert found["valid"].tolist() == [0, 0, 0]
+
+
+def test_events_of_one_moment_stand_in_their_order() -> None:
+    table = pd.DataFrame({"user": list("aaaa"), "ts": [1, 1, 1, 0], "pos": [2, 3, 1, 4]})
+    assert newcomers.order({"train": table})["train"].tolist() == [1, 0, 2, 3]
+
+
+def test_newcomers_have_enough_events_and_are_new_once() -> None:
+    known = pd.Series(list(range(40)) * 3 + list(range(100, 140)))
+    asked = pd.Series([*range(20, 40), *range(100, 140)] * 2)
+    groups = newcomers.dealt(known, asked, 3, seed=1, rounds=9)
+    assert [len(group) for group in groups] == [4] * 5
+    assert sorted(np.concatenate(groups)) == list(range(20, 40))
+
+
+def test_trained_on_and_folded_in_know_the_same(tmp_path: Path) -> None:
+    folder(
+        tmp_path,
+        items=[("x",)],
+        test=[("a", "x")],
     )
-    assert bench.order(train).tolist() == [0, 2, 1, 0, 1, 2, 3, 0, 0]
-    test = pd.DataFrame({"user": ["a", "b", "c"]})
-    drawn = {bench.draw(train, test, 3, seed)[0] for seed in range(20)}
-    assert drawn == {"a", "b"}
+    train = pd.DataFrame({"user": list("aaab"), "item": list("wxyz"), "ts": [1, 2, 3, 4]})
+    valid = pd.DataFrame({"user": list("ab"), "item": list("vu"), "ts": [5, 6]})
+    train.to_parquet(tmp_path / "train.parquet")
+    valid.to_parquet(tmp_path / "valid.parquet")
+    below = tmp_path / "trained", tmp_path / "folded"
+    newcomers.Known.of(tmp_path).write(pd.Index(["a"]), 2, *below)
+    known = [bench.known(one) for one in below]
+    assert [len(parts) for parts in known] == [2, 3]
+    events = [{*pd.concat(parts).itertuples(index=False, name=None)} for parts in known]
+    assert events[0] == events[1] == {("a", "y"), ("a", "v"), ("b", "z"), ("b", "u")}
+    assert "a" not in {*known[1][0].user, *known[1][1].user}
+    assert all(
+        (one / "items.parquet").is_file() and (one / "test.parquet").is_file() for one in below
+    )
+
+
+def test_nearness_is_of_the_same_users() -> None:
+    trained = np.random.default_rng(3).random(300)
+    found = newcomers.nearness(trained * 0.9, trained, seed=1)
+    np.testing.assert_allclose([found.mean, found.low, found.high], 0.9)
+    with pytest.raises(ValueError, match="nothing to come near to"):
+        newcomers.nearness(trained, trained * 0, seed=1)
