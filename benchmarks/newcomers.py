@@ -17,7 +17,7 @@ EVENTS = ("train", "valid")
 BESIDE = ("test", "items", "users", "candidates")
 """Tables that are the same whoever is new."""
 SHARE, MOST = 0.2, 1000
-"""Share of the users who could be newcomers that are so at once, and how many at most."""
+"""Newcomers of a round: so many of all users at most, so that enough is left to learn from, and so many in all."""
 TOWERS = ("collaborative", "hybrid")
 """Recommenders that no other process fits: behaviour alone, and with the attributes of items.parquet."""
 
@@ -54,7 +54,7 @@ def dealt(
     """
     counts = known.value_counts()
     able = np.sort(np.intersect1d(counts.index[counts >= events].to_numpy(), asked.unique()))
-    size = max(min(int(len(able) * SHARE), MOST), 1)
+    size = max(min(int(len(counts) * SHARE), MOST), 1)
     mixed = np.random.default_rng(seed).permutation(able)
     groups = [pd.Index(mixed[at * size : (at + 1) * size]) for at in range(rounds)]
     return [group for group in groups if len(group)]

@@ -11,10 +11,10 @@ Prints one table: NDCG@10 with its interval by user bootstrap, what the first ga
 MAP@12, MRR, novelty in bits, coverage, Gini's index of the places on lists, seconds to fit, lists a second, peak memory; and below it the first against the best of the others.
 A second table tells NDCG@10 with its interval apart for users of few and of many known events.
 
-With --newcomers 5, a fifth of the users of the test rows who could be are newcomers: their last 5 events are all that is known
-of them. `auto`, or each of --names, lists them twice, trained on these events and folded in. How near the second
-comes to the first is printed: NDCG@10 of both, ratio and paired gain with their intervals by user bootstrap. --rounds 5 does
-so five times with other users each, nobody twice. The towers of the stages are known by name, too: collaborative, and hybrid,
+With --newcomers 5, users of the test rows are newcomers, a fifth of all users at most: their last 5 events are all that is
+known of them. `auto`, or each of --names, lists them twice, trained on these events and folded in. How near the second
+comes to the first is printed: NDCG@10 of both, ratio and paired gain with their intervals by user bootstrap. --rounds 3 does
+so three times, with other users each time. The towers of the stages are known by name, too: collaborative, and hybrid,
 whose content is what items.parquet tells.
 """
 
@@ -303,43 +303,55 @@ def side_by_side(folder: Path, names: Sequence[str], way: Way, seed: int) -> Non
         print(f"{names[0]} against {best}, the best of the others: {gained}")
 
 
-def newcomers(
-    folder: Path, names: Sequence[str], events: int, rounds: int, way: Way, seed: int
-) -> None:
-    """Recommenders' lists of users of whom so many events are known: folded in, against trained on."""
+def newcomers(folder: Path, names: Sequence[str], asked: argparse.Namespace, way: Way) -> None:
+    """Recommenders' lists of users of whom few events are known: folded in, against trained on."""
     known = Known.of(folder)
-    asked = pd.read_parquet(folder / "test.parquet", columns=["user"]).user
-    groups = dealt(known.users(), asked, events, seed, rounds)
-    table = Table(title=f"Newcomers with {events} events")
+    tested = pd.read_parquet(folder / "test.parquet", columns=["user"]).user
+    groups = dealt(known.users(), tested, asked.newcomers, asked.seed, asked.rounds)
+    table = Table(title=f"Newcomers with {asked.newcomers} events")
     for column in ("recommender", "users", "trained on", "folded in", "ratio", "gain"):
         table.add_column(column, no_wrap=True)
     for name in names:
-        found: dict[str, list[np.ndarray]] = {"trained-on": [], "folded-in": []}
+        rounds = []
         for at, new in enumerate(groups):
-            with tempfile.TemporaryDirectory() as scratch:
-                below = {kind: Path(scratch) / kind for kind in found}
-                known.write(new, events, *below.values())
-                for kind, inside in below.items():
-                    out = inside / "lists.parquet"
-                    (one_tower if name in TOWERS else door)(inside, name, way, out)
-                    found[kind].append(judged(inside, out, way.again, new).ndcg)
-                    mean = found[kind][-1].mean()
-                    print(
-                        f"{name}, round {at + 1}, {kind}: {mean:.4f}", file=sys.stderr, flush=True
-                    )
-        trained, folded = (np.concatenate(parts) for parts in found.values())
-        ratio, gain = (
-            nearness(folded, trained, seed),
-            metrics.paired_interval(folded, trained, seed),
-        )
+            words = [folder.name, name, asked.newcomers, at, asked.seed, way.again, way.profile]
+            kept = asked.kept and asked.kept / f"{'-'.join(map(str, words))}.parquet"
+            if kept and kept.is_file():
+                rounds.append(pd.read_parquet(kept))
+                continue
+            rounds.append(one_round(known, name, new, asked.newcomers, way))
+            means = ", ".join(f"{kind} {mean:.4f}" for kind, mean in rounds[-1].mean().items())
+            print(f"{name}, round {at + 1}: {means}", file=sys.stderr, flush=True)
+            if kept:
+                asked.kept.mkdir(parents=True, exist_ok=True)
+                rounds[-1].to_parquet(kept.with_suffix(".part"))
+                kept.with_suffix(".part").replace(kept)
+        trained, folded = pd.concat(rounds).to_numpy().T
+        ratio = nearness(folded, trained, asked.seed)
+        gain = metrics.paired_interval(folded, trained, asked.seed)
         table.add_row(
             name,
             str(len(trained)),
-            *(told(metrics.interval(one, seed)) for one in (trained, folded)),
+            *(told(metrics.interval(one, asked.seed)) for one in (trained, folded)),
             f"{ratio.mean:.3f} ({ratio.low:.3f}–{ratio.high:.3f})",
             f"{gain.mean:+.4f} ({gain.low:+.4f} to {gain.high:+.4f})",
         )
     Console(width=180).print(table)
+
+
+def one_round(known: Known, name: str, new: pd.Index, events: int, way: Way) -> pd.DataFrame:
+    """NDCG@10 of each newcomer: columns trained, folded."""
+    run = one_tower if name in TOWERS else door
+    found = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        below = {kind: Path(scratch) / kind for kind in ("trained", "folded")}
+        known.write(new, events, *below.values())
+        for kind, inside in below.items():
+            out = inside / "lists.parquet"
+            run(inside, name, way, out)
+            mine = judged(inside, out, way.again, new)
+            found[kind] = pd.Series(mine.ndcg, mine.users)
+    return pd.DataFrame(found)
 
 
 def fitting(folder: Path, again: bool, peers: bool) -> list[str]:
@@ -384,6 +396,7 @@ def main() -> None:
     )
     parser.add_argument("--newcomers", type=int, metavar="EVENTS", help="see above")
     parser.add_argument("--rounds", type=int, default=1, help="of newcomers (default: 1)")
+    parser.add_argument("--kept", type=Path, help="folder for rounds that are done, to go on from")
     parser.add_argument("--profile", default="default")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=20)
@@ -401,7 +414,7 @@ def main() -> None:
     way = Way(asked.again, asked.threads, asked.profile, seconds=asked.seconds)
     if asked.newcomers:
         names = (asked.names or "auto").split(",")
-        newcomers(asked.folder, names, asked.newcomers, asked.rounds, way, asked.seed)
+        newcomers(asked.folder, names, asked, way)
         return
     names = (
         asked.names.split(",") if asked.names else fitting(asked.folder, asked.again, asked.peers)
