@@ -77,25 +77,23 @@ class Known:
         """The user of each event."""
         return pd.concat([table["user"] for table in self.parts.values()])
 
-    def write(self, new: pd.Index, events: int, trained: Path, folded: Path) -> None:
-        """Two folders that know the same of everyone: all of the others' events, the last `events` of each newcomer.
-
-        In `trained` these stand among the others', in `folded` apart.
-        """
-        for below in (trained, folded):
-            below.mkdir(parents=True)
-            for name in BESIDE:
-                path = self.folder / f"{name}.parquet"
-                if path.is_file():
-                    (below / path.name).symlink_to(path.resolve())
+    def write(self, new: pd.Index, events: int, folded: bool, below: Path) -> None:
+        """A folder that knows all of the others' events, and the last `events` of each newcomer: among the others', or,
+        where they are folded in, apart. Who knows what is the same in both."""
+        below.mkdir(parents=True)
+        for name in BESIDE:
+            path = self.folder / f"{name}.parquet"
+            if path.is_file():
+                (below / path.name).symlink_to(path.resolve())
         handfuls = []
         for part, table in self.parts.items():
             mine = table["user"].isin(new).to_numpy()
             few = mine & (self.later[part] < events)
-            table[~mine | few].to_parquet(trained / f"{part}.parquet", index=False)
-            table[~mine].to_parquet(folded / f"{part}.parquet", index=False)
+            learnt = table[~mine if folded else ~mine | few]
+            learnt.to_parquet(below / f"{part}.parquet", index=False)
             handfuls.append(table[few])
-        pd.concat(handfuls).to_parquet(folded / "fold-in.parquet", index=False)
+        if folded:
+            pd.concat(handfuls).to_parquet(below / "fold-in.parquet", index=False)
 
 
 def nearness(folded: np.ndarray, trained: np.ndarray, seed: int) -> Interval:

@@ -27,6 +27,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -312,21 +313,27 @@ def newcomers(folder: Path, names: Sequence[str], asked: argparse.Namespace, way
     for column in ("recommender", "users", "trained on", "folded in", "ratio", "gain"):
         table.add_column(column, no_wrap=True)
     for name in names:
-        rounds = []
-        for at, new in enumerate(groups):
-            words = [folder.name, name, asked.newcomers, at, asked.seed, way.again, way.profile]
-            kept = asked.kept and asked.kept / f"{'-'.join(map(str, words))}.parquet"
+        found: dict[str, list[np.ndarray]] = {kind: [] for kind in ("trained", "folded")}
+        for (at, new), kind in product(enumerate(groups), found):
+            words = [folder.resolve().name, name, asked.newcomers, asked.seed, at, kind]
+            words += [way.profile, *(["again"] if way.again else [])]
+            kept = asked.kept and asked.kept / f"{'-'.join(map(str, words))}.npy"
             if kept and kept.is_file():
-                rounds.append(pd.read_parquet(kept))
+                found[kind].append(np.load(kept))
                 continue
-            rounds.append(one_round(known, name, new, asked.newcomers, way))
-            means = ", ".join(f"{kind} {mean:.4f}" for kind, mean in rounds[-1].mean().items())
-            print(f"{name}, round {at + 1}: {means}", file=sys.stderr, flush=True)
+            with tempfile.TemporaryDirectory() as scratch:
+                below = Path(scratch) / kind
+                known.write(new, asked.newcomers, kind == "folded", below)
+                out = below / "lists.parquet"
+                (one_tower if name in TOWERS else door)(below, name, way, out)
+                found[kind].append(judged(below, out, way.again, new).ndcg)
+            mean = found[kind][-1].mean()
+            print(f"{name}, round {at + 1}, {kind}: {mean:.4f}", file=sys.stderr, flush=True)
             if kept:
                 asked.kept.mkdir(parents=True, exist_ok=True)
-                rounds[-1].to_parquet(kept.with_suffix(".part"))
-                kept.with_suffix(".part").replace(kept)
-        trained, folded = pd.concat(rounds).to_numpy().T
+                np.save(kept.with_suffix(".part.npy"), found[kind][-1])
+                kept.with_suffix(".part.npy").replace(kept)
+        trained, folded = (np.concatenate(parts) for parts in found.values())
         ratio = nearness(folded, trained, asked.seed)
         gain = metrics.paired_interval(folded, trained, asked.seed)
         table.add_row(
@@ -337,21 +344,6 @@ def newcomers(folder: Path, names: Sequence[str], asked: argparse.Namespace, way
             f"{gain.mean:+.4f} ({gain.low:+.4f} to {gain.high:+.4f})",
         )
     Console(width=180).print(table)
-
-
-def one_round(known: Known, name: str, new: pd.Index, events: int, way: Way) -> pd.DataFrame:
-    """NDCG@10 of each newcomer: columns trained, folded."""
-    run = one_tower if name in TOWERS else door
-    found = {}
-    with tempfile.TemporaryDirectory() as scratch:
-        below = {kind: Path(scratch) / kind for kind in ("trained", "folded")}
-        known.write(new, events, *below.values())
-        for kind, inside in below.items():
-            out = inside / "lists.parquet"
-            run(inside, name, way, out)
-            mine = judged(inside, out, way.again, new)
-            found[kind] = pd.Series(mine.ndcg, mine.users)
-    return pd.DataFrame(found)
 
 
 def fitting(folder: Path, again: bool, peers: bool) -> list[str]:
@@ -396,7 +388,9 @@ def main() -> None:
     )
     parser.add_argument("--newcomers", type=int, metavar="EVENTS", help="see above")
     parser.add_argument("--rounds", type=int, default=1, help="of newcomers (default: 1)")
-    parser.add_argument("--kept", type=Path, help="folder for rounds that are done, to go on from")
+    parser.add_argument(
+        "--kept", type=Path, help="folder for what is done of newcomers, to go on from"
+    )
     parser.add_argument("--profile", default="default")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=20)

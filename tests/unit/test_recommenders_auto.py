@@ -216,6 +216,32 @@ def test_who_has_no_history_gets_what_sells(model: Auto) -> None:
     assert listed.item_id.tolist() == [NAMES[at] for at in np.argsort(-popular)[:5]]
 
 
+def test_who_is_told_by_events_is_listed_like_one_who_is_known(model: Auto) -> None:
+    """Under another name, and of a few events as of many: all members and the ranker take part."""
+    seconds = np.round(events().day * 86_400)
+    known = Events.from_frame(told(seconds, ""), NAMES)
+    knowing = model.observe(known)
+    theirs = knowing.predict(pd.DataFrame({"user_id": known.users}))
+    given = knowing.predict(told(seconds, "new "))
+    given["user_id"] = given.user_id.str.removeprefix("new ")
+    columns = ["user_id", "rank", "item_id"]
+    listed = [one[columns].sort_values(columns[:2], ignore_index=True) for one in (theirs, given)]
+    pd.testing.assert_frame_equal(*listed)
+
+
+def told(seconds: np.ndarray, prefix: str) -> pd.DataFrame:
+    """The events with their moments in seconds; every other user's last five alone."""
+    known = events()
+    frame = pd.DataFrame(
+        {
+            "user_id": [f"{prefix}u{at}" for at in known.user],
+            "item_id": np.asarray(NAMES, dtype=object)[known.item],
+            "timestamp": pd.to_datetime(seconds, unit="s", utc=True),
+        }
+    )
+    return frame[(known.user % 2 == 0) | (known.later < 5)]
+
+
 def test_newcomers_of_the_held_back_rows_choose_nothing() -> None:
     known, rng = events(), np.random.default_rng(3)
     # Many who have nothing before the cut, and who all take what the others never did.

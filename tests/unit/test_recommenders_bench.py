@@ -78,7 +78,8 @@ def test_trained_on_and_folded_in_know_the_same(tmp_path: Path) -> None:
     train.to_parquet(tmp_path / "train.parquet")
     valid.to_parquet(tmp_path / "valid.parquet")
     below = tmp_path / "trained", tmp_path / "folded"
-    newcomers.Known.of(tmp_path).write(pd.Index(["a"]), 2, *below)
+    for folded, path in enumerate(below):
+        newcomers.Known.of(tmp_path).write(pd.Index(["a"]), 2, bool(folded), path)
     known = [bench.known(one) for one in below]
     assert [len(parts) for parts in known] == [2, 3]
     events = [{*pd.concat(parts).itertuples(index=False, name=None)} for parts in known]
