@@ -1,5 +1,8 @@
 """Users of whom a few events are known, once trained on and once folded in: who they are, and their folders.
 
+Of two halves of them one is trained on and the other folded in, then they change places. So both models know as many
+events: left out all at once, newcomers would miss the others of them, too.
+
 `python -m benchmarks.recommenders FOLDER --newcomers 5` lists and judges them.
 """
 
@@ -47,17 +50,21 @@ def order(parts: Mapping[str, pd.DataFrame]) -> dict[str, np.ndarray]:
 
 def dealt(
     known: pd.Series, asked: pd.Series, events: int, seed: int, rounds: int
-) -> list[pd.Index]:
-    """The newcomers of each round, nobody in two: users of `asked` of whom at least so many events are `known`.
+) -> list[tuple[pd.Index, pd.Index]]:
+    """The newcomers of each round in two halves, nobody twice: users of `asked` of whom at least so many events are `known`.
 
-    known, asked: the user of each row. Fewer than `rounds` where there are too few users.
+    known, asked: the user of each row. Fewer than `rounds` where there are too few users. Raises `ValueError` where there
+    are less than two.
     """
     counts = known.value_counts()
     able = np.sort(np.intersect1d(counts.index[counts >= events].to_numpy(), asked.unique()))
-    size = max(min(int(len(counts) * SHARE), MOST), 1)
+    if len(able) < 2:
+        raise ValueError(f"{len(able)} users of the test rows have {events} events: two are needed")
+    size = max(min(int(len(counts) * SHARE), MOST), 2)
     mixed = np.random.default_rng(seed).permutation(able)
-    groups = [pd.Index(mixed[at * size : (at + 1) * size]) for at in range(rounds)]
-    return [group for group in groups if len(group)]
+    groups = [mixed[at * size : (at + 1) * size] for at in range(rounds)]
+    halves = [(pd.Index(group[::2]), pd.Index(group[1::2])) for group in groups]
+    return [(one, other) for one, other in halves if len(other)]
 
 
 @dataclass(frozen=True)
@@ -77,9 +84,9 @@ class Known:
         """The user of each event."""
         return pd.concat([table["user"] for table in self.parts.values()])
 
-    def write(self, new: pd.Index, events: int, folded: bool, below: Path) -> None:
-        """A folder that knows all of the others' events, and the last `events` of each newcomer: among the others', or,
-        where they are folded in, apart. Who knows what is the same in both."""
+    def write(self, trained: pd.Index, folded: pd.Index, events: int, below: Path) -> None:
+        """A folder that knows all events of the others, and the last `events` of each newcomer: of those in `folded` apart
+        from what is trained on."""
         below.mkdir(parents=True)
         for name in BESIDE:
             path = self.folder / f"{name}.parquet"
@@ -87,13 +94,11 @@ class Known:
                 (below / path.name).symlink_to(path.resolve())
         handfuls = []
         for part, table in self.parts.items():
-            mine = table["user"].isin(new).to_numpy()
-            few = mine & (self.later[part] < events)
-            learnt = table[~mine if folded else ~mine | few]
-            learnt.to_parquet(below / f"{part}.parquet", index=False)
-            handfuls.append(table[few])
-        if folded:
-            pd.concat(handfuls).to_parquet(below / "fold-in.parquet", index=False)
+            few = self.later[part] < events
+            apart, new = (table["user"].isin(some).to_numpy() for some in (folded, trained))
+            table[~apart & (few | ~new)].to_parquet(below / f"{part}.parquet", index=False)
+            handfuls.append(table[apart & few])
+        pd.concat(handfuls).to_parquet(below / "fold-in.parquet", index=False)
 
 
 def nearness(folded: np.ndarray, trained: np.ndarray, seed: int) -> Interval:

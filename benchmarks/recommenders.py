@@ -12,8 +12,9 @@ MAP@12, MRR, novelty in bits, coverage, Gini's index of the places on lists, sec
 A second table tells NDCG@10 with its interval apart for users of few and of many known events.
 
 With --newcomers 5, users of the test rows are newcomers, a fifth of all users at most: their last 5 events are all that is
-known of them. `auto`, or each of --names, lists them twice, trained on these events and folded in. How near the second
-comes to the first is printed: NDCG@10 of both, ratio and paired gain with their intervals by user bootstrap. --rounds 3 does
+known of them. `auto`, or each of --names, lists them twice, trained on these events and folded in: of two halves one is
+folded in and the other trained on, then they change places, so that as much is known both times. How near the second comes
+to the first is printed: NDCG@10 of both, ratio and paired gain with their intervals by user bootstrap. --rounds 3 does
 so three times, with other users each time. The towers of the stages are known by name, too: collaborative, and hybrid,
 whose content is what items.parquet tells.
 """
@@ -313,33 +314,38 @@ def newcomers(folder: Path, names: Sequence[str], asked: argparse.Namespace, way
     for column in ("recommender", "users", "trained on", "folded in", "ratio", "gain"):
         table.add_column(column, no_wrap=True)
     for name in names:
-        found: dict[str, list[np.ndarray]] = {kind: [] for kind in ("trained", "folded")}
-        for (at, new), kind in product(enumerate(groups), found):
-            words = [folder.resolve().name, name, asked.newcomers, asked.seed, at, kind]
+        # By user: a newcomer's NDCG@10 of either kind comes from another fit.
+        found: dict[str, list[pd.Series]] = {"trained": [], "folded": []}
+        for (at, halves), side in product(enumerate(groups), range(2)):
+            folded, trained = halves[side], halves[1 - side]
+            words = [folder.resolve().name, name, asked.newcomers, asked.seed, at, side]
             words += [way.profile, *(["again"] if way.again else [])]
-            kept = asked.kept and asked.kept / f"{'-'.join(map(str, words))}.npy"
+            kept = asked.kept and asked.kept / f"{'-'.join(map(str, words))}.parquet"
             if kept and kept.is_file():
-                found[kind].append(np.load(kept))
-                continue
-            with tempfile.TemporaryDirectory() as scratch:
-                below = Path(scratch) / kind
-                known.write(new, asked.newcomers, kind == "folded", below)
-                out = below / "lists.parquet"
-                (one_tower if name in TOWERS else door)(below, name, way, out)
-                found[kind].append(judged(below, out, way.again, new).ndcg)
-            mean = found[kind][-1].mean()
-            print(f"{name}, round {at + 1}, {kind}: {mean:.4f}", file=sys.stderr, flush=True)
-            if kept:
+                ndcg = pd.read_parquet(kept)["ndcg"]
+            else:
+                with tempfile.TemporaryDirectory() as scratch:
+                    below = Path(scratch) / "folder"
+                    known.write(trained, folded, asked.newcomers, below)
+                    out = below / "lists.parquet"
+                    (one_tower if name in TOWERS else door)(below, name, way, out)
+                    mine = judged(below, out, way.again, folded.append(trained))
+                ndcg = pd.Series(mine.ndcg, mine.users, name="ndcg")
+            if kept and not kept.is_file():
                 asked.kept.mkdir(parents=True, exist_ok=True)
-                np.save(kept.with_suffix(".part.npy"), found[kind][-1])
-                kept.with_suffix(".part.npy").replace(kept)
-        trained, folded = (np.concatenate(parts) for parts in found.values())
-        ratio = nearness(folded, trained, asked.seed)
-        gain = metrics.paired_interval(folded, trained, asked.seed)
+                ndcg.to_frame().to_parquet(kept.with_suffix(".part"))
+                kept.with_suffix(".part").replace(kept)
+            apart = ndcg.index.isin(folded)
+            found["folded"].append(ndcg[apart])
+            found["trained"].append(ndcg[~apart])
+        whole = pd.DataFrame({kind: pd.concat(parts) for kind, parts in found.items()})
+        trained_on, folded_in = whole["trained"].to_numpy(), whole["folded"].to_numpy()
+        ratio = nearness(folded_in, trained_on, asked.seed)
+        gain = metrics.paired_interval(folded_in, trained_on, asked.seed)
         table.add_row(
             name,
-            str(len(trained)),
-            *(told(metrics.interval(one, asked.seed)) for one in (trained, folded)),
+            str(len(whole)),
+            *(told(metrics.interval(one, asked.seed)) for one in (trained_on, folded_in)),
             f"{ratio.mean:.3f} ({ratio.low:.3f}–{ratio.high:.3f})",
             f"{gain.mean:+.4f} ({gain.low:+.4f} to {gain.high:+.4f})",
         )

@@ -63,8 +63,11 @@ def test_newcomers_have_enough_events_and_are_new_once() -> None:
     known = pd.Series(list(range(40)) * 3 + list(range(100, 140)))
     asked = pd.Series([*range(20, 40), *range(100, 140)] * 2)
     groups = newcomers.dealt(known, asked, 3, seed=1, rounds=9)
-    assert [len(group) for group in groups] == [16, 4]
-    assert sorted(np.concatenate(groups)) == list(range(20, 40))
+    assert [(len(one), len(other)) for one, other in groups] == [(8, 8), (2, 2)]
+    everyone = np.concatenate([half for halves in groups for half in halves])
+    assert sorted(everyone) == list(range(20, 40))
+    with pytest.raises(ValueError, match="two are needed"):
+        newcomers.dealt(known, asked, 4, seed=1, rounds=1)
 
 
 def test_trained_on_and_folded_in_know_the_same(tmp_path: Path) -> None:
@@ -73,21 +76,20 @@ def test_trained_on_and_folded_in_know_the_same(tmp_path: Path) -> None:
         items=[("x",)],
         test=[("a", "x")],
     )
-    train = pd.DataFrame({"user": list("aaab"), "item": list("wxyz"), "ts": [1, 2, 3, 4]})
-    valid = pd.DataFrame({"user": list("ab"), "item": list("vu"), "ts": [5, 6]})
+    train = pd.DataFrame({"user": list("aaabcc"), "item": list("wxyzxw"), "ts": range(6)})
+    valid = pd.DataFrame({"user": list("abc"), "item": list("vuz"), "ts": [7, 8, 9]})
     train.to_parquet(tmp_path / "train.parquet")
     valid.to_parquet(tmp_path / "valid.parquet")
-    below = tmp_path / "trained", tmp_path / "folded"
-    for folded, path in enumerate(below):
-        newcomers.Known.of(tmp_path).write(pd.Index(["a"]), 2, bool(folded), path)
-    known = [bench.known(one) for one in below]
-    assert [len(parts) for parts in known] == [2, 3]
-    events = [{*pd.concat(parts).itertuples(index=False, name=None)} for parts in known]
-    assert events[0] == events[1] == {("a", "y"), ("a", "v"), ("b", "z"), ("b", "u")}
-    assert "a" not in {*known[1][0].user, *known[1][1].user}
-    assert all(
-        (one / "items.parquet").is_file() and (one / "test.parquet").is_file() for one in below
-    )
+    halves, few = {"a": pd.Index(["a"]), "c": pd.Index(["c"])}, {}
+    for folded, trained in ("ac", "ca"):
+        below = tmp_path / folded
+        newcomers.Known.of(tmp_path).write(halves[trained], halves[folded], 2, below)
+        *learnt, apart = bench.known(below)
+        assert set(apart.user) == {folded} and folded not in set(pd.concat(learnt).user)
+        few[folded] = {*pd.concat([*learnt, apart]).itertuples(index=False, name=None)}
+        assert (below / "items.parquet").is_file() and (below / "test.parquet").is_file()
+    known = {("a", "y"), ("a", "v"), ("b", "z"), ("b", "u"), ("c", "w"), ("c", "z")}
+    assert few["a"] == few["c"] == known
 
 
 def test_nearness_is_of_the_same_users() -> None:
