@@ -88,6 +88,9 @@ def test_the_stores_are_talked_to_by_tls_alone(kind: str) -> None:
             assert "ssl_cert_reqs=required&ssl_check_hostname=true&ssl_ca_certs={secret:ca}" in told
         if "https://{address:s3}" in told:
             assert one.environment["AWS_CA_BUNDLE"] == "{secret:ca}"
+        if "MLFLOW_TRACKING_URI" in one.environment:
+            for way in ("DOWNLOAD", "UPLOAD"):  # by which MLflow's client would talk to the store
+                assert one.environment[f"MLFLOW_ENABLE_PROXY_MULTIPART_{way}"] == "false"
     postgres, redis = ("\n".join(services[name].command) for name in ("postgres", "redis"))
     assert re.search(r"ssl=on\b", postgres) and "hba_file=" in postgres
     assert "--port 0 --tls-port {port}" in redis
