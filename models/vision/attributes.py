@@ -175,12 +175,16 @@ class Attributes:
             able = np.logical_and.reduce([there[source] for source in view.sources])
             parts = []
             if able.any() and view.sight is not None:
-                whole = seen.setdefault((PICTURE, id(view.sight)), view.sight.see(pictures))
-                parts.append(whole[np.searchsorted(pictured, np.flatnonzero(able))])
+                key = PICTURE, id(view.sight)
+                if key not in seen:
+                    seen[key] = view.sight.see(pictures)
+                parts.append(seen[key][np.searchsorted(pictured, np.flatnonzero(able))])
             if able.any() and view.reading is not None:
-                texts = frame[SOURCES[view.read]].iloc[rows[view.read]].tolist()
-                whole = seen.setdefault((view.read, id(view.reading)), view.reading.vectors(texts))
-                parts.append(whole[np.searchsorted(rows[view.read], np.flatnonzero(able))])
+                key = view.read, id(view.reading)
+                if key not in seen:
+                    texts = frame[SOURCES[view.read]].iloc[rows[view.read]].tolist()
+                    seen[key] = view.reading.vectors(texts)
+                parts.append(seen[key][np.searchsorted(rows[view.read], np.flatnonzero(able))])
             vectors = np.concatenate(parts, axis=1) if parts else None
             logs.append(
                 {}
