@@ -29,6 +29,7 @@ from models.catalogue.opinion import second_opinion
 from models.catalogue.pairing import misfits
 from models.catalogue.twins import nearest_twin
 from models.catalogue.written import agreement, written
+from pipelines.audit_columns import NUMBERS, TEXTS
 from pipelines.harness import BadConfig, Bug, Params, Run, stage
 from pipelines.pack_table import texts_of
 from pipelines.tables import Images, Products
@@ -44,23 +45,9 @@ MISPLACED = "wrong picture"
 SAME, NEAR = "same picture", "nearly the same picture"
 BLANK, TINY, DAMAGED = "blank picture", "tiny picture", "damaged picture"
 KINDS = (DISAGREES, PROPOSED, MISPLACED, SAME, NEAR, BLANK, TINY, DAMAGED)
-TEXTS = (
-    "kind",
-    "item_id",
-    "image_key",
-    "title",
-    "field",
-    "value",
-    "proposed",
-    "other",
-    "why",
-    "source",
-    "also",
-)
 TITLES, PICTURES, BOTH, PACK = "title", "picture", "title and picture", "pack"
 """Sources of proposed values."""
 CELLS = ["item_id", "field"]
-NUMBERS = ("wrong", "confidence", "worth")
 BATCH = 256
 VALUES = 64
 """Of a field, the most frequent ones, that take part where pictures are held against words."""

@@ -4,25 +4,13 @@ from typing import Any
 
 import pandas as pd
 
+from pipelines.audit_columns import TEXTS
 from pipelines.report_sections.inputs import Absent, Choice, Inputs
 from pipelines.report_sections.thumbnails import thumbnails
 
 KEY = "audit"
 TITLE = "Catalogue audit"
 TABLE = "audit/audit.parquet"
-TEXTS = (
-    "kind",
-    "item_id",
-    "image_key",
-    "title",
-    "field",
-    "value",
-    "proposed",
-    "other",
-    "why",
-    "source",
-    "also",
-)
 NEEDED = (*TEXTS, "confidence", "worth")
 
 
