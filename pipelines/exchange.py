@@ -243,12 +243,11 @@ def main(words: list[str]) -> int:
     if words != ["collect"] and (len(words) != 2 or words[0] not in verbs):
         print(__doc__, file=sys.stderr)
         return 64
-    if words != ["collect"]:
-        die_with_parent()
     try:
         if words == ["collect"]:
             collect(Path.cwd())
         else:
+            die_with_parent()
             verbs[words[0]](Path.cwd(), words[1])
     except VitrineError as error:
         print(f"{words[-1]}: {error.title}: {error}", flush=True)

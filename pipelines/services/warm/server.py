@@ -108,9 +108,9 @@ def answer(line: socket.socket) -> int:
     length, descriptors, _, _ = socket.recv_fds(line, 8, 3)
     with line.makefile("rb") as words:
         call = json.loads(words.read(int.from_bytes(length, "big")))
-    folder = str(Path(sys.argv[1]) / "python")
+    python = str(Path(sys.argv[1]) / "python")
     child = multiprocessing.get_context("fork").Process(
-        target=run, args=(line, descriptors, call, folder)
+        target=run, args=(line, descriptors, call, python)
     )
     child.start()
     assert child.pid is not None
