@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from pipelines.harness.state import State
 from pipelines.services import warm
@@ -156,21 +158,34 @@ class Project:
 
 
 @pytest.fixture(scope="session")
-def warm_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder whose `python` begins with the slow packages loaded: to be put first on a PATH."""
-    folder = tmp_path_factory.mktemp("warm") / "bin"
-    server = subprocess.Popen(warm.command(folder))
+def warm_python(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[Path]:
+    """A folder whose `python` begins with the slow packages loaded: to be put first on a PATH.
+
+    All workers of a run share one server, which holds a gigabyte; the last one to leave ends it.
+    """
+    base = tmp_path_factory.getbasetemp()
+    home = (base if worker_id == "master" else base.parent) / "warm"
+    home.mkdir(exist_ok=True)
+    folder, process, mine = home / "bin", home / "process", home / f"user-{worker_id}"
+    with FileLock(home / "lock"):
+        mine.touch()
+        if not (folder / "python").exists():
+            server = subprocess.Popen(warm.command(folder))
+            poll(
+                lambda: (folder / "python").exists() or server.poll() is not None,
+                "the warm interpreter",
+                WARM_SECONDS,
+            )
+            assert server.poll() is None, server.returncode
+            process.write_text(str(server.pid))
     try:
-        poll(
-            lambda: (folder / "python").exists() or server.poll() is not None,
-            "the warm interpreter",
-            WARM_SECONDS,
-        )
-        assert server.poll() is None, server.returncode
         yield folder
     finally:
-        server.terminate()
-        server.wait()
+        with FileLock(home / "lock"):
+            mine.unlink()
+            if not any(home.glob("user-*")):
+                os.kill(int(process.read_text()), signal.SIGTERM)
+                poll(lambda: not folder.exists(), "the end of the warm interpreter", pause=0.05)
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import functools
 import math
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -158,11 +159,20 @@ TIMES = st.sampled_from(
 
 @st.composite
 def cases(draw: st.DrawFn) -> tuple[Case, Rules]:
-    """Hypothesis draws the shape of a case; the figures of its rows come from one number, which costs a tenth."""
+    """Hypothesis draws the shape of a case; the figures of its rows come from one number, which costs a tenth.
+
+    Half of them have no other fault than their figures.
+    """
+    whole = draw(st.booleans())
+
+    def sound(value: Any, *faults: Any) -> Any:
+        """One of these; in a whole case the first."""
+        return value if whole else draw(st.sampled_from([value] * 5 + [*faults]))
+
     count = draw(st.integers(0, 12))
-    values = draw(st.sampled_from([GOOD, GOOD, GOOD, SCORES]))
+    values = sound(GOOD, SCORES, SCORES)
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    better = draw(st.sampled_from([0.0, 0.0, 0.5]))
+    better = draw(st.sampled_from([0.0, 0.5, 1.0]))
     ids = [f"r{at:02d}" for at in range(count)]
     columns = {
         "row_id": ids,
@@ -172,11 +182,13 @@ def cases(draw: st.DrawFn) -> tuple[Case, Rules]:
     others = {"row_id": ids, "score": rng.choice(values, count)}
     for name, sides in SIDES.items():
         has = draw(sides)
-        for one, told in ((columns, "ours"), (others, "theirs")):
+        if whole:
+            has = "both" if has == "both" and name == "side_full" else "neither"
+        for one, told, more in ((columns, "ours", better), (others, "theirs", 0.0)):
             if has in ("both", told):
-                one[name] = rng.choice(values, count)
+                one[name] = rng.choice(values, count) + more
     ours, theirs = pd.DataFrame(columns), pd.DataFrame(others)
-    change = draw(st.sampled_from(["none"] * 6 + ["drop", "twice", "shuffle", "shuffle"]))
+    change = sound("none", "drop", "twice", "shuffle", "shuffle")
     if count and change == "drop":
         theirs = theirs.iloc[1:]
     if count and change == "twice":
@@ -188,12 +200,12 @@ def cases(draw: st.DrawFn) -> tuple[Case, Rules]:
         reference=theirs,
         reference_name="champion",
         first=draw(st.booleans()),
-        megabytes=draw(st.sampled_from([1.0] * 5 + [11.0])),
-        seconds=draw(st.sampled_from([0.1] * 5 + [1.1])),
-        learned=Learned(draw(st.sampled_from([0] * 5 + [1])), *draw(TIMES)),
+        megabytes=sound(1.0, 11.0),
+        seconds=sound(0.1, 1.1),
+        learned=Learned(sound(0, 1), *(("", "") if whole else draw(TIMES))),
         expected_rows="aa",
-        found_rows=draw(st.sampled_from(["aa"] * 5 + ["bb"])),
-        sides=draw(st.sampled_from([(), (), ("full",)])),
+        found_rows=sound("aa", "bb"),
+        sides=draw(st.sampled_from([(), (), ("full",)])) if not whole else (),
     )
     rules = Rules(
         margin=draw(st.sampled_from([0.0, 0.0, 0.1])),
@@ -213,7 +225,7 @@ def cases(draw: st.DrawFn) -> tuple[Case, Rules]:
 def test_decision_agrees_with_the_slow_one() -> None:
     over_champions = []
 
-    @settings(max_examples=1000, deadline=None)
+    @settings(max_examples=500, deadline=None)
     @given(cases())
     def agrees(drawn: tuple[Case, Rules]) -> None:
         case, rules = drawn

@@ -285,16 +285,16 @@ def test_events_of_batches_are_those_of_a_frame_in_less_memory() -> None:
     import pyarrow as pa
 
     rng = np.random.default_rng(4)
-    count = 200_000
+    count = 50_000
     seconds = rng.integers(0, 10**8, count)
     table = pa.table(
         {
-            "user_id": [f"customer number {at}" for at in rng.integers(0, 20_000, count)],
-            "item_id": [f"Artikel 号 {at}" for at in rng.integers(0, 5_000, count)],
+            "user_id": [f"customer number {at}" for at in rng.integers(0, 5_000, count)],
+            "item_id": [f"Artikel 号 {at}" for at in rng.integers(0, 1_250, count)],
             "timestamp": pa.array(seconds, pa.int64()).cast(pa.timestamp("s", "UTC")),
         }
     )
-    items = hash_order([f"Artikel 号 {at}" for at in range(4_000)])
+    items = hash_order([f"Artikel 号 {at}" for at in range(1_000)])
 
     def peak(make: Callable[[], Events]) -> tuple[Events, int]:
         tracemalloc.start()
