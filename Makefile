@@ -97,19 +97,22 @@ monitor: .venv ## look at the data and the lists now, as the daily DAG does
 retention: .venv ## name what no rule keeps, and remove it with REMOVE=yes
 	@$(RUN) pipelines.retention $(if $(filter yes,$(REMOVE)),,--dry-run)
 
-# The workers share the cores: threads within them would only get in each other's way. One worker more than cores, since
-# the tests of Airflow and of DVC mostly wait for processes of theirs.
-test test-unit test-spark test-cluster story test-shops: export OMP_NUM_THREADS := 1
+# The workers share the cores: threads within them would only get in each other's way.
+test test-unit test-airflow test-spark test-cluster story test-shops: export OMP_NUM_THREADS := 1
 
 .PHONY: test
-test: .venv ## all tests but the smoke run, the story, the shops and the cluster
+test: .venv ## all tests but those that have a target of their own: test-airflow, test-smoke, story, test-shops, test-cluster
 	@$(RUN) ruff check .
 	@$(RUN) ruff format --check .
-	@$(RUN) pytest tests --ignore tests/story --ignore tests/shops --ignore tests/cluster -n $$(($$(env -u OMP_NUM_THREADS nproc) + 1)) --maxprocesses 4 --dist loadgroup --durations 20
+	@$(RUN) pytest tests --ignore tests/airflow --ignore tests/story --ignore tests/shops --ignore tests/cluster -n logical --maxprocesses 4 --dist loadgroup --durations 20
 
 .PHONY: test-unit
 test-unit: .venv ## the unit tests alone
 	@$(RUN) pytest tests/unit -n logical --maxprocesses 4
+
+.PHONY: test-airflow
+test-airflow: .venv ## the real Airflow: stopped and failing in mid-run, and asking a person
+	@$(RUN) pytest tests/airflow
 
 .PHONY: test-smoke
 test-smoke: .venv ## the smoke profile through the real Airflow, checked

@@ -25,7 +25,7 @@ from pipelines.services.airflow import Api
 from tests.pipeline.shop import Shop, differing, make_shop
 from tests.waiting import poll
 
-# In one worker with the other tests that start Airflow.
+# In one worker, so that the run is made once.
 pytestmark = pytest.mark.xdist_group("airflow")
 
 PROFILE = os.environ.get("VITRINE_TEST_PROFILE", "tiny")

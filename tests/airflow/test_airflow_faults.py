@@ -15,9 +15,6 @@ from tests.conftest import REPOSITORY, Project
 from tests.dags.sink import listening
 from tests.waiting import poll
 
-# In one worker with the other tests that start Airflow.
-pytestmark = pytest.mark.xdist_group("airflow")
-
 
 @pytest.fixture
 def shop(toy_project: Project) -> Project:

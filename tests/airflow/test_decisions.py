@@ -19,9 +19,6 @@ from tests.conftest import REPOSITORY
 from tests.pipeline.standin.project import ROWS, Project
 from tests.waiting import poll
 
-# In one worker with the other tests that start Airflow.
-pytestmark = pytest.mark.xdist_group("airflow")
-
 NAME = "sentiment"
 PAUSED = re.compile(r"executor event .*task_id='ask'")
 
