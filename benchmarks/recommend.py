@@ -23,6 +23,7 @@ from pipelines.exclusions import Exclusions
 from pipelines.harness.params import read_params, section
 from pipelines.harness.stage import peak_memory_mb, settle
 from pipelines.harness.state import State
+from pipelines.list_files import NAME, Tally, write
 from pipelines.list_parts import parts
 from pipelines.recommend import (
     PARTS,
@@ -32,7 +33,6 @@ from pipelines.recommend import (
     make_lists,
     open_shop,
     read_events,
-    write_lists,
 )
 
 
@@ -63,12 +63,15 @@ def main() -> None:
         shop = open_shop(model.items, products, frame, params, Exclusions())
         with parts(State(Path(scratch)), ["benchmark"], []) as done:
             blocks = make_lists(model, shop, frame, users, params, done, asked.threads)
-            summary = write_lists(blocks, Path(scratch) / "lists.parquet", params.k)
+            tally = Tally(params.k)
+            write(tally.watch(blocks), Path(scratch) / NAME)
         spent, worked = time.perf_counter() - started, time.process_time() - worked
-    reasons = ", ".join(f"{name} {summary[name]:,}" for name in ("again", "because", "popular"))
+    reasons = ", ".join(
+        f"{name} {tally.reasons[name]:,}" for name in ("again", "because", "popular")
+    )
     print(
         f"{len(users):,} users with {len(frame) / len(users):,.0f} events each, {len(model.items):,} items, "
-        f"{summary['rows']:,} rows ({reasons}) in {spent:.1f} s: {60 * len(users) / spent:,.0f} users a minute, "
+        f"{tally.rows:,} rows ({reasons}) in {spent:.1f} s: {60 * len(users) / spent:,.0f} users a minute, "
         f"{60 * len(users) / worked:,.0f} a minute of one core's work, peak memory {peak_memory_mb():,.0f} MB"
     )
 

@@ -29,7 +29,7 @@ from airflow.sdk import (
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from dags.incidents import tell
-from dags.stages import DEFAULTS, ROOT, Stage, placed, promotions, task_id
+from dags.stages import DEFAULTS, ROOT, draw, promotions
 from pipelines.harness.errors import BadConfig, BadData
 from pipelines.harness.graph import Graph, read_graph
 from pipelines.harness.state import State
@@ -134,13 +134,8 @@ def make_monitor(graph: Graph) -> DAG:
     nodes = {name: node for name, node in graph.nodes.items() if node.meta.get("daily")}
     training = next(iter(promotions(graph).values())).meta["dag"]
     with waiting("monitor", "take the data anew and look at them", "0 2 * * *") as dag:
-        tasks = {
-            name: Stage(task_id=task_id(name), stage=name, **placed(node))
-            for name, node in nodes.items()
-        }
-        for source, target in graph.edges():
-            if source in tasks and target in tasks:
-                tasks[source] >> tasks[target]
+        draw(graph, nodes, lambda _: {})
+        taken = list(dag.tasks)
         look = Verb(
             task_id="look",
             module="pipelines.monitor",
@@ -149,7 +144,7 @@ def make_monitor(graph: Graph) -> DAG:
             execution_timeout=timedelta(minutes=30),
             pool=HEAVY,
         )
-        [one for one in tasks.values() if not one.downstream_list] >> look
+        [one for one in taken if not one.downstream_list] >> look
         look >> alarm(report)
         look >> asked(report) >> TriggerDagRunOperator(task_id="start", trigger_dag_id=training)
     return dag

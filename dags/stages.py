@@ -1,7 +1,7 @@
-"""What the DAGs share: a task that runs one stage, and names as Airflow allows them."""
+"""What the DAGs share: a task that runs one stage, and the tasks and edges of several."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -88,11 +88,6 @@ def handed_on(context: Context) -> dict[str, str]:
     return {}
 
 
-def task_id(stage: str) -> str:
-    """A stage's name as Airflow allows it."""
-    return stage.replace("@", "-")
-
-
 def placed(node: Node) -> dict[str, Any]:
     """How a stage's task runs, as its `meta` says: tries, seconds, and the pool that it takes a slot of."""
     return {
@@ -104,7 +99,34 @@ def placed(node: Node) -> dict[str, Any]:
 
 def asset(node: Node) -> Asset:
     """What a stage with `meta.asset` says that it updated."""
-    return Asset(f"{node.meta['asset']}-{task_id(node.name)}")
+    return Asset(f"{node.meta['asset']}-{node.task}")
+
+
+def draw(
+    graph: Graph, wanted: Mapping[str, Node], more: Callable[[list[Node]], dict[str, Any]]
+) -> None:
+    """Make the tasks of stages, and the edges between them, in the DAG that is being made.
+
+    A stage is a task; the instances of one with `meta.mapped` are one mapped task, each shown by its name. more: what a
+    task gets besides how it runs, by its stages.
+    """
+    stages: dict[str, list[Node]] = {}
+    for node in wanted.values():
+        stages.setdefault(node.task, []).append(node)
+    tasks = {}
+    for name, nodes in stages.items():
+        first = nodes[0]
+        about = {"task_id": name, **placed(first), **more(nodes)}
+        if first.mapped:
+            mapped = Stage.partial(map_index_template="{{ task.stage }}", **about)
+            tasks[name] = mapped.expand(stage=[node.name for node in nodes])
+        else:
+            tasks[name] = Stage(stage=first.name, **about)
+    edges = [
+        (source, target) for source, target in graph.edges() if {source, target} <= wanted.keys()
+    ]
+    for source, target in dict.fromkeys((wanted[a].task, wanted[b].task) for a, b in edges):
+        tasks[source] >> tasks[target]
 
 
 def promotions(graph: Graph) -> dict[str, Node]:

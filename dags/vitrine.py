@@ -1,6 +1,6 @@
 """The shop's pipeline: data in, validated, models trained, judged, promoted; lists and the report out.
 
-Each task is one stage of `dvc.yaml`, run by DVC: what did not change is not done again, so that a run may be started
+Each task instance is one stage of `dvc.yaml`, run by DVC: what did not change is not done again, so that a run may be started
 at any time. The form's choices are written to `params.yaml` before the first stage; a run that another one started
 takes those of that run over.
 
@@ -17,19 +17,20 @@ from typing import Any
 
 from airflow.sdk import DAG, Param, TaskGroup
 
-from dags.stages import DEFAULTS, ROOT, Stage, asset, placed, task_id
+from dags.stages import DEFAULTS, ROOT, asset, draw
 from pipelines.harness.graph import Graph, Node, read_graph
 from pipelines.harness.params import PROMOTIONS, read_params
 
 
-def documentation(node: Node) -> str:
-    """A task's page: what it does, its command, what it reads and writes."""
+def documentation(nodes: list[Node]) -> str:
+    """A task's page: what it does, its command, what it reads and writes; of a mapped one, those of all instances."""
+    reads = dict.fromkeys(path for node in nodes for path in node.deps)
     return "\n\n".join(
         [
-            node.desc,
-            f"`{node.cmd}`",
-            "**reads**\n" + "\n".join(f"- `{path}`" for path in node.deps),
-            "**writes**\n" + "\n".join(f"- `{path}`" for path in node.outs),
+            *dict.fromkeys(node.desc for node in nodes),
+            *(f"`{node.cmd}`" for node in nodes),
+            "**reads**\n" + "\n".join(f"- `{path}`" for path in reads),
+            "**writes**\n" + "\n".join(f"- `{path}`" for node in nodes for path in node.outs),
         ]
     )
 
@@ -66,8 +67,7 @@ def make_dag(name: str, graph: Graph, params: dict[str, Any]) -> DAG:
     It is started by the assets of the stages of other DAGs that it reads from, once all of them were updated.
     """
     own = {stage: node for stage, node in graph.nodes.items() if node.meta["dag"] == name}
-    edges = graph.edges()
-    above = {source for source, target in edges if target in own and source not in own}
+    above = {source for source, target in graph.edges() if target in own and source not in own}
     awaited = [
         asset(node)
         for stage, node in graph.nodes.items()
@@ -87,21 +87,16 @@ def make_dag(name: str, graph: Graph, params: dict[str, Any]) -> DAG:
     ) as dag:
         groups = {node.meta["group"]: None for node in own.values()}
         groups = {group: TaskGroup(group, prefix_group_id=False) for group in groups}
-        tasks = {
-            stage: Stage(
-                task_id=task_id(stage),
-                stage=stage,
-                task_group=groups[node.meta["group"]],
-                connections=node.meta.get("connections"),
-                **placed(node),
-                doc_md=documentation(node),
-                outlets=[asset(node)] if "asset" in node.meta else [],
-            )
-            for stage, node in own.items()
-        }
-        for source, target in edges:
-            if source in tasks and target in tasks:
-                tasks[source] >> tasks[target]
+        draw(
+            graph,
+            own,
+            lambda nodes: {
+                "task_group": groups[nodes[0].meta["group"]],
+                "connections": nodes[0].meta.get("connections"),
+                "doc_md": documentation(nodes),
+                "outlets": [asset(nodes[0])] if "asset" in nodes[0].meta else [],
+            },
+        )
     return dag
 
 

@@ -9,7 +9,7 @@ that a run which was cut off had done.
 import argparse
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -24,6 +24,7 @@ from pipelines.harness.params import as_moment, read_params, section
 from pipelines.harness.stage import settle, stage_lock
 from pipelines.harness.state import State
 from pipelines.list_archive import Facts, Kept
+from pipelines.list_files import Tally, write
 from pipelines.list_parts import parts
 from pipelines.recommend import (
     RecommendParams,
@@ -31,7 +32,6 @@ from pipelines.recommend import (
     make_lists,
     open_shop,
     what_sells,
-    write_lists,
 )
 from pipelines.registry import CHAMPION, Registry
 from pipelines.tables import Interactions, Products
@@ -88,10 +88,9 @@ def backfill(root: Path, moment: pd.Timestamp) -> Kept:
             list_archive.filing(list_archive.archive(state) / facts.name) as place,
         ):
             blocks = make_lists(model, shop, tables.events, users, params, done)
-            summary = write_lists(blocks, place / list_archive.LISTS, params.k)
-            facts = Facts(
-                **{**vars(facts), "rows": int(summary["rows"]), "users": len(users)},
-            )
+            tally = Tally(params.k)
+            write(tally.watch(blocks), place / list_archive.LISTS)
+            facts = replace(facts, rows=tally.rows, users=len(users))
             list_archive.write_facts(place, facts)
     return Kept(list_archive.archive(state) / facts.name, facts)
 

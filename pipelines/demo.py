@@ -278,12 +278,13 @@ class Watch:
     def follow(self, dag: str, run: str) -> None:
         """Until the run ends. Raises `Failed` with every failed stage's error where it ended badly."""
         stages = [name for name, node in self.graph.nodes.items() if node.meta["dag"] == dag]
+        instances = self.graph.tasks()
         live = Live(console=self.out, auto_refresh=False) if self.out.is_terminal else None
         with live or contextlib.nullcontext():
             while True:
                 state = self.api.run(dag, run)["state"]
                 tasks = self.api.tasks(dag, run)
-                found = {name: tasks.get(name.replace("@", "-"), {}) for name in stages}
+                found = {name: tasks.get(instances[name], {}) for name in stages}
                 if live:
                     live.update(self._table(dag, found), refresh=True)
                 else:

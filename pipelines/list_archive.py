@@ -16,8 +16,9 @@ from pathlib import Path
 import pandas as pd
 
 from pipelines.harness.state import State
+from pipelines.list_files import NAME
 
-LISTS, FACTS = "lists.parquet", "facts.json"
+LISTS, FACTS = NAME, "facts.json"
 NO_MODEL = "popularity"
 """Stands for the champion where there was none: the lists hold what sells."""
 

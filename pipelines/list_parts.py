@@ -23,6 +23,7 @@ STALE_SECONDS = 7 * 86_400
 HERE = Path(__file__).parent
 CODE = (
     "exclusions.py",
+    "list_files.py",
     "list_parts.py",
     "list_rules.py",
     "recommend.py",

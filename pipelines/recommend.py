@@ -1,8 +1,11 @@
-"""Make every user's list with the champion, with reasons and rules: `data/recommend/lists.parquet`.
+"""Make the lists of one partition of users with the champion, with reasons and rules: `data/recommend/<n>/lists.parquet`.
 
 The champion is the one that the receipt of its promotion names, fetched by the hash of its manifest. Where there is none
-(no challenger beat the baselines, or none was approved yet) the lists hold what sells. A list is made from all that is known today, the test days included. Users are taken a block at a time, so that memory depends on
-the block and the catalogue, not on the number of users.
+(no challenger beat the baselines, or none was approved yet) the lists hold what sells. A list is made from all that is known today, the test days included.
+
+Users are taken a block at a time, so that what a list needs beyond the events depends on the block and the catalogue, not on the number
+of users. A partition is a stretch of blocks of all users in the order of their ids: partitions one after the other hold the
+same rows, to the bit, however many there are. What is counted over all users, `deliver` counts.
 """
 
 from collections import deque
@@ -24,6 +27,16 @@ from models.recommenders.events import Events, hash_order
 from pipelines import exclusions
 from pipelines.exclusions import Exclusions
 from pipelines.harness import BadConfig, Params, Run, stage
+from pipelines.list_files import (
+    AGAIN,
+    BECAUSE,
+    CATALOGUE,
+    NAME,
+    POPULAR,
+    SCHEMA,
+    Tally,
+    write,
+)
 from pipelines.list_parts import Parts, parts
 from pipelines.list_rules import Rules, Shelf, choose, numbered
 from pipelines.registry import NoChampion, champion_bundle
@@ -33,23 +46,6 @@ SPLIT = "split/recommending"
 PARTS = ("train", "valid", "test")
 OWNED = ("purchase", "rating")
 """Events that say that a user has the item."""
-AGAIN, BECAUSE, POPULAR, CATALOGUE = "again", "because", "popular", "catalogue"
-GROUP_ROWS = 131_072
-SCHEMA = pa.schema(
-    {
-        Interactions.USER: pa.string(),
-        "rank": pa.int32(),
-        Interactions.ITEM: pa.string(),
-        "score": pa.float32(),
-        "reason": pa.string(),
-        "reason_item_id": pa.string(),
-    }
-)
-"""rank: from 1. score: the champion's, empty where the list was filled without it.
-
-reason: `again` (the user's own purchases of the item raised it most), `because` (those of `reason_item_id` did),
-`popular` (nothing of the user's raised it; it sells well), `catalogue` (it fills the list; nobody bought it yet).
-"""
 
 
 class RecommendParams(Params):
@@ -114,20 +110,26 @@ def recommend(run: Run, params: RecommendParams) -> None:
     kept_off = exclusions.read(run.source_file(exclusions.FILE))
     shop = open_shop(model.items, products, frame, params, kept_off)
     users = everyone(frame, run.input(f"{SPLIT}/users.parquet"))
-    total = -(-len(users) // params.block_users)
+    partitions = run.graph.instances("recommend")
+    own = partition(users, partitions.index(run.name), len(partitions), params.block_users)
+    total = -(-len(own) // params.block_users)
     receipt = run.input("promote/recommender/receipt.json")
     read = [run.input(f"{SPLIT}/{name}.parquet") for name in (*PARTS, "products", "users")]
     read.append(run.source_file(exclusions.FILE))
-    with parts(run.state, ["recommend", params.model_dump_json()], [receipt, *read]) as done:
-        blocks = make_lists(model, shop, frame, users, params, done, run.threads)
-        shown = run.progress(blocks, "listing", total)
-        summary = write_lists(shown, run.output("lists.parquet"), params.k)
-    run.rows_out = int(summary["rows"])
-    run.measure("users", len(users))
-    run.measure("full_lists", summary["full"] / max(len(users), 1))
-    run.measure("catalogue_coverage", summary["items"] / max(int(shop.available.sum()), 1))
-    for reason in (AGAIN, BECAUSE, POPULAR, CATALOGUE):
-        run.measure(f"reason_{reason}", summary[reason] / max(summary["rows"], 1))
+    words = [run.name, str(len(partitions)), params.model_dump_json()]
+    tally = Tally(params.k)
+    with parts(run.state, words, [receipt, *read]) as done:
+        blocks = make_lists(model, shop, frame, own, params, done, run.threads)
+        write(tally.watch(run.progress(blocks, "listing", total)), run.output(NAME))
+    run.rows_out = tally.rows
+    for name, value in {
+        "partitions": len(partitions),
+        "places": params.k,
+        "available": int(shop.available.sum()),
+        "users": len(users),
+        "own_users": len(own),
+    }.items():
+        run.measure(name, value)
 
 
 def serving(run: Run, frame: pd.DataFrame, items: list[str], half_life: float) -> Any:
@@ -156,6 +158,16 @@ def everyone(frame: pd.DataFrame, users: Path) -> list[str]:
     """Ids of all users, sorted: those with events and those in the table of users."""
     named = pq.read_table(users, columns=[Users.USER])[Users.USER].to_pylist()
     return sorted({*frame[Interactions.USER].unique(), *named})
+
+
+def partition(users: list[str], at: int, of: int, block: int) -> list[str]:
+    """The `at`-th of `of` stretches of `users`, of whole blocks: a block is scored together, in whatever partition it is.
+
+    >>> [partition(list("abcdefg"), at, 2, 2) for at in range(2)]
+    [['a', 'b', 'c', 'd'], ['e', 'f', 'g']]
+    """
+    blocks = -(-len(users) // block)
+    return users[blocks * at // of * block : blocks * (at + 1) // of * block]
 
 
 def open_shop(
@@ -304,28 +316,6 @@ def as_table(
         ],
         schema=SCHEMA,
     )
-
-
-def write_lists(blocks: Iterator[pa.Table], path: Path, k: int) -> dict[str, float]:
-    """Write the blocks as they come, and count: rows, full lists, different items, rows of each reason."""
-    counts: dict[str, float] = dict.fromkeys((AGAIN, BECAUSE, POPULAR, CATALOGUE), 0)
-    counts |= {"rows": 0, "full": 0}
-    listed: set[str] = set()
-    with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
-        waiting: list[pa.Table] = []
-        for table in blocks:
-            counts["rows"] += len(table)
-            counts["full"] += int((table["rank"].to_numpy() == k).sum())
-            listed.update(table[Interactions.ITEM].unique().to_pylist())
-            for entry in table["reason"].value_counts().to_pylist():
-                counts[entry["values"]] += entry["counts"]
-            waiting.append(table)
-            if sum(map(len, waiting)) >= GROUP_ROWS:
-                writer.write_table(pa.concat_tables(waiting))
-                waiting = []
-        if waiting:
-            writer.write_table(pa.concat_tables(waiting))
-    return {**counts, "items": len(listed)}
 
 
 if __name__ == "__main__":

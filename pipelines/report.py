@@ -37,7 +37,8 @@ def report(run: Run, params: ReportParams) -> None:
             raise Off(str(reason)) from None
 
     choice = Choice(run.seed, params.users, params.rows, params.length)
-    sections = build_sections(Inputs(find, decisions(Journal(run.state))), choice)
+    inputs = Inputs(find, decisions(Journal(run.state)), run.graph.instances)
+    sections = build_sections(inputs, choice)
     run.advance(0.8, "writing the page")
     for section in sections:
         if section.absent:

@@ -26,7 +26,7 @@ from pipelines.harness.choice import begin, refuse_mixture
 from pipelines.harness.graph import read_graph
 from pipelines.harness.interpreter import stage_path
 from pipelines.harness.params import PROMOTIONS, read_params, set_choice
-from pipelines.harness.stage import CALLER_VARIABLE, stage_lock, tell
+from pipelines.harness.stage import CALLER_VARIABLE, stage_lock, sweep, tell
 from pipelines.harness.state import State, exchanged
 from pipelines.harness.tracking import RUN_VARIABLE
 
@@ -79,9 +79,13 @@ class StageRun:
 
         Raises `BadConfig` for a stage or a choice that doesn't exist.
         """
-        nodes = read_graph(self.root).nodes
+        graph = read_graph(self.root)
+        nodes = graph.nodes
         if self.name not in nodes:
             raise BadConfig(f"dvc.yaml has no stage {self.name!r}; it has: {', '.join(nodes)}")
+        for stage in {name.partition("@")[0] for name in nodes if "@" in name}:
+            # Here too, since DVC may take an instance from an earlier run instead of running it.
+            sweep(self.root, graph, stage)
         try:
             outcome = self._execute(nodes[self.name].meta.get("timeout", 3600))
         except OSError as error:

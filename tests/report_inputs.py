@@ -84,7 +84,7 @@ def write_page(root: Path, sections: list[Section] | None = None) -> Path:
 
     if sections is None:
         choice = Choice(seed=5, users=3, rows=8, length=200)
-        sections = build_sections(Inputs(find, DECISIONS), choice)
+        sections = build_sections(Inputs(find, DECISIONS, instances), choice)
     path = root / PLACE
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(render(REPOSITORY / TEMPLATES, sections, profile="tiny", seed=5), "utf-8")
@@ -136,6 +136,11 @@ def write_inputs(data: Path, seed: int = 3) -> None:
         write_table(data / f"validate-{name}/quarantine.parquet", aside)
 
 
+def instances(stage: str) -> list[str]:
+    """Of a `foreach` stage."""
+    return [f"{stage}@1", f"{stage}@2"]
+
+
 def shop(data: Path, rng: np.random.Generator) -> None:
     items = [f"i{at:02d}" for at in range(ITEMS)]
     users = [f"u{at:02d}" for at in range(USERS)]
@@ -166,7 +171,9 @@ def shop(data: Path, rng: np.random.Generator) -> None:
         for at, user in enumerate(users)
         for rank in range(1, 11)
     ]
-    write_table(data / "recommend/lists.parquet", pd.DataFrame(lists))
+    half = len(lists) // 20 * 10
+    for one, rows in zip(instances("recommend"), (lists[:half], lists[half:]), strict=True):
+        write_table(data / one.replace("@", "/") / "lists.parquet", pd.DataFrame(rows))
     good = rng.random((ITEMS, 2)) < 0.8
     frame = {"row_id": items, "score": good.mean(1), "slice_source": "title"}
     for at, field in enumerate(("department", "brand")):

@@ -5,7 +5,7 @@ A test compares the result with what `dvc dag` and `dvc stage list` print.
 """
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +34,16 @@ class Node:
         """Whether `path` is one of the deps or lies inside one."""
         return any(_covers(dep, path) for dep in self.deps)
 
+    @property
+    def mapped(self) -> bool:
+        """Whether all instances of this stage are one mapped task in Airflow."""
+        return bool(self.meta.get("mapped"))
+
+    @property
+    def task(self) -> str:
+        """The id of its task in Airflow, which takes no `@`; of a mapped one it is that of all instances."""
+        return self.name.partition("@")[0] if self.mapped else self.name.replace("@", "-")
+
 
 @dataclass(frozen=True)
 class Graph:
@@ -58,6 +68,19 @@ class Graph:
                 for path in (dep, *_above(dep)):
                     sources |= made.get(path, set())
             found += [(name, below.name) for name in self.nodes if name in sources - {below.name}]
+        return found
+
+    def instances(self, stage: str) -> list[str]:
+        """The names of what a `foreach` makes of `stage`, in its order."""
+        return [name for name in self.nodes if name.startswith(f"{stage}@")]
+
+    def tasks(self) -> dict[str, str]:
+        """Stage to its task instance in Airflow: the task's id, of a mapped one with the place from 0: `lists[2]`."""
+        found: dict[str, str] = {}
+        seen: Counter[str] = Counter()
+        for name, node in self.nodes.items():
+            found[name] = f"{node.task}[{seen[node.task]}]" if node.mapped else node.task
+            seen[node.task] += 1
         return found
 
     def upstream(self, name: str) -> set[str]:

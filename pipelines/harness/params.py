@@ -19,7 +19,16 @@ ENGINES = ("duckdb", "spark")
 """Where tables may be worked on."""
 COMMON = {"devices"}
 """Choices of the top level that are typed as part of the parameters of those stages that follow them."""
-TOP_LEVEL = {"profile", "promotion", "seed", "threads", "tables", "shop", "profiles"} | COMMON
+TOP_LEVEL = {
+    "profile",
+    "promotion",
+    "seed",
+    "threads",
+    "tables",
+    "partitions",
+    "shop",
+    "profiles",
+} | COMMON
 
 
 class Params(BaseModel):
@@ -65,7 +74,8 @@ class Tables(Params):
 def read_params(root: Path) -> dict[str, Any]:
     """The whole of `params.yaml` as a dictionary.
 
-    Raises `BadConfig` where the file is absent, is no YAML, or names a profile that it doesn't hold.
+    Raises `BadConfig` where the file is absent, is no YAML, names a profile that it doesn't hold, or numbers partitions in
+    another way than 1, 2, 3.
     """
     path = root / "params.yaml"
     try:
@@ -81,6 +91,13 @@ def read_params(root: Path) -> dict[str, Any]:
     if document.get("promotion") not in PROMOTIONS:
         raise BadConfig(
             f"{path}: promotion {document.get('promotion')!r} is none of: {', '.join(PROMOTIONS)}"
+        )
+    partitions = document.get("partitions", [1])
+    count = len(partitions) if isinstance(partitions, list) else 0
+    # By their letters: true and 1.0 are 1, but no name of a stage.
+    if not count or repr(partitions) != repr([*range(1, count + 1)]):
+        raise BadConfig(
+            f"{path}: partitions {partitions!r} are not numbered: write [1], [1, 2], [1, 2, 3] …"
         )
     return document
 

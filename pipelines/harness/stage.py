@@ -313,6 +313,7 @@ class Stage:
         settle(seed, threads)
         target = root / "data" / name.replace("@", "/")
         partial = root / "data" / ".partial" / name
+        sweep(root, graph, name.partition("@")[0])
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         tags = {"profile": document["profile"], "inputs": inputs_hash(root, node)}
@@ -507,6 +508,20 @@ def check_modules(run: Run) -> None:
         ours = relative.startswith(("pipelines/", "models/"))
         if ours and not package and not run.node.reads(relative):
             raise Bug(f"{run.name} runs {relative}: name it in the stage's deps in dvc.yaml")
+
+
+def sweep(root: Path, graph: Graph, stage: str) -> None:
+    """Remove what instances of a `foreach` stage left that `dvc.yaml` names no more: nobody takes it for a part of all."""
+    folder, instances = root / "data" / stage, graph.instances(stage)
+    if instances and folder.exists():
+        named = {name.partition("@")[2] for name in instances}
+        for path in folder.iterdir():
+            if path.name in named:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def swap(partial: Path, target: Path) -> None:

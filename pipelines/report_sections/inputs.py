@@ -64,16 +64,25 @@ class Inputs:
     """Stage outputs by their path under `data/`.
 
     find: the file's place, or None where it is not written; raises `Off` where the shop has nothing to make it of.
-    decisions: (capability, manifest hash) to the journal's line on that bundle.
+    decisions: (capability, manifest hash) to the journal's line on that bundle. instances: of a stage, by their names.
     """
 
     def __init__(
         self,
         find: Callable[[str], Path | None],
         decisions: Mapping[tuple[str, str], Mapping[str, Any]] | None = None,
+        instances: Callable[[str], list[str]] | None = None,
     ) -> None:
         self._find = find
+        self._instances = instances
         self.decisions = decisions or {}
+
+    def parts(self, stage: str, name: str) -> list[str]:
+        """What all instances of a `foreach` stage wrote under this name, in their order. Raises `Absent` for none."""
+        found = self._instances(stage) if self._instances else []
+        if not found:
+            raise Absent(f"data/{stage} has no parts.")
+        return [f"{one.replace('@', '/')}/{name}" for one in found]
 
     def path(self, name: str) -> Path:
         """Raises `Absent` where no stage has written `name`."""

@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 
+from pipelines.list_files import NAME
 from pipelines.report_sections.capabilities import named
 from pipelines.report_sections.inputs import Absent, Choice, Inputs
 from pipelines.report_sections.thumbnails import thumbnails
@@ -12,7 +13,7 @@ from pipelines.tables import Products as P
 
 KEY = "lists"
 TITLE = "Lists"
-LISTS = "recommend/lists.parquet"
+LISTS = "recommend"
 INTERESTS = "content/interests.parquet"
 SPLIT = "split/recommending"
 STRONGEST = 4
@@ -29,11 +30,15 @@ WORDS = {"purchase": "bought", "view": "seen", "cart": "put in the cart", "ratin
 
 def view(inputs: Inputs, choice: Choice) -> dict[str, Any]:
     """users: for some picked by hash, interests, what they had and what they are offered; total: users with a list."""
-    everyone = inputs.values(LISTS, I.USER)
+    files = inputs.parts(LISTS, NAME)
+    everyone = [user for file in files for user in inputs.values(file, I.USER)]
     if not everyone:
         raise Absent(f"data/{LISTS} holds no list.")
     chosen = choice.pick(everyone, choice.users)
-    offered = inputs.table(LISTS, need=LISTED, among=(I.USER, chosen))
+    offered = pd.concat(
+        [inputs.table(file, need=LISTED, among=(I.USER, chosen)) for file in files],
+        ignore_index=True,
+    )
     lengths = offered.groupby(I.USER).size()
     offered = offered[offered["rank"] <= choice.rows]
     history = _history(inputs, chosen)

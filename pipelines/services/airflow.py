@@ -43,6 +43,8 @@ PATIENCE_SECONDS = 120.0
 whatever it is too busy for."""
 PAUSE_SECONDS = 2.0
 BUSY = 503
+PAGE = 100
+"""Rows of one answer, of which Airflow gives no more."""
 
 
 def settings(state: State, port: int) -> dict[str, str]:
@@ -272,10 +274,18 @@ class Api:
         return self.request("GET", f"/dags/{quote(dag)}/dagRuns/{quote(run, safe='')}")
 
     def tasks(self, dag: str, run: str) -> dict[str, dict[str, Any]]:
-        """Task instances of a run by task id."""
-        path = f"/dags/{quote(dag)}/dagRuns/{quote(run, safe='')}/taskInstances?limit=500"
-        found = self.request("GET", path)["task_instances"]
-        return {task["task_id"]: task for task in found}
+        """Task instances of a run by task id; those of a mapped task as `Graph.tasks` writes them, `lists[2]`."""
+        path = f"/dags/{quote(dag)}/dagRuns/{quote(run, safe='')}/taskInstances?limit={PAGE}"
+        found: list[dict[str, Any]] = []
+        while len(found) % PAGE == 0:
+            more = self.request("GET", f"{path}&offset={len(found)}")["task_instances"]
+            if not more:
+                break
+            found += more
+        return {
+            task["task_id"] + (f"[{task['map_index']}]" if task["map_index"] >= 0 else ""): task
+            for task in found
+        }
 
     def resume(self, dag: str) -> bool:
         """See to it that a DAG is not paused. Returns whether it was. Raises `Refused` where it is not known."""

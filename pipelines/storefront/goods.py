@@ -18,7 +18,9 @@ from models.vision.index import nearest
 from pipelines import list_archive
 from pipelines.harness import MissingResource
 from pipelines.harness.absent import lacking
+from pipelines.harness.graph import read_graph
 from pipelines.harness.state import State
+from pipelines.list_files import NAME
 from pipelines.list_rules import numbered
 from pipelines.tables import Images, Products
 from pipelines.thumbnails import thumbnail
@@ -110,10 +112,14 @@ class Lists:
     mark: tuple[str, int]
 
     @classmethod
-    def read(cls, path: Path, known_until: str, champion: str, mark: tuple[str, int]) -> "Lists":
-        """From a file as `recommend` writes it."""
+    def read(
+        cls, paths: list[Path], known_until: str, champion: str, mark: tuple[str, int]
+    ) -> "Lists":
+        """From files as `recommend` writes them, in their order."""
         columns = ["user_id", "item_id", "reason", "reason_item_id"]
-        table = pq.read_table(path, columns=columns, read_dictionary=columns)
+        table = pa.concat_tables(
+            pq.read_table(path, columns=columns, read_dictionary=columns) for path in paths
+        )
         users, first = np.unique(table["user_id"].to_numpy(), return_index=True)
         counts = table["item_id"].value_counts().to_pandas()
         names = pd.Series([entry["counts"] for entry in counts], [e["values"] for e in counts])
@@ -145,18 +151,26 @@ class Lists:
 
 
 def newest_mark(root: Path) -> tuple[str, int] | None:
-    """Which lists are newest: their file and when it came; None where there are none."""
+    """Which lists are newest: their place and when they came; None where there are none."""
     kept = list_archive.newest(State(root))
-    path = kept.lists if kept else root / "data" / "recommend" / "lists.parquet"
-    return (str(path), path.stat().st_mtime_ns) if lacking(path) is None else None
+    paths = [kept.lists] if kept else _undelivered(root)
+    if not paths or any(map(lacking, paths)):
+        return None
+    return str(paths[0]), max(path.stat().st_mtime_ns for path in paths)
+
+
+def _undelivered(root: Path) -> list[Path]:
+    """The files of the partitions, which are there where another machine keeps the archive."""
+    names = read_graph(root).instances("recommend")
+    return [root / "data" / name.replace("@", "/") / NAME for name in names]
 
 
 def read_lists(root: Path, mark: tuple[str, int]) -> Lists:
     """The lists that a mark names."""
     kept = list_archive.newest(State(root))
     if kept and str(kept.lists) == mark[0]:
-        return Lists.read(kept.lists, kept.facts.known_until, kept.facts.champion, mark)
-    return Lists.read(Path(mark[0]), "", "", mark)
+        return Lists.read([kept.lists], kept.facts.known_until, kept.facts.champion, mark)
+    return Lists.read(_undelivered(root), "", "", mark)
 
 
 class Pictures:

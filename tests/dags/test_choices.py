@@ -28,7 +28,7 @@ first = stages.Stage(task_id="promote", stage="promote@sentiment", outlets=[told
 events = {told: Thing(extra={})}
 run = Thing(conf=json.loads(sys.argv[1]), dag_id="train", run_id="1")
 first.execute({"dag_run": run, "outlet_events": events})
-second = stages.Stage(task_id="recommend", stage="recommend")
+second = stages.Stage(task_id="recommend", stage="recommend@1")
 for conf in ({}, {"profile": "full"}):
     run = Thing(conf=conf, dag_id="recommend", run_id="2")
     second.execute({"dag_run": run, "outlet_events": {}, "triggering_asset_events": {told: [events[told]]}})

@@ -15,17 +15,25 @@ from tests.conftest import REPOSITORY
 from tests.dags.snippets import run_snippet
 
 DUMP = """
-import json, runpy, sys
+import json, pathlib, runpy, sys
 from airflow.sdk import DAG
+import dags.stages
+dags.stages.ROOT = pathlib.Path(sys.argv[3])
 space = runpy.run_path(sys.argv[2])
 heavy = [name for name in ("torch", "mlflow", "dvc", "pandas", "great_expectations") if name in sys.modules]
+def stages(task):
+    if task.is_mapped:
+        return task.expand_input.value.get("stage", []) if task.task_type == "Stage" else []
+    return [task.stage] if hasattr(task, "stage") else []
+
 found = {}
 for dag in {id(value): value for value in space.values() if isinstance(value, DAG)}.values():
     condition = getattr(dag.timetable, "asset_condition", None)
     found[dag.dag_id] = {
         "tasks": {
             task.task_id: {
-                "stage": getattr(task, "stage", None),
+                "stages": stages(task),
+                "label": getattr(task, "map_index_template", None),
                 "below": sorted(task.downstream_task_ids),
                 "retries": task.retries,
                 "pool": task.pool,
@@ -57,9 +65,9 @@ def graph() -> Graph:
     return read_graph(REPOSITORY)
 
 
-def read(file: str, home: Path) -> dict[str, Any]:
-    """The DAGs of a file as a process of their own reads them, without Airflow's database."""
-    run_snippet(DUMP, str(home / "dags.json"), file, cwd=REPOSITORY, home=home)
+def read(file: str, home: Path, root: Path = REPOSITORY) -> dict[str, Any]:
+    """The DAGs of a file as a process of their own reads them, without Airflow's database. root: of the project."""
+    run_snippet(DUMP, str(home / "dags.json"), file, str(root), cwd=REPOSITORY, home=home)
     return json.loads((home / "dags.json").read_text())
 
 
@@ -75,11 +83,12 @@ def decisions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def tasks(parsed: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Every task of every DAG by its stage."""
+    """Every stage's task, in whatever DAG; the instances of a mapped one have the same."""
     return {
-        task["stage"]: {**task, "dag": name}
+        stage: {**task, "dag": name}
         for name, dag in parsed["dags"].items()
         for task in dag["tasks"].values()
+        for stage in task["stages"]
     }
 
 
@@ -88,10 +97,10 @@ def operation(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return read("dags/operation.py", tmp_path_factory.mktemp("airflow"))
 
 
-def dvc(*words: str) -> str:
+def dvc(*words: str, cwd: Path = REPOSITORY) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "dvc", *words],
-        cwd=REPOSITORY,
+        cwd=cwd,
         capture_output=True,
         text=True,
         timeout=120,
@@ -100,19 +109,57 @@ def dvc(*words: str) -> str:
     return done.stdout
 
 
-def test_tasks_are_the_stages_that_dvc_lists(tasks: dict, parsed: dict) -> None:
-    assert sorted(tasks) == sorted(dvc("stage", "list", "--name-only").split())
-    assert len(tasks) == sum(len(dag["tasks"]) for dag in parsed["dags"].values())
+def instances(parsed: dict[str, Any]) -> list[str]:
+    """The stages that the task instances of all DAGs run."""
+    dags = parsed["dags"].values()
+    return [stage for dag in dags for task in dag["tasks"].values() for stage in task["stages"]]
 
 
-def test_edges_are_those_of_dvc(tasks: dict, graph: Graph) -> None:
+def edges(parsed: dict[str, Any]) -> set[tuple[str, str]]:
+    """Pairs of stages between whose tasks Airflow draws an edge."""
+    return {
+        (above, below)
+        for dag in parsed["dags"].values()
+        for task in dag["tasks"].values()
+        for name in task["below"]
+        for above in task["stages"]
+        for below in dag["tasks"][name]["stages"]
+    }
+
+
+def test_task_instances_are_the_stages_that_dvc_lists(parsed: dict) -> None:
+    assert sorted(instances(parsed)) == sorted(dvc("stage", "list", "--name-only").split())
+    assert all(task["stages"] for dag in parsed["dags"].values() for task in dag["tasks"].values())
+
+
+def test_edges_are_those_of_dvc(tasks: dict, parsed: dict, graph: Graph) -> None:
     told = {tuple(edge) for edge in re.findall(r'"([^"]+)" -> "([^"]+)";', dvc("dag", "--dot"))}
     assert set(graph.edges()) == told
-    ids = {(task["dag"], stage.replace("@", "-")): stage for stage, task in tasks.items()}
-    drawn = {
-        (stage, ids[task["dag"], below]) for stage, task in tasks.items() for below in task["below"]
-    }
-    assert drawn == {edge for edge in told if tasks[edge[0]]["dag"] == tasks[edge[1]]["dag"]}
+    within = {edge for edge in told if tasks[edge[0]]["dag"] == tasks[edge[1]]["dag"]}
+    assert edges(parsed) == within
+
+
+def test_instances_that_are_mapped_are_one_task_however_many(tmp_path: Path) -> None:
+    """The project with three partitions: the tasks and edges are those that DVC draws then."""
+    (tmp_path / "dvc.yaml").write_text((REPOSITORY / "dvc.yaml").read_text())
+    params = (REPOSITORY / "params.yaml").read_text()
+    (tmp_path / "params.yaml").write_text(
+        re.sub(r"(?m)^partitions: .*$", "partitions: [1, 2, 3]", params)
+    )
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc" / "config").write_text("[core]\n    no_scm = true\n")
+    graph, parsed = read_graph(tmp_path), read("dags/vitrine.py", tmp_path, tmp_path)
+    mapped = [name for name, node in graph.nodes.items() if node.mapped]
+    (name,) = {graph.nodes[stage].task for stage in mapped}
+    (task,) = (dag["tasks"][name] for dag in parsed["dags"].values() if name in dag["tasks"])
+    assert len(mapped) == 3 and task["stages"] == mapped
+    assert task["label"] == "{{ task.stage }}"
+    assert [graph.tasks()[stage] for stage in mapped] == [f"{name}[{at}]" for at in range(3)]
+    assert sorted(instances(parsed)) == sorted(graph.nodes)
+    told = set(re.findall(r'"([^"]+)" -> "([^"]+)";', dvc("dag", "--dot", cwd=tmp_path)))
+    assert set(graph.edges()) == told
+    of = {stage: node.meta["dag"] for stage, node in graph.nodes.items()}
+    assert edges(parsed) == {edge for edge in told if of[edge[0]] == of[edge[1]]}
 
 
 def test_meta_says_dag_group_retries_and_timeout(tasks: dict, graph: Graph) -> None:
@@ -266,9 +313,9 @@ def test_daily_dags_wait_until_they_are_set_going(graph: Graph, operation: dict)
         assert dag["paused"] and dag["runs"] == 1 and dag["schedule"] == "CronTriggerTimetable"
         for task in dag["tasks"].values():
             assert task["told"] == ["Incidents"] and task["longer"] > 1
-    stages = {task["stage"] for task in dags["monitor"]["tasks"].values()} - {None}
+    stages = {stage for task in dags["monitor"]["tasks"].values() for stage in task["stages"]}
     assert stages == {name for name, node in graph.nodes.items() if node.meta.get("daily")}
     tasks = dags["monitor"]["tasks"]
     before = {name for name, task in tasks.items() if "look" in task["below"]}
-    assert before and all(tasks[name]["stage"] for name in before)
+    assert before and all(tasks[name]["stages"] for name in before)
     assert tasks["look"]["below"] == ["alarm", "asked"] and tasks["asked"]["below"] == ["start"]

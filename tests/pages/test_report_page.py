@@ -52,6 +52,7 @@ from tests.report_inputs import (
     DECISIONS,
     HOSTILE_REVIEW,
     HOSTILE_TITLE,
+    instances,
     write_inputs,
 )
 
@@ -63,7 +64,7 @@ def make(data: Path, decided: Decisions | None = None) -> str:
     def find(name: str) -> Path | None:
         return data / name if (data / name).exists() else None
 
-    sections = build_sections(Inputs(find, decided), CHOICE)
+    sections = build_sections(Inputs(find, decided, instances), CHOICE)
     return render(REPOSITORY / TEMPLATES, sections, profile="tiny", seed=5)
 
 
@@ -203,14 +204,14 @@ def test_lists_are_told_by_other_measures_where_there_are_any(data: Path) -> Non
 
 
 def test_a_user_is_told_by_the_strongest_interests(data: Path) -> None:
-    users = lists.view(Inputs(lambda name: data / name), CHOICE)["users"]
+    users = lists.view(Inputs(lambda name: data / name, None, instances), CHOICE)["users"]
     told = {"attribute": "category", "value": HOSTILE_TITLE, "share": 0.4, "lift": 2.0}
     assert [user["interests"] for user in users] == [[told]] * 3
 
     def find(name: str) -> Path | None:
         return None if name.startswith("content/") else data / name
 
-    assert lists.view(Inputs(find), CHOICE)["users"][0]["interests"] == []
+    assert lists.view(Inputs(find, None, instances), CHOICE)["users"][0]["interests"] == []
 
 
 def test_measured_colours_stand_by_their_names_beside_pictures(data: Path, page: str) -> None:
@@ -245,7 +246,7 @@ def test_a_persons_word_keeps_the_figures_that_it_was_given_on(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("gone", "key"),
     [
-        ("recommend/lists.parquet", "lists"),
+        ("recommend/2/lists.parquet", "lists"),
         ("split/recommending/valid.parquet", "lists"),
         ("evaluate/recognition/scores.parquet", "recognition"),
         ("image-features/images.parquet", "pictures"),
@@ -257,7 +258,9 @@ def test_an_absent_input_hides_its_section_and_says_so(data: Path, gone: str, ke
         return data / name if name != gone and (data / name).exists() else None
 
     with pytest.raises(Absent, match=f"data/{gone} has not been written"):
-        import_module(f"pipelines.report_sections.{key}").view(Inputs(find), CHOICE)
+        import_module(f"pipelines.report_sections.{key}").view(
+            Inputs(find, None, instances), CHOICE
+        )
 
 
 def test_what_the_shop_lacks_is_off_with_its_reason(data: Path) -> None:
@@ -269,7 +272,7 @@ def test_what_the_shop_lacks_is_off_with_its_reason(data: Path) -> None:
             raise Off(why)
         return data / name
 
-    sections = build_sections(Inputs(find, DECISIONS), CHOICE)
+    sections = build_sections(Inputs(find, DECISIONS, instances), CHOICE)
     assert {one.key for one in sections if one.off} == {"recognition", "pictures"}
     page = render(REPOSITORY / TEMPLATES, sections, profile="tiny", seed=5)
     assert page.count("<b>Off.</b> this &lt;shop&gt; has no pictures") == 2

@@ -80,7 +80,7 @@ INGESTED = {
 
 def is_on(stage: str, shop: frozenset[str]) -> bool:
     verb, _, model = stage.partition("@")
-    groups = NEEDS[model if verb in ("evaluate", "promote") else stage].split("|")
+    groups = NEEDS[model if verb in ("evaluate", "promote") else verb].split("|")
     return any(set(group.replace("&", " ").split()) <= shop for group in groups)
 
 

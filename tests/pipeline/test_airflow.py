@@ -65,11 +65,12 @@ class Finished:
 
     def failures(self) -> str:
         logs = self.shop.state.logs
+        stages = {task: stage for stage, task in self.graph.tasks().items()}
         return "\n".join(
-            f"{task}: {one['state']}\n{(logs / f'{task}.log').read_text()[-3000:]}"
+            f"{task}: {one['state']}\n{(logs / f'{stages[task]}.log').read_text()[-3000:]}"
             for tasks in self.tasks.values()
             for task, one in tasks.items()
-            if one["state"] == "failed" and (logs / f"{task}.log").exists()
+            if one["state"] == "failed" and (logs / f"{stages[task]}.log").exists()
         )
 
     def airflow_logs(self, dag: str) -> str:
@@ -109,12 +110,19 @@ def finished(tmp_path_factory: pytest.TempPathFactory, warm_python: Path) -> Ite
         processes.stop(shop.state, stack.NAMES)
 
 
-def test_tasks_are_the_stages_and_all_are_green(finished: Finished) -> None:
+def test_task_instances_are_the_stages_and_all_are_green(finished: Finished) -> None:
     states = {
         task: one["state"] for tasks in finished.tasks.values() for task, one in tasks.items()
     }
-    assert states == {name.replace("@", "-"): "success" for name in finished.graph.nodes}
+    assert states == dict.fromkeys(finished.graph.tasks().values(), "success")
     assert all(run["state"] == "success" for run in finished.runs.values()), finished.failures()
+
+
+def test_instances_of_one_mapped_task_are_shown_by_their_stages(finished: Finished) -> None:
+    seen = {task: one for tasks in finished.tasks.values() for task, one in tasks.items()}
+    ids = finished.graph.tasks()
+    mapped = [name for name, node in finished.graph.nodes.items() if node.mapped]
+    assert mapped and [seen[ids[name]]["rendered_map_index"] for name in mapped] == mapped
 
 
 def test_edges_are_those_of_dvc(finished: Finished) -> None:
@@ -122,7 +130,7 @@ def test_edges_are_those_of_dvc(finished: Finished) -> None:
     edges = set(re.findall(r'"([^"]+)" -> "([^"]+)";', told))
     nodes = finished.graph.nodes
     expected = {
-        (above.replace("@", "-"), below.replace("@", "-"))
+        (nodes[above].task, nodes[below].task)
         for above, below in edges
         if nodes[above].meta["dag"] == nodes[below].meta["dag"]
     }

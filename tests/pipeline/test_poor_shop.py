@@ -45,7 +45,7 @@ def test_just_what_needs_a_missing_table_is_off(poor_shop: Shop) -> None:
 
 
 def test_lists_are_made_and_promoted_from_events_alone(poor_shop: Shop) -> None:
-    assert poor_shop.record("recommend")["measures"]["full_lists"] > 0.9
+    assert poor_shop.record("deliver")["measures"]["full_lists"] > 0.9
     assert poor_shop.record("recommender")["without"].keys() == {"content/bundle", "hybrid/bundle"}
     assert not absence(poor_shop.root / "data/promote/recommender/receipt.json")
 

@@ -114,7 +114,7 @@ class Story:
         assert found is not None, "no lists are kept"
         champion = Registry(self.shop.state).aliases(NAME)[CHAMPION]
         assert found.facts.champion == champion.manifest, "the lists are another model's"
-        made = self.shop.root / "data" / "recommend" / "lists.parquet"
+        (made,) = (self.shop.root / "data" / "recommend").glob("*/lists.parquet")
         assert digest(found.lists) == digest(made), "what was delivered is not what was made"
         self.say(
             f"lists of {found.facts.users} customers, {found.facts.rows:,} rows, by version {champion.number}, "

@@ -27,7 +27,7 @@ VALUES = st.recursive(
     max_leaves=6,
 )
 STAGES = st.dictionaries(
-    st.sampled_from(["split", "evaluate@recommender", "recommend"]),
+    st.sampled_from(["split", "evaluate@recommender", "recommend@1"]),
     st.fixed_dictionaries(
         {
             "cmd": st.just("exec python -m pipelines.split"),

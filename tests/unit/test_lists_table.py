@@ -14,7 +14,7 @@ from pipelines import lists_table
 from pipelines.harness import BadConfig, MissingResource
 from pipelines.harness.state import State
 from pipelines.list_archive import archive
-from pipelines.recommend import SCHEMA
+from pipelines.list_files import SCHEMA
 
 USERS, K = 50, 4
 

@@ -17,6 +17,7 @@ from pipelines import exclusions
 from pipelines.exclusions import Exclusions
 from pipelines.harness import BadConfig, BadData
 from pipelines.harness.state import State
+from pipelines.list_files import REASONS, Tally, write
 from pipelines.list_parts import parts
 from pipelines.recommend import (
     RecommendParams,
@@ -24,7 +25,6 @@ from pipelines.recommend import (
     make_lists,
     open_shop,
     serving,
-    write_lists,
 )
 
 ITEMS = [f"i{at:02d}" for at in range(24)]
@@ -240,13 +240,14 @@ def test_equal_inputs_give_equal_bytes_and_true_counts(model, products, events, 
     users = sorted(set(events["user_id"]))
     counts = []
     for name in ("one", "two"):
+        counts.append(Tally(PARAMS.k))
         blocks = make_lists(model, shop, events, users, PARAMS)
-        counts.append(write_lists(blocks, tmp_path / name, PARAMS.k))
+        write(counts[-1].watch(blocks), tmp_path / name)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
     assert counts[0] == counts[1]
-    assert counts[0]["rows"] == len(users) * 6 and counts[0]["full"] == len(users)
-    reasons = sum(counts[0][name] for name in ("again", "because", "popular", "catalogue"))
-    assert reasons == counts[0]["rows"]
+    assert counts[0].rows == len(users) * 6 and counts[0].full == counts[0].users == len(users)
+    assert sum(counts[0].reasons[name] for name in REASONS) == counts[0].rows
+    assert counts[0].items == set(pq.read_table(tmp_path / "one")["item_id"].to_pylist())
 
 
 class Cut(Exception):
@@ -273,7 +274,7 @@ def test_what_was_cut_off_goes_on_where_it_stopped_and_ends_in_equal_bytes(
                 for _ in range(stop):
                     next(blocks)
                 raise Cut
-            write_lists(blocks, tmp_path / name, PARAMS.k)
+            write(blocks, tmp_path / name)
         return (tmp_path / name).read_bytes()
 
     whole = run("whole", ["a"])
