@@ -1,7 +1,8 @@
 """Put the lists of all partitions where they are read: into the archive, and into a table where a database is set up.
 
-Like a promotion it changes what lies outside of `data/`; doing it again changes nothing. The receipt says what stands. Here all lists go
-by, so that figures over all users are counted here: how many are full, what share of the catalogue is on one, for which reasons.
+Like a promotion it changes what lies outside of `data/`; doing it again changes nothing. The receipt says what stands.
+All lists go by here, so that figures over all users are counted here: how many are full, what share of the catalogue is
+on one, for which reasons.
 """
 
 import json

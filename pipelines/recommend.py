@@ -3,9 +3,9 @@
 The champion is the one that the receipt of its promotion names, fetched by the hash of its manifest. Where there is none
 (no challenger beat the baselines, or none was approved yet) the lists hold what sells. A list is made from all that is known today, the test days included.
 
-Users are taken a block at a time, so that what a list needs beyond the events depends on the block and the catalogue, not on the number
-of users. A partition is a stretch of blocks of all users in the order of their ids: partitions one after the other hold the
-same rows, to the bit, however many there are. What is counted over all users, `deliver` counts.
+Users are taken a block at a time, so that memory beyond the events depends on the block and the catalogue, not on the
+number of users. A partition is a stretch of blocks of all users in the order of their ids: partitions one after the other
+hold the same rows, to the bit, however many there are. What is counted over all users, `deliver` counts.
 """
 
 from collections import deque

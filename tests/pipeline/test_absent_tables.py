@@ -146,7 +146,7 @@ def order(graph: Graph) -> list[Node]:
 
 def test_every_stage_says_what_it_needs(graph: Graph) -> None:
     stages = {
-        name.partition("@")[2] or name
+        name.partition("@")[0]
         for name in graph.nodes
         if name.partition("@")[0] not in ("evaluate", "promote")
     }

@@ -24,6 +24,7 @@ from pipelines.harness.stage import sweep
 from pipelines.harness.state import State
 from pipelines.list_files import SCHEMA, Tally, read, write
 from pipelines.recommend import RecommendParams, partition, recommend
+from pipelines.storefront.goods import newest_mark, read_lists
 from tests.conftest import REPOSITORY
 
 USERS, ITEMS = 11, 9
@@ -150,6 +151,24 @@ def test_a_partition_that_is_made_again_touches_no_other(tmp_path: Path) -> None
     assert [path.parent.name for path in before if before[path] != after[path]] == ["2"]
 
 
+def test_the_shop_page_reads_partitions_that_are_not_delivered_here(tmp_path: Path) -> None:
+    partitioned(tmp_path, 5)
+    shop = shop_of(tmp_path, 5)
+    assert newest_mark(tmp_path) is None
+    for name in shop.graph.nodes:  # one of the five has no user
+        shop.make(name)
+    mark = newest_mark(tmp_path)
+    assert mark is not None
+    lists = read_lists(tmp_path, mark)
+    shop.delivered()
+    delivered = newest_mark(tmp_path)
+    assert delivered is not None and delivered != mark
+    same = read_lists(tmp_path, delivered)
+    assert lists.users.tolist() == same.users.tolist() == [f"u{at:02d}" for at in range(USERS)]
+    assert lists.popular == same.popular
+    assert all(lists.of(user) == same.of(user) for user in [*lists.users, "nobody"])
+
+
 def test_partitions_of_two_wholes_are_not_delivered(tmp_path: Path) -> None:
     shop = shop_of(tmp_path, 2)
     for name in shop.graph.nodes:
@@ -235,12 +254,18 @@ def test_partitions_are_numbered(tmp_path: Path, given_: str) -> None:
         read_params(tmp_path)
 
 
+def partitioned(root: Path, partitions: int) -> Graph:
+    """The project's graph, with so many partitions, in `root`."""
+    text = (REPOSITORY / "params.yaml").read_text("utf-8")
+    wanted = [*range(1, partitions + 1)]
+    (root / "params.yaml").write_text(text.replace("partitions: [1]", f"partitions: {wanted}"))
+    (root / "dvc.yaml").write_text((REPOSITORY / "dvc.yaml").read_text("utf-8"))
+    return read_graph(root)
+
+
 def test_the_graph_names_instances_in_the_order_of_partitions(tmp_path: Path) -> None:
     wanted = [*range(1, 13)]
-    text = (REPOSITORY / "params.yaml").read_text("utf-8")
-    (tmp_path / "params.yaml").write_text(text.replace("partitions: [1]", f"partitions: {wanted}"))
-    (tmp_path / "dvc.yaml").write_text((REPOSITORY / "dvc.yaml").read_text("utf-8"))
-    graph = read_graph(tmp_path)
+    graph = partitioned(tmp_path, len(wanted))
     assert graph.instances("recommend") == [f"recommend@{at}" for at in wanted]
     assert graph.instances("deliver") == []
     for reader in ("deliver", "report"):  # on another machine, all are fetched
