@@ -41,8 +41,9 @@ SHOPS = {
         ("amazon-musical-2014",), frozenset({"collaborative", "recommender", "sentiment"})
     ),
     "sequences without times": Found(
+        # Its items have numbered attributes, any number of each: no field of one value that could be told.
         ("amazon-beauty-5core",),
-        frozenset({"collaborative", "content", "hybrid", "recommender", "attributes"}),
+        frozenset({"collaborative", "content", "hybrid", "recommender"}),
     ),
     "products and Chinese reviews": Found(
         ("fashion-product", "reviews-zh"), frozenset({"recognition", "attributes", "sentiment"})
