@@ -1,7 +1,7 @@
 """What a day's file more costs: `python -m benchmarks.append [--days 365] [--events 10000] [--folder /tmp/shop]`.
 
-The shop of `benchmarks.tables`, with a CSV file of events a day, goes through ingest and the gates of products, users and
-events, each stage in a process of its own, by the stages' own commands: the first days from nothing; then one day more;
+The shop of `benchmarks.tables`, with a CSV file of events a day, goes through ingest, the gates of products, users and
+events, the split and the figures of behaviour, each stage in a process of its own, by the stages' own commands: the first days from nothing; then one day more;
 then the same again in a folder that knows nothing, which has to write the same bytes. Told are seconds by the clock and of
 the processor, the peak of memory, and the share of the processor's time that the run from nothing takes.
 """
@@ -29,10 +29,17 @@ STEPS = {
     "ingest of the shop": [("pipelines.ingest_shop",)],
     "gates of products and users": [("pipelines.validate", name) for name in ("products", "users")],
     "gate of events": [("pipelines.validate", "interactions")],
+    "split": [("pipelines.split",)],
+    "behaviour": [("pipelines.behaviour",)],
 }
-"""The stages: ingest, and the gates."""
+"""The stages: ingest, the gates, the cut, and the features that are made of events."""
 STATE = ("data", ".vitrine")
-OUTS = ("data/ingest-shop/interactions.parquet", "data/validate-interactions")
+OUTS = (
+    "data/ingest-shop/interactions.parquet",
+    "data/validate-interactions",
+    "data/split",
+    "data/behaviour",
+)
 
 
 def cut(folder: Path, days: int) -> list[Path]:
@@ -71,6 +78,13 @@ def equal(one: Path, other: Path) -> bool:
     return names[0] == names[1] and not differ and not odd
 
 
+def looked_at(folder: Path) -> dict[str, Cost]:
+    """What each step costs with the files as they are."""
+    for step in tables.ABSENT:
+        tables.lack(folder, step)
+    return tables.stages(folder, STEPS)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -93,12 +107,12 @@ def main() -> None:
         (folder / "events").mkdir()
         for file in history:
             file.rename(folder / "events" / file.name)
-        costs = {f"{given.days} days": tables.stages(folder, STEPS)}
+        costs = {f"{given.days} days": looked_at(folder)}
         today.rename(folder / "events" / today.name)
-        costs["a day more"] = tables.stages(folder, STEPS)
+        costs["a day more"] = looked_at(folder)
         for name in STATE:
             (folder / name).rename(folder / f"{name}-grown")
-        costs["from nothing"] = tables.stages(folder, STEPS)
+        costs["from nothing"] = looked_at(folder)
         grown = [folder / out.replace("data", "data-grown", 1) for out in OUTS]
         if not all(equal(folder / out, made) for out, made in zip(OUTS, grown, strict=True)):
             sys.exit("what was appended is not what a run from nothing writes")

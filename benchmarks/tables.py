@@ -159,7 +159,7 @@ def project(folder: Path, memory_gb: float, engine: str = "duckdb", master: str 
         "bots_above": 300,
         "memory_gb": memory_gb,
     }
-    for section in ("ingest-shop", "validate", "split"):
+    for section in ("ingest-shop", "validate", "split", "behaviour"):
         document[section]["memory_gb"] = memory_gb
     (folder / "params.yaml").write_text(yaml.safe_dump(document), "utf-8")
     graph = writing.with_deps(
@@ -203,17 +203,26 @@ def measured(words: list[str], folder: Path, environment: dict[str, str]) -> Cos
 
 def stages(folder: Path, steps: Mapping[str, list[tuple[str, ...]]] = STAGES) -> dict[str, Cost]:
     """Each step by the stages' own commands."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    environment.pop("MLFLOW_TRACKING_URI", None)
     found = {}
     for step, calls in steps.items():
         if step in ABSENT:
-            run = "assert not any(stage.run(name, Path.cwd()) for stage, name in runs)"
-            code = f"from pathlib import Path\n{ABSENT[step]}{run}"
-            measured([sys.executable, "-c", code], folder, environment)
+            lack(folder, step)
         found[step] = Cost.of(
-            [measured([sys.executable, "-m", *call], folder, environment) for call in calls]
+            [measured([sys.executable, "-m", *call], folder, _environment()) for call in calls]
         )
+    return found
+
+
+def lack(folder: Path, step: str) -> None:
+    """Have the stages of a step that have nothing to do here tell so."""
+    run = "assert not any(stage.run(name, Path.cwd()) for stage, name in runs)"
+    code = f"from pathlib import Path\n{ABSENT[step]}{run}"
+    measured([sys.executable, "-c", code], folder, _environment())
+
+
+def _environment() -> dict[str, str]:
+    found = {**os.environ, "PYTHONPATH": str(ROOT)}
+    found.pop("MLFLOW_TRACKING_URI", None)
     return found
 
 

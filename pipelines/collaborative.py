@@ -1,4 +1,4 @@
-"""Train the collaborative recommender; write user and item features from behaviour, and who is most like whom."""
+"""Train the collaborative recommender; write its vectors beside the figures of users and items, and who is most like whom."""
 
 import numpy as np
 import pyarrow as pa
@@ -8,10 +8,8 @@ from models.recommenders.baselines import matrix
 from models.recommenders.collaborative import Collaborative
 from models.recommenders.events import Events
 from models.recommenders.neighbours import nearest_others, shared
-from pipelines import engine
-from pipelines.behaviour import figures
 from pipelines.harness import Run, stage
-from pipelines.recommending import TASK, TowerParams, fit_towers
+from pipelines.recommending import TowerParams, fit_towers
 from pipelines.tables import Interactions
 
 NEIGHBOURS, SHARED = 10, 5
@@ -21,12 +19,8 @@ NEIGHBOURS, SHARED = 10, 5
 @stage
 def collaborative(run: Run, params: TowerParams) -> None:
     model = fit_towers(run, Collaborative, params, None, behaviour=True)
-    spill = run.state.home / "spill" / run.name
-    with engine.engine(run.threads, engine.MEMORY_GB, spill, run.tables) as connection:
-        events = engine.read_parquet(connection, run.input(f"{TASK}/train.parquet"))
-        products = engine.read_parquet(connection, run.input(f"{TASK}/products.parquet"))
-        users = engine.collect(figures(events, products, Interactions.USER))
-        items = engine.collect(figures(events, products, Interactions.ITEM))
+    users = pq.read_table(run.input("behaviour/users.parquet"))
+    items = pq.read_table(run.input("behaviour/items.parquet"))
     known = model.known
     vectors = model.user_vectors(known.histories)
     _write(run, "user_features", Interactions.USER, users, known.users, vectors)

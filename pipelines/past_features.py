@@ -1,7 +1,7 @@
 """Readable features of users and items as of a moment, past or present: `python -m pipelines.past_features MOMENT`.
 
 They tell of the events before MOMENT (ISO 8601, UTC where no zone is given) and of no later one, in the columns of the
-stage `collaborative`, without its vectors, which belong to a model: `users.parquet` and `items.parquet` in
+stage `behaviour`: `users.parquet` and `items.parquet` in
 `.vitrine/features/<moment>/`. A folder that is there is not made again; it appears when it is complete.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import ibis
 
 from pipelines import engine
-from pipelines.behaviour import figures
+from pipelines.behaviour_figures import figures, orders, pairs
 from pipelines.harness import MissingResource, VitrineError
 from pipelines.harness.absent import made
 from pipelines.harness.params import as_moment, read_params, read_tables
@@ -61,8 +61,10 @@ def make(root: Path, moment: datetime.datetime) -> Path:
                     f"{tables['interactions']} holds no event before {moment.isoformat()}"
                 )
             products = engine.read_parquet(connection, tables["products"])
+            sums = engine.keep(connection, "sums", pairs(events))
+            ordered = orders(events) if Interactions.ORDER in events.columns else None
             for key, file in FILES.items():
-                engine.write(figures(events, products, key), folder / file, [key])
+                engine.write(figures(sums, ordered, products, key), folder / file, [key])
     return place
 
 

@@ -38,6 +38,7 @@ NEEDS = {
     "image-features": "images",
     "pack-texts": "products",
     "review-features": "interactions & reviews",
+    "behaviour": LISTS,
     "collaborative": LISTS,
     "content": CONTENT,
     "hybrid": CONTENT,
@@ -58,6 +59,7 @@ model needs that they are of."""
 SPARED = ("data/image-features/images.parquet", "data/review-features/reviews.parquet")
 CAN_DO_WITHOUT = {
     "validate-interactions": ("data/validate-products/table.parquet",),
+    "behaviour": ("data/validate-products/table.parquet",),
     "content": SPARED,
     "hybrid": SPARED,
     "recommender": ("data/content/bundle", "data/hybrid/bundle"),

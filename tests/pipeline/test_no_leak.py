@@ -22,7 +22,7 @@ from tests.pipeline.shop import Shop, differing
 pytestmark = pytest.mark.xdist_group("tiny")
 
 FITTED = (
-    *("collaborative", "content", "hybrid", "recommender"),
+    *("behaviour", "collaborative", "content", "hybrid", "recommender"),
     *("recognition", "attributes", "sentiment", "answers"),
 )
 READ_REVIEWS = (

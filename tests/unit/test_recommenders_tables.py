@@ -9,7 +9,7 @@ import pytest
 
 from models.recommenders.events import Events, hash_order
 from pipelines import engine
-from pipelines.behaviour import figures
+from pipelines.behaviour_figures import figures, pairs
 from pipelines.collaborative import alike
 from pipelines.content import ContentParams, interests
 from pipelines.harness import BadConfig
@@ -38,7 +38,7 @@ def made(tmp_path: Path, what: str, events: pd.DataFrame = EVENTS) -> pd.DataFra
         products = engine.bring(connection, "products", pa.Table.from_pandas(PRODUCTS))
         if what == "interests":
             return interests(rows, products, PARAMS).to_pyarrow().to_pandas()
-        return figures(rows, products, what).to_pyarrow().to_pandas().set_index(what)
+        return figures(pairs(rows), None, products, what).to_pyarrow().to_pandas().set_index(what)
 
 
 def test_figures_of_users_are_those_counted_by_hand(tmp_path: Path) -> None:
