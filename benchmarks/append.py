@@ -1,9 +1,10 @@
 """What a day's file more costs: `python -m benchmarks.append [--days 365] [--events 10000] [--folder /tmp/shop]`.
 
 The shop of `benchmarks.tables`, with a CSV file of events a day, goes through ingest, the gates of products, users and
-events, the split and the figures of behaviour, each stage in a process of its own, by the stages' own commands: the first days from nothing; then one day more;
-then the same again in a folder that knows nothing, which has to write the same bytes. Told are seconds by the clock and of
-the processor, the peak of memory, and the share of the processor's time that the run from nothing takes.
+events, the split and the figures of behaviour, each stage in a process of its own, by the stages' own commands: the first
+days from nothing; then one day more; then the same again in a folder that knows nothing, which has to write the same bytes.
+Told are seconds by the clock and of the processor, the peak of memory, and the share of the processor's time that the run
+from nothing takes.
 """
 
 import argparse
@@ -33,6 +34,7 @@ STEPS = {
     "behaviour": [("pipelines.behaviour",)],
 }
 """The stages: ingest, the gates, the cut, and the features that are made of events."""
+FEWEST_DAYS = 60
 STATE = ("data", ".vitrine")
 OUTS = (
     "data/ingest-shop/interactions.parquet",
@@ -98,6 +100,8 @@ def main() -> None:
         "--folder", type=Path, help="where the shop is made and left (default: a scratch folder)"
     )
     given = parser.parse_args()
+    if given.days < FEWEST_DAYS:
+        parser.error(f"--days: {FEWEST_DAYS} or more, for the split holds back the last 56")
     with tempfile.TemporaryDirectory(prefix="vitrine-append-") as scratch:
         folder = given.folder or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
