@@ -196,7 +196,7 @@ LIGHT = {
     **dict.fromkeys(
         (*("ingest-encoders", "ingest-shop", "ingest-pictures", "ingest-reviews"),)
         + (*("ingest-reviews-zh", "validate-products", "validate-users", "validate-interactions"),)
-        + (*("validate-images", "validate-reviews", "validate-questions", "split"),),
+        + (*("validate-images", "validate-reviews", "validate-questions", "split", "behaviour"),),
         "rows stream through as fast as disks and networks are; the day's data wait for no training",
     ),
     **dict.fromkeys(("deliver", "table"), "waits for a database to take lists that are there"),
