@@ -64,28 +64,27 @@ def figures(
     orders, products: None where the shop does not tell them. A row of `orders` may come several times.
     """
     priced = PRICED in pairs.columns
-    if priced:
-        pairs = _with_usual(pairs)
-    first, last = (pairs[name].epoch_seconds().cast("float64") for name in (FIRST, LAST))
+    valued = _with_usual(pairs) if priced else pairs
+    first, last = (valued[name].epoch_seconds().cast("float64") for name in (FIRST, LAST))
     # What lies between repeated events of a pair adds up to what lies between its first and its last.
     days, days_beyond = _told((last - first) / 86_400.0)
     sums = {
-        EVENTS: _sum(pairs[EVENTS]),
+        EVENTS: _sum(valued[EVENTS]),
         "days": _sum(days),
         "days_beyond": _sum(days_beyond),
-        "pairs": pairs.count(),
+        "pairs": valued.count(),
         "at": last.max(),
     }
     if priced:
-        usual, usual_beyond = _told(pairs.usual)
-        compared = ibis.ifelse(pairs.usual.notnull(), pairs[EVENTS], 0)
-        sums |= {name: _sum(pairs[name]) for name in (PRICED, PAID, PAID_BEYOND)}
+        usual, usual_beyond = _told(valued.usual)
+        compared = ibis.ifelse(valued.usual.notnull(), valued[EVENTS], 0)
+        sums |= {name: _sum(valued[name]) for name in (PRICED, PAID, PAID_BEYOND)}
         sums |= {
             "compared": _sum(compared),
             "usual": _sum(compared * usual),
             "usual_beyond": _sum(compared * usual_beyond),
         }
-    found = pairs.group_by(key).aggregate(**sums)
+    found = valued.group_by(key).aggregate(**sums)
     if orders is not None:
         counted = orders.group_by(key).aggregate(orders=orders[Interactions.ORDER].nunique())
         found = found.left_join(counted, key).drop(f"{key}_right")
