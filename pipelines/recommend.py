@@ -1,7 +1,8 @@
 """Make the lists of one partition of users with the champion, with reasons and rules: `data/recommend/<n>/lists.parquet`.
 
 The champion is the one that the receipt of its promotion names, fetched by the hash of its manifest. Where there is none
-(no challenger beat the baselines, or none was approved yet) the lists hold what sells. A list is made from all that is known today, the test days included.
+(no challenger beat the baselines, or none was approved yet) the lists hold what sells. A list is made from all that is
+known today, the test days included.
 
 Users are taken a block at a time, so that memory beyond the events depends on the block and the catalogue, not on the
 number of users. A partition is a stretch of blocks of all users in the order of their ids: partitions one after the other
