@@ -22,7 +22,8 @@ from tests.conftest import REPOSITORY
 from tests.docs.pages import commands, pages
 from tests.pipeline.shop import SECONDS, Shop
 
-pytestmark = pytest.mark.xdist_group("commands")
+# In one worker with the others that look at the first run: a second one would only wait for it.
+pytestmark = pytest.mark.xdist_group("tiny")
 
 HERE = (
     "export MLFLOW_TRACKING_URI=sqlite:///$PWD/.vitrine/mlflow/mlflow.db",
