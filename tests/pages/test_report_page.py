@@ -1,6 +1,7 @@
 """The report: every section is there, hostile texts are shown as text, equal inputs give equal bytes."""
 
 import html.parser
+import json
 import os
 import re
 import subprocess
@@ -181,6 +182,16 @@ def test_decisions_are_told_with_their_conditions_and_reasons(data: Path) -> Non
     page = make(data, DECISIONS)
     assert page.count("<details open>") == 1  # what failed is seen without a click
     assert "users &lt;new&gt;" in page and "not above &lt;the&gt; margin" in page
+
+
+def test_only_a_champion_wears_its_colour(tmp_path: Path) -> None:
+    write_inputs(tmp_path)
+    receipt = {"capability": "hybrid", "champion": None}
+    (tmp_path / "promote/hybrid/receipt.json").write_text(json.dumps(receipt))
+    chips = re.findall(r'<span class="chip ([^"]*)">([^<]+)</span>', make(tmp_path, DECISIONS))
+    worn = {text for wears, text in chips if wears == "champion"}
+    assert {text for _, text in chips} >= {"champion", "challenger", "no champion"}
+    assert "champion" in worn and not worn & {"challenger", "no champion", "refused"}
 
 
 def test_sources_are_told_by_what_is_left_without_them(data: Path) -> None:
