@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from pipelines import list_archive
 from pipelines.harness import MissingResource, Params, Run, stage
+from pipelines.harness.graph import folder_of
 from pipelines.list_archive import Facts
 from pipelines.list_files import NAME, REASONS, Tally, read, write
 from pipelines.lists_table import database
@@ -32,7 +33,7 @@ class DeliverParams(Params):
 
 @stage
 def deliver(run: Run, params: DeliverParams) -> None:
-    places = [name.replace("@", "/") for name in run.graph.instances(MAKER)]
+    places = [folder_of(name) for name in run.graph.instances(MAKER)]
     files = [run.input(f"{place}/{NAME}") for place in places]
     told = whole([run.input(f"{place}/metrics.json") for place in places])
     receipt = json.loads(run.input("promote/recommender/receipt.json").read_text("utf-8"))

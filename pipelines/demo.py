@@ -28,7 +28,7 @@ from pipelines import run_page
 from pipelines.cache import check
 from pipelines.harness.absent import OFF, absence
 from pipelines.harness.errors import MissingResource, VitrineError
-from pipelines.harness.graph import Graph, read_graph
+from pipelines.harness.graph import Graph, folder_of, read_graph
 from pipelines.harness.params import read_params
 from pipelines.harness.state import State
 from pipelines.journal import Journal
@@ -453,7 +453,7 @@ def closing(root: Path, graph: Graph, ran: set[str]) -> Table:
 
 def why_off(root: Path, stage: str) -> str | None:
     """Why a stage is off, by what it wrote; None where it is not."""
-    return absence(root / "data" / stage.replace("@", "/"))
+    return absence(root / "data" / folder_of(stage))
 
 
 def off_lines(root: Path, graph: Graph) -> list[str]:

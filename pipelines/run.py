@@ -23,7 +23,7 @@ from pipelines.cache import check, store_folder
 from pipelines.harness import BadConfig, MissingResource, VitrineError, space
 from pipelines.harness.absent import absence
 from pipelines.harness.choice import begin, refuse_mixture
-from pipelines.harness.graph import read_graph
+from pipelines.harness.graph import folder_of, read_graph
 from pipelines.harness.interpreter import stage_path
 from pipelines.harness.params import PROMOTIONS, read_params, set_choice
 from pipelines.harness.stage import CALLER_VARIABLE, stage_lock, sweep, tell
@@ -118,7 +118,7 @@ class StageRun:
                         code, busy = self._dvc(lines)
                 if not code:
                     code = self._exchange("send", lines)
-        why = absence(self.root / "data" / self.name.replace("@", "/")) if not code else None
+        why = absence(self.root / "data" / folder_of(self.name)) if not code else None
         if why:
             print(f"{self.name}: off: {why}", flush=True)
         return self._ended(code, error, log)
@@ -145,7 +145,7 @@ class StageRun:
         """
         store = store_folder(self.root).resolve()
         names = [Path(name) for name in space.PATH.findall(text)]
-        made = space.size(self.root / "data" / self.name.replace("@", "/"))
+        made = space.size(self.root / "data" / folder_of(self.name))
         message = space.told(names[-1] if names else usual, made, made)
         for name in names:
             if name.suffix == ".tmp" and name.is_relative_to(store):

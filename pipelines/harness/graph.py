@@ -17,6 +17,15 @@ from pipelines.harness.errors import BadConfig
 REFERENCE = re.compile(r"\$\{([^}]+)\}")
 
 
+def folder_of(stage: str) -> str:
+    """The folder below `data/` that a stage writes.
+
+    >>> folder_of("split"), folder_of("promote@answers")
+    ('split', 'promote/answers')
+    """
+    return stage.replace("@", "/")
+
+
 @dataclass(frozen=True)
 class Node:
     """One stage: name, description, command, paths (relative, with forward slashes) and `meta`."""

@@ -44,7 +44,7 @@ from pipelines.harness.absent import OFF, Absent, absence, write_placeholder
 from pipelines.harness.choice import begin, refuse_mixture
 from pipelines.harness.documents import parse
 from pipelines.harness.errors import BadConfig, Bug, MissingResource, VitrineError
-from pipelines.harness.graph import Graph, Node, read_graph
+from pipelines.harness.graph import Graph, Node, folder_of, read_graph
 from pipelines.harness.params import Params, Tables, flat, read_params, read_tables, section
 from pipelines.harness.state import State
 from pipelines.harness.tracking import Tracker
@@ -311,7 +311,7 @@ class Stage:
         seed, threads = document["seed"], document["threads"]
         tables = read_tables(document)
         settle(seed, threads)
-        target = root / "data" / name.replace("@", "/")
+        target = root / "data" / folder_of(name)
         partial = root / "data" / ".partial" / name
         sweep(root, graph, name.partition("@")[0])
         shutil.rmtree(partial, ignore_errors=True)
@@ -547,7 +547,7 @@ def disk_full(root: Path, name: str, error: BaseException) -> str:
     """What to tell about a full disk: where, what is free, what this stage had written and what it needs."""
     partial = root / "data" / ".partial" / name
     written = space.size(partial)
-    before = space.size(root / "data" / name.replace("@", "/"))
+    before = space.size(root / "data" / folder_of(name))
     where = space.place(error, partial, State(root).mlflow / "mlflow.db")
     text = space.told(where, written, max(before, written) + written)
     shutil.rmtree(partial, ignore_errors=True)

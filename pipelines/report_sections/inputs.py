@@ -12,6 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipelines.harness.graph import folder_of
+
 
 class Absent(Exception):
     """An input of a section is not there; the text says which and which stage writes it."""
@@ -82,7 +84,7 @@ class Inputs:
         found = self._instances(stage) if self._instances else []
         if not found:
             raise Absent(f"data/{stage} has no parts.")
-        return [f"{one.replace('@', '/')}/{name}" for one in found]
+        return [f"{folder_of(one)}/{name}" for one in found]
 
     def path(self, name: str) -> Path:
         """Raises `Absent` where no stage has written `name`."""

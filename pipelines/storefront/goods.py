@@ -18,7 +18,7 @@ from models.vision.index import nearest
 from pipelines import list_archive
 from pipelines.harness import MissingResource
 from pipelines.harness.absent import lacking
-from pipelines.harness.graph import read_graph
+from pipelines.harness.graph import folder_of, read_graph
 from pipelines.harness.state import State
 from pipelines.list_files import NAME
 from pipelines.list_rules import numbered
@@ -162,7 +162,7 @@ def newest_mark(root: Path) -> tuple[str, int] | None:
 def _undelivered(root: Path) -> list[Path]:
     """The files of the partitions, which are there where another machine keeps the archive."""
     names = read_graph(root).instances("recommend")
-    return [root / "data" / name.replace("@", "/") / NAME for name in names]
+    return [root / "data" / folder_of(name) / NAME for name in names]
 
 
 def read_lists(root: Path, mark: tuple[str, int]) -> Lists:
