@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from pipelines import list_archive
 from pipelines.harness import MissingResource, Params, Run, stage
 from pipelines.harness.graph import folder_of
+from pipelines.harness.shelf import file_hash
 from pipelines.list_archive import Facts
 from pipelines.list_files import NAME, REASONS, Tally, read, write
 from pipelines.lists_table import database
@@ -58,7 +59,7 @@ def deliver(run: Run, params: DeliverParams) -> None:
     if url:
         done = to_table(lists, url)
         run.say(f"{done.rows:,} rows on show in the table, {done.written:,} of them written now")
-    note = {"lists": list_archive.digest(lists), "kept": facts.name}
+    note = {"lists": file_hash(lists), "kept": facts.name}
     text = json.dumps(note, indent=1, sort_keys=True) + "\n"
     run.output("receipt.json").write_text(text, encoding="utf-8")
     run.rows_in = run.rows_out = tally.rows

@@ -4,7 +4,6 @@ Each folder holds `lists.parquet` (as `recommend` writes it) and `facts.json`; i
 complete. Delayed truth, the storefront and the table of lists read them.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -63,12 +62,6 @@ class Kept:
     @property
     def lists(self) -> Path:
         return self.folder / LISTS
-
-
-def digest(lists: Path) -> str:
-    """SHA-256 of a file of lists, which names their version wherever they are delivered."""
-    with lists.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def archive(state: State) -> Path:

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from pipelines import list_archive
 from pipelines.harness import BadConfig, MissingResource, VitrineError
+from pipelines.harness.shelf import file_hash
 from pipelines.harness.state import State
 
 VARIABLE = "VITRINE_LISTS_URL"
@@ -117,7 +118,7 @@ def _load(engine: Any, lists: Path) -> tuple[str, int, int]:
     from sqlalchemy import delete, func, insert, inspect, select, text
 
     known = tables()
-    version = list_archive.digest(lists)
+    version = file_hash(lists)
     known.meta.create_all(engine)
     if VIEW not in inspect(engine).get_view_names():
         with engine.begin() as connection:

@@ -30,7 +30,7 @@ def poor_shop(tmp_path_factory: pytest.TempPathFactory, warm_python: Path) -> Sh
     for stage, source in SOURCES.items():
         text = re.sub(rf"({stage}: {{source: )made\b", rf"\g<1>{source}", text, count=1)
     path.write_text(text, "utf-8")
-    shop.repro()
+    shop.repro(guarded=True)
     return shop
 
 

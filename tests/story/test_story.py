@@ -16,8 +16,9 @@ import yaml
 
 from pipelines import list_archive, monitor
 from pipelines.harness.params import read_params, set_choice
+from pipelines.harness.shelf import file_hash
 from pipelines.journal import APPROVED, PROMOTED, REFUSED, ROLLED_BACK, WAITS, Journal
-from pipelines.list_archive import Kept, digest
+from pipelines.list_archive import Kept
 from pipelines.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry
 from tests.pipeline.shop import Shop, make_shop
 
@@ -115,7 +116,7 @@ class Story:
         champion = Registry(self.shop.state).aliases(NAME)[CHAMPION]
         assert found.facts.champion == champion.manifest, "the lists are another model's"
         (made,) = (self.shop.root / "data" / "recommend").glob("*/lists.parquet")
-        assert digest(found.lists) == digest(made), "what was delivered is not what was made"
+        assert file_hash(found.lists) == file_hash(made), "what was delivered is not what was made"
         self.say(
             f"lists of {found.facts.users} customers, {found.facts.rows:,} rows, by version {champion.number}, "
             f"knowing all until {found.facts.moment:%Y-%m-%d %H:%M}"
@@ -195,7 +196,7 @@ def test_the_life_of_a_model(tmp_path: Path, warm_python: Path) -> None:
     waits = story.decided(WAITS)
     assert waits["test"] == refused["test"] and waits["from"] == first["to"]
     assert story.standing() == {CHALLENGER: "3", CHAMPION: "1"}
-    assert digest(story.lists().lists) == digest(fresh.lists), "nothing was to change yet"
+    assert file_hash(story.lists().lists) == file_hash(fresh.lists), "nothing was to change yet"
 
     story.chapter("A person looks at the figures and says yes; the lists follow")
     asked = story.run("python -m pipelines.verdict waiting")
@@ -215,7 +216,9 @@ def test_the_life_of_a_model(tmp_path: Path, warm_python: Path) -> None:
     story.decided(ROLLED_BACK)
     assert story.standing() == {CHALLENGER: "3", CHAMPION: "1"}
     story.run("dvc repro deliver")
-    assert digest(story.lists().lists) == digest(fresh.lists), "the lists were to be as before"
+    assert file_hash(story.lists().lists) == file_hash(fresh.lists), (
+        "the lists were to be as before"
+    )
     story.say("the lists are, byte for byte, those of before the approval")
     assert story.line["outcome"] == ROLLED_BACK, "no run may promote what a person took back"
 
