@@ -105,7 +105,10 @@ def figures(
     found = found.select(key, **told)
     for name in (Products.CATEGORY, Products.BRAND):
         if products is not None and name in products.columns:
-            best = _favourites(pairs, products, key, name)
+            if key == Products.ITEM:
+                best = _own(products, name)
+            else:
+                best = _favourites(pairs, products, key, name)
             found = found.left_join(best, key).drop(f"{key}_right")
     return found.order_by(key)
 
@@ -137,6 +140,16 @@ def _with_usual(pairs: ibis.Table) -> ibis.Table:
         Interactions.ITEM, usual=_mean(items[PAID], items[PAID_BEYOND], items[PRICED])
     )
     return pairs.left_join(usual, Interactions.ITEM).drop(f"{Interactions.ITEM}_right")
+
+
+def _own(products: ibis.Table, name: str) -> ibis.Table:
+    """What `_favourites` would tell of items, which have one value each."""
+    known = products.filter(products[name].notnull())
+    told = {
+        f"{name}_loyalty": ibis.literal(1).cast("float64"),
+        f"{name}_favourites": ibis.array([known[name]]),
+    }
+    return known.select(Products.ITEM, name, **told)
 
 
 def _favourites(pairs: ibis.Table, products: ibis.Table, key: str, name: str) -> ibis.Table:
