@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from models.language.aspects_tagging import LONGEST
+from models.encoders.tuned import LONGEST
 from models.language.aspects_tagging_training import train as train_tagger
 from models.language.lexicon import Lexicon
 from models.language.opinions import POSITIVE, SIDES, OpinionReader, Sentences, categorised

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -11,17 +10,9 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch.utils.data import DataLoader
 
 from models.encoders.text import TextEncoder
+from models.encoders.tuned import Cutter, Pieces
 from models.language.aspects_marks import Marked, joined
-from models.language.aspects_tagging import (
-    BATCH,
-    BEGINS,
-    OUTSIDE,
-    Cutter,
-    Net,
-    Pieces,
-    TagFinder,
-    stacked,
-)
+from models.language.aspects_tagging import BEGINS, OUTSIDE, Net, TagFinder
 from models.language.lexicon import Lexicon
 from models.language.settings import TaggingSettings
 from models.training.fitting import BatchesByLength, fit, two_paced
@@ -78,19 +69,6 @@ def labels_of(pieces: Pieces, marked: Marked) -> np.ndarray:
     return labels
 
 
-@torch.no_grad()
-def known(net: Net, pieces: Sequence[Pieces]) -> list[torch.Tensor]:
-    """Of each sentence (t, width) what the frozen layers make of it."""
-    found: list[Any] = [None] * len(pieces)
-    order = np.argsort([len(one.ids) for one in pieces], kind="stable")
-    for at in range(0, len(order), BATCH):
-        part = order[at : at + BATCH]
-        made = net.known(*stacked([pieces[row] for row in part]))
-        for place, row in enumerate(part):
-            found[row] = made[place, : len(pieces[row].ids)].clone()
-    return found
-
-
 def train(
     encoder: TextEncoder,
     sentences: Sequence[Marked],
@@ -114,8 +92,8 @@ def train(
     ]
     pieces = cutter([one.text for one in sentences])
     labels = [labels_of(one, told) for one, told in zip(pieces, sentences, strict=True)]
-    hidden = known(net, pieces)
-    for layer in net.layers[settings.frozen :]:
+    hidden = net.known_of(pieces)
+    for layer in net.learning:
         layer.requires_grad_(True)
 
     def made(rows: np.ndarray) -> tuple[torch.Tensor, ...]:

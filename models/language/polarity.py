@@ -1,8 +1,8 @@
 """The polarity of reviews, or of one aspect in each, as one of any set of labels.
 
 Several voices give logits: words and their neighbours (a linear model over n-grams weighted by how much more often a
-class has them; Wang and Manning, 2012, Baselines and Bigrams), a linear head over the vectors of a frozen encoder and
-a lexicon of rated words. A linear model over what they say decides; it was fitted on rows that the voices had not seen
+class has them; Wang and Manning, 2012, Baselines and Bigrams), a lexicon of rated words, and an encoder: a frozen one with a
+linear head over its vectors, or, of aspects, one that was trained further (`aspects_polarity`). A linear model over what they say decides; it was fitted on rows that the voices had not seen
 (Wolpert, 1992, Stacked Generalization), which also makes its probabilities fit (Guo et al., 2017).
 """
 
@@ -17,6 +17,7 @@ import scipy.sparse as sp
 from models.bundle import Bundle
 from models.encoders.ngrams import Grams, bucket_ids, hashed_ngrams, mix
 from models.encoders.text import TextEncoder
+from models.language.aspects_polarity import AspectReader
 from models.language.lexicon import NAMES, NEAR_NAMES, Lexicon
 
 KIND = "polarity"
@@ -185,14 +186,21 @@ class Deciding:
 
 
 @dataclass(frozen=True)
+class Frozen:
+    """A frozen encoder with a head over its vectors."""
+
+    encoder: TextEncoder
+    head: Linear
+
+
+@dataclass(frozen=True)
 class Reader:
-    """A frozen encoder with a head over its vectors, and what decides where it was asked too.
+    """What reads with an encoder, frozen or trained on aspects, and what decides where it was asked too.
 
     share: of more than `freely` texts, the part that it reads: those that the quick voices are least sure of.
     """
 
-    encoder: TextEncoder
-    head: Linear
+    voice: Frozen | AspectReader
     deciding: Deciding
     freely: int
     share: float
@@ -239,8 +247,8 @@ class Polarity:
         if vectors is None and len(rows) > self.reader.freely:
             count = max(self.reader.freely, round(self.reader.share * len(rows)))
             rows = np.sort(np.argsort(found.max(1), kind="stable")[:count])
-        read = encode(self.reader.encoder, given.rows(rows)) if vectors is None else vectors
-        voices = [*(voice[rows] for voice in voices), self.reader.head(read)]
+        said = read(self.reader.voice, given.rows(rows), vectors)
+        voices = [*(voice[rows] for voice in voices), said]
         found[rows] = chances(self.reader.deciding.stack(heard(voices, rated[rows], self.levels)))
         chosen[rows] = (found[rows] / self.reader.deciding.prior).argmax(1)
         return found, chosen
@@ -258,11 +266,14 @@ class Polarity:
         if self.levels is not None:
             tensors["levels"] = self.levels
         if self.reader:
-            head = self.reader.head
-            tensors |= {"head.weights": head.weights, "head.bias": head.bias}
+            voice = self.reader.voice
             tensors |= _deciding_tensors("read", self.reader.deciding)
             config |= {"freely": self.reader.freely, "share": self.reader.share}
-            members["encoder"] = self.reader.encoder.to_bundle()
+            if isinstance(voice, Frozen):
+                tensors |= {"head.weights": voice.head.weights, "head.bias": voice.head.bias}
+                members["encoder"] = voice.encoder.to_bundle()
+            else:
+                members["aspects"] = voice.to_bundle()
         words = {"labels": list(self.labels), "lexicon": list(self.lexicon.values)}
         return Bundle(KIND, config, tensors, words, members)
 
@@ -271,15 +282,16 @@ class Polarity:
         """The model that `to_bundle` gave."""
         tensors, config, members = bundle.tensors, bundle.config, bundle.members
         rated = dict(zip(bundle.vocabulary["lexicon"], tensors["lexicon"].tolist(), strict=True))
-        reader = None
+        voice: Frozen | AspectReader | None = None
         if "encoder" in members:
-            reader = Reader(
+            voice = Frozen(
                 TextEncoder.from_bundle(members["encoder"]),
                 Linear(tensors["head.weights"], tensors["head.bias"]),
-                _deciding("read", tensors),
-                config["freely"],
-                config["share"],
             )
+        elif "aspects" in members:
+            voice = AspectReader.from_bundle(members["aspects"])
+        asked = (config.get("freely", 0), config.get("share", 0.0))
+        reader = Reader(voice, _deciding("read", tensors), *asked) if voice else None
         return cls(
             bundle.vocabulary["labels"],
             tensors.get("levels"),
@@ -320,6 +332,16 @@ def rated_width(lexicon: Lexicon, aspects: bool) -> int:
     return (len(NAMES) + len(NEAR_NAMES) * aspects) if lexicon.values else 0
 
 
+def read(
+    voice: Frozen | AspectReader, given: Passages, vectors: np.ndarray | None = None
+) -> np.ndarray:
+    """(n, outputs): what a voice that has an encoder says. vectors (n, width): of a frozen one, where known."""
+    if isinstance(voice, AspectReader):
+        part, spans = surroundings(given)
+        return voice.logits(part, spans)
+    return voice.head(encode(voice.encoder, given) if vectors is None else vectors)
+
+
 def encode(encoder: TextEncoder, given: Passages, batch: int = 32) -> np.ndarray:
     """(n, width) of whole texts; with aspects (n, 3 width): also of its clause and of aspect with clause."""
     if given.spans is None:
@@ -340,11 +362,33 @@ def ends(text: str) -> str:
     >>> len(ends("good " * 500)), len(ends("很好" * 500))
     (501, 167)
     """
+    kept = room(text)
+    return f"{text[: kept // 2]} {text[-(kept - kept // 2) :]}" if kept < len(text) else text
+
+
+def room(text: str) -> int:
+    """How many of its characters an encoder reads."""
     size = len(text) if text.isascii() else len(text) + 2 * len(CJK.findall(text))
-    if size <= WHOLE:
-        return text
-    kept = WHOLE * len(text) // size
-    return f"{text[: kept // 2]} {text[-(kept - kept // 2) :]}"
+    return len(text) if size <= WHOLE else WHOLE * len(text) // size
+
+
+def surroundings(given: Passages) -> tuple[list[str], np.ndarray]:
+    """What an encoder reads of texts whose aspects are asked about, and where these (n, 2) are in that.
+
+    Of a long one as much as of `ends`, the aspect in the middle; without an aspect its beginning.
+
+    >>> texts, spans = surroundings(Passages(["so " * 500 + "bad radio", "fine"], np.array([[1504, 1509], [0, 0]])))
+    >>> texts[0][slice(*spans[0].tolist())], len(texts[0]), texts[1]
+    ('radio', 500, 'fine')
+    """
+    spans = np.zeros((len(given), 2), dtype=np.int64) if given.spans is None else given.spans
+    parts, moved = [], spans.copy()
+    for row, (text, (start, end)) in enumerate(zip(given.texts, spans.tolist(), strict=True)):
+        kept = room(text)
+        first = min(max((start + end - kept) // 2, 0), len(text) - kept)
+        parts.append(text[first : first + kept])
+        moved[row] = np.clip(spans[row] - first, 0, len(parts[row]))
+    return parts, moved
 
 
 def heard(voices: Sequence[np.ndarray], rated: np.ndarray, levels: np.ndarray | None) -> np.ndarray:

@@ -11,6 +11,7 @@ from models.encoders.text import TextEncoder
 from models.language.lexicon import Lexicon
 from models.language.polarity import (
     Deciding,
+    Frozen,
     Linear,
     Passages,
     Polarity,
@@ -22,16 +23,19 @@ from models.language.polarity import (
     heard,
     rate,
     rated_width,
+    read,
+    surroundings,
     wide_logits,
 )
-from models.language.settings import EncoderSettings, PolaritySettings
+from models.language.settings import AspectSettings, EncoderSettings, PolaritySettings
+from models.training.settings import ONE, Devices
 
 SMOOTHING = 0.5
 COPIES = Grams(words=0, low=6, high=6, buckets=2)
 HEAD_STRENGTHS = (0.003, 0.01, 0.03, 0.1)
 PRIOR_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 FEWEST = 20
-"""Rows below which nothing is held back: the commonest label is all that is learned."""
+"""Rows below which nothing is held back, as where all texts are one: the commonest label is all that is learned."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +43,14 @@ class Encoding:
     """The encoder that a model asks, and how much.
 
     vectors (n, width): of the texts that are fitted on, where they are known already; only texts with one (a row without
-    NaN) are read then.
+    NaN) are read then. aspects: how it is trained further, where aspects are asked about, on `devices`; None: it is frozen.
     """
 
     encoder: TextEncoder
     use: EncoderSettings
     vectors: np.ndarray | None = None
+    aspects: AspectSettings | None = None
+    devices: Devices = ONE
 
 
 def fit(
@@ -61,11 +67,11 @@ def fit(
 ) -> Polarity:
     """The model fitted on `given` (n) with classes `truth` (n,), places in `labels`. levels, reading: see `Polarity`."""
     classes = len(labels)
-    if classes < 2 or len(given) < FEWEST:
+    folds = folds_of(given, settings.folds, seed)
+    if classes < 2 or len(given) < FEWEST or not folds.any():
         return _constant(truth, labels, levels, reading, lexicon)
     words = counts(given, reading.grams, reading.near)
     rated = rate(given, lexicon)
-    folds = folds_of(given, settings.folds, seed)
     say(f"{len(given)} texts, {classes} labels: words")
     strength = best_wide(words, truth, classes, folds, settings.wide_strengths)
     voices = [
@@ -81,30 +87,89 @@ def fit(
     deciding = decide(heard(voices, rated, levels), truth, classes, settings.stack_strength)
     reader = None
     if encoding is not None and len(given) <= encoding.use.read_until:
-        use, encoder, vectors = encoding.use, encoding.encoder, encoding.vectors
-        order = np.random.default_rng(seed).permutation(len(given))
-        if vectors is not None:
-            order = order[~np.isnan(vectors[order, 0])]
-        read = np.sort(order[: use.read_rows])
-        voices = [voice[read] for voice in voices]
-        if vectors is None:
-            say(f"reading {len(read)} texts")
-            found = encode(encoder, given.rows(read))
+        known = Known(given, truth, voices, rated, levels, classes)
+        if encoding.aspects and given.spans is not None:
+            reader = _trained(known, folds, encoding, encoding.aspects, settings, seed, say)
         else:
-            found = vectors[read]
-        said, strength = best_head(
-            found, truth[read], folds_of(given.rows(read), settings.folds, seed), classes
-        )
-        head = fit_head(found, truth[read], classes, strength)
-        whole = heard([*voices, said], rated[read], levels)
-        reader = Reader(
-            encoder,
-            head,
-            decide(whole, truth[read], classes, settings.stack_strength),
-            use.freely,
-            use.share,
-        )
+            reader = _frozen(known, encoding, settings, seed, say)
     return Polarity(labels, levels, reading, lexicon, wide, deciding, reader)
+
+
+@dataclass(frozen=True)
+class Known:
+    """Labelled texts, and what is known of each before an encoder is asked. voices: of models without its fold."""
+
+    given: Passages
+    truth: np.ndarray
+    voices: Sequence[np.ndarray]
+    rated: np.ndarray
+    levels: np.ndarray | None
+    classes: int
+
+    def deciding(self, rows: np.ndarray, said: np.ndarray, strength: float) -> Deciding:
+        """What decides where an encoder's voice said `said` (k, outputs) of `rows` (k,), which it had not seen."""
+        voices = [*(voice[rows] for voice in self.voices), said]
+        found = heard(voices, self.rated[rows], self.levels)
+        return decide(found, self.truth[rows], self.classes, strength)
+
+
+def _frozen(
+    known: Known,
+    encoding: Encoding,
+    settings: PolaritySettings,
+    seed: int,
+    say: Callable[[str], None],
+) -> Reader:
+    """A head over the vectors of some of the texts, and what decides by what it says of each fold without it."""
+    use, encoder, vectors, given = encoding.use, encoding.encoder, encoding.vectors, known.given
+    order = np.random.default_rng(seed).permutation(len(given))
+    if vectors is not None:
+        order = order[~np.isnan(vectors[order, 0])]
+    rows = np.sort(order[: use.read_rows])
+    if vectors is None:
+        say(f"reading {len(rows)} texts")
+        found = encode(encoder, given.rows(rows))
+    else:
+        found = vectors[rows]
+    truth, classes = known.truth[rows], known.classes
+    folds = folds_of(given.rows(rows), settings.folds, seed)
+    said, strength = best_head(found, truth, folds, classes)
+    head = fit_head(found, truth, classes, strength)
+    deciding = known.deciding(rows, said, settings.stack_strength)
+    return Reader(Frozen(encoder, head), deciding, use.freely, use.share)
+
+
+def _trained(
+    known: Known,
+    folds: np.ndarray,
+    encoding: Encoding,
+    aspects: AspectSettings,
+    settings: PolaritySettings,
+    seed: int,
+    say: Callable[[str], None],
+) -> Reader:
+    """An encoder that is trained on all folds but the first, and what decides by what it says of that one."""
+    from models.language.aspects_polarity_training import train
+    from models.training.fitting import spoken
+
+    order = np.random.default_rng(seed).permutation(len(folds))
+    rows = np.sort(order[folds[order] != 0][: aspects.most])
+    held = np.sort(order[folds[order] == 0][: aspects.most])
+    say(f"training the encoder on {len(rows)} aspects")
+    voice = train(
+        encoding.encoder,
+        *surroundings(known.given.rows(rows)),
+        known.truth[rows],
+        known.classes,
+        aspects,
+        seed,
+        spoken(say),
+        encoding.devices,
+    )
+    say(f"choosing how much to heed it by {len(held)} aspects that were held back")
+    said = read(voice, known.given.rows(held))
+    deciding = known.deciding(held, said, settings.stack_strength)
+    return Reader(voice, deciding, aspects.freely, encoding.use.share)
 
 
 def _constant(

@@ -56,6 +56,24 @@ class EncoderSettings:
 
 
 @dataclass(frozen=True)
+class AspectSettings:
+    """How `aspects_polarity_training.train` learns the polarity of given aspects.
+
+    frozen: layers of the encoder, from the first, that stay as they are. epochs, batch: of the labelled aspects; rate: of the
+    other layers' weights, that of the new ones is ten times it. fewest: rows from which on it is trained; most: that it is
+    trained on. freely: see `polarity.Reader`, as the quick voices are of less use here.
+    """
+
+    frozen: int
+    epochs: int
+    batch: int
+    rate: float
+    fewest: int
+    most: int
+    freely: int
+
+
+@dataclass(frozen=True)
 class OpinionSettings:
     """How `opinions_training.fit` learns to read one language.
 

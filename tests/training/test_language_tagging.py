@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from models.encoders.text import TextEncoder
+from models.encoders.tuned import Cutter
 from models.language.aspects_marks import Marked, joined, read_marked
-from models.language.aspects_tagging import Cutter, TagFinder
+from models.language.aspects_tagging import TagFinder
 from models.language.aspects_tagging_training import train
 from models.language.lexicon import Lexicon
 from models.language.opinions import OpinionReader

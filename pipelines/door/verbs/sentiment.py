@@ -7,9 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from models.language.settings import EncoderSettings, GramSettings, PolaritySettings
+from models.language.settings import (
+    AspectSettings,
+    EncoderSettings,
+    GramSettings,
+    PolaritySettings,
+)
 from pipelines.door.verb import Asked, File, Verb
-from pipelines.harness import BadData, Params
+from pipelines.harness import BadData
+from pipelines.trained import TrainedParams
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,8 +40,11 @@ FEWEST = 200
 WORD = re.compile("[a-z']+")
 
 
-class DoorSentimentParams(Params):
-    """near: words and fewest and most characters of an n-gram around an aspect. depth, max_tokens: of the encoder."""
+class DoorSentimentParams(TrainedParams):
+    """near: words and fewest and most characters of an n-gram around an aspect. depth, max_tokens: of the frozen encoder.
+
+    aspects: how an encoder is trained on labelled aspects; aspect_depth: its layers, 0: it is frozen there, too.
+    """
 
     grams: GramSettings
     near: tuple[int, int, int]
@@ -43,6 +52,8 @@ class DoorSentimentParams(Params):
     encoder: EncoderSettings
     depth: dict[str, int]
     max_tokens: int
+    aspects: AspectSettings
+    aspect_depth: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -85,7 +96,7 @@ def fit(asked: Asked) -> Judge:
             levels,
             reading_of(language, params, aspects),
             Lexicon(lexicons.english()),
-            encoding_of(language, asked, params),
+            encoding_of(language, asked, params, len(rows) if aspects else 0),
             params.polarity,
             asked.seed,
             say=asked.say,
@@ -201,18 +212,22 @@ def reading_of(language: str, params: DoorSentimentParams, aspects: bool) -> "Re
     return Reading(params.grams.of(spaced=language != CHINESE), near, aspects)
 
 
-def encoding_of(language: str, asked: Asked, params: DoorSentimentParams) -> "Encoding | None":
-    """The encoder of a language, cut to the depth that is asked of it; None where that is none."""
+def encoding_of(
+    language: str, asked: Asked, params: DoorSentimentParams, aspects: int
+) -> "Encoding | None":
+    """The encoder of a language, trained on its rows where these are enough `aspects`, else frozen; None where none is asked."""
     from models.language.polarity_training import Encoding
     from pipelines.unpacked import folder
     from pipelines.weights import packed_encoder
 
     name = "english" if language == ENGLISH else "multilingual"
-    depth = params.depth[name]
+    trained = params.aspect_depth[name] > 0 and aspects >= params.aspects.fewest
+    depth = params.aspect_depth[name] if trained else params.depth[name]
     if not depth:
         return None
     encoder = packed_encoder(name, folder(name, asked), depth, params.max_tokens)
-    return Encoding(encoder, params.encoder)
+    tuning = params.aspects if trained else None
+    return Encoding(encoder, params.encoder, aspects=tuning, devices=params.devices)
 
 
 def predict(judge: Judge, asked: Asked) -> Iterator[pa.RecordBatch]:
