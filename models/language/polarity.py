@@ -206,6 +206,23 @@ class Reader:
     share: float
 
 
+@dataclass(frozen=True)
+class Quick:
+    """What is known of n texts without an encoder: voices (n, outputs) and ratings (n, columns), and what they come to.
+
+    together: (n, outputs), the logits of the model that decides over them.
+    """
+
+    voices: Sequence[np.ndarray]
+    rated: np.ndarray
+    together: np.ndarray
+
+    def rows(self, rows: np.ndarray) -> "Quick":
+        """Those at `rows` (k,)."""
+        voices = [voice[rows] for voice in self.voices]
+        return Quick(voices, self.rated[rows], self.together[rows])
+
+
 class Polarity:
     """The polarity of texts of one language, or of all."""
 
@@ -239,7 +256,8 @@ class Polarity:
             return np.ones((len(given), 1)), np.zeros(len(given), dtype=np.int64)
         voices = [wide_logits(self.wide, counts(given, self.reading.grams, self.reading.near))]
         rated = rate(given, self.lexicon)
-        found = chances(self.deciding.stack(heard(voices, rated, self.levels)))
+        together = self.deciding.stack(heard(voices, rated, self.levels))
+        known, found = Quick(voices, rated, together), chances(together)
         chosen = (found / self.deciding.prior).argmax(1)
         if self.reader is None or not len(given):
             return found, chosen
@@ -248,8 +266,8 @@ class Polarity:
             count = max(self.reader.freely, round(self.reader.share * len(rows)))
             rows = np.sort(np.argsort(found.max(1), kind="stable")[:count])
         said = read(self.reader.voice, given.rows(rows), vectors)
-        voices = [*(voice[rows] for voice in voices), said]
-        found[rows] = chances(self.reader.deciding.stack(heard(voices, rated[rows], self.levels)))
+        whole = beside(self.reader.voice, said, known.rows(rows), self.levels)
+        found[rows] = chances(self.reader.deciding.stack(whole))
         chosen[rows] = (found[rows] / self.reader.deciding.prior).argmax(1)
         return found, chosen
 
@@ -389,6 +407,19 @@ def surroundings(given: Passages) -> tuple[list[str], np.ndarray]:
         parts.append(text[first : first + kept])
         moved[row] = np.clip(spans[row] - first, 0, len(parts[row]))
     return parts, moved
+
+
+def beside(
+    voice: Frozen | AspectReader, said: np.ndarray, quick: Quick, levels: np.ndarray | None
+) -> np.ndarray:
+    """(n, width): what decides where `voice` said `said` (n, outputs).
+
+    A frozen encoder's head is one voice more. A trained encoder, which only rows that were held back can weigh, is held against
+    what the quick voices come to: so few rows tell few weights.
+    """
+    if isinstance(voice, Frozen):
+        return heard([*quick.voices, said], quick.rated, levels)
+    return heard([quick.together, said], np.zeros((len(said), 0)), levels)
 
 
 def heard(voices: Sequence[np.ndarray], rated: np.ndarray, levels: np.ndarray | None) -> np.ndarray:

@@ -8,6 +8,7 @@ import scipy.sparse as sp
 
 from models.encoders.ngrams import Grams, hashed_ngrams
 from models.encoders.text import TextEncoder
+from models.language.aspects_polarity import AspectReader
 from models.language.lexicon import Lexicon
 from models.language.polarity import (
     Deciding,
@@ -15,8 +16,10 @@ from models.language.polarity import (
     Linear,
     Passages,
     Polarity,
+    Quick,
     Reader,
     Reading,
+    beside,
     chances,
     counts,
     encode,
@@ -87,7 +90,8 @@ def fit(
     deciding = decide(heard(voices, rated, levels), truth, classes, settings.stack_strength)
     reader = None
     if encoding is not None and len(given) <= encoding.use.read_until:
-        known = Known(given, truth, voices, rated, levels, classes)
+        together = deciding.stack(heard(voices, rated, levels))
+        known = Known(given, truth, Quick(voices, rated, together), levels, classes)
         if encoding.aspects and given.spans is not None:
             reader = _trained(known, folds, encoding, encoding.aspects, settings, seed, say)
         else:
@@ -97,19 +101,19 @@ def fit(
 
 @dataclass(frozen=True)
 class Known:
-    """Labelled texts, and what is known of each before an encoder is asked. voices: of models without its fold."""
+    """Labelled texts, and what is known of each before an encoder is asked. quick: by models without its fold."""
 
     given: Passages
     truth: np.ndarray
-    voices: Sequence[np.ndarray]
-    rated: np.ndarray
+    quick: Quick
     levels: np.ndarray | None
     classes: int
 
-    def deciding(self, rows: np.ndarray, said: np.ndarray, strength: float) -> Deciding:
-        """What decides where an encoder's voice said `said` (k, outputs) of `rows` (k,), which it had not seen."""
-        voices = [*(voice[rows] for voice in self.voices), said]
-        found = heard(voices, self.rated[rows], self.levels)
+    def deciding(
+        self, voice: Frozen | AspectReader, rows: np.ndarray, said: np.ndarray, strength: float
+    ) -> Deciding:
+        """What decides where `voice` said `said` (k, outputs) of `rows` (k,), which it had not seen."""
+        found = beside(voice, said, self.quick.rows(rows), self.levels)
         return decide(found, self.truth[rows], self.classes, strength)
 
 
@@ -134,9 +138,9 @@ def _frozen(
     truth, classes = known.truth[rows], known.classes
     folds = folds_of(given.rows(rows), settings.folds, seed)
     said, strength = best_head(found, truth, folds, classes)
-    head = fit_head(found, truth, classes, strength)
-    deciding = known.deciding(rows, said, settings.stack_strength)
-    return Reader(Frozen(encoder, head), deciding, use.freely, use.share)
+    voice = Frozen(encoder, fit_head(found, truth, classes, strength))
+    deciding = known.deciding(voice, rows, said, settings.stack_strength)
+    return Reader(voice, deciding, use.freely, use.share)
 
 
 def _trained(
@@ -168,7 +172,7 @@ def _trained(
     )
     say(f"choosing how much to heed it by {len(held)} aspects that were held back")
     said = read(voice, known.given.rows(held))
-    deciding = known.deciding(held, said, settings.stack_strength)
+    deciding = known.deciding(voice, held, said, settings.stack_strength)
     return Reader(voice, deciding, aspects.freely, encoding.use.share)
 
 
