@@ -37,6 +37,18 @@ def read_marked(line: str) -> Marked:
     return Marked(text, tuple(names))
 
 
+def sided(sentences: Sequence[Marked]) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Of each of n marked names its sentence, its place (n, 2) there, and 1 where it is praised, else 0 (n,).
+
+    >>> texts, spans, praised = sided([read_marked("{it|+} beats {that|-}")])
+    >>> texts, spans.tolist(), praised.tolist()
+    (['it beats that', 'it beats that'], [[0, 2], [9, 13]], [1, 0])
+    """
+    names = [(one.text, *name) for one in sentences for name in one.names]
+    spans = np.asarray([name[1:3] for name in names], dtype=np.int64).reshape(-1, 2)
+    return [name[0] for name in names], spans, np.asarray([name[3] for name in names], np.int64)
+
+
 def joined(sentences: Sequence[Marked], spaced: bool, seed: int) -> list[Marked]:
     """All of `sentences` in an order of their own, one to three of them as one: buyers say more at a time than is marked.
 

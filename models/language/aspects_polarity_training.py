@@ -54,14 +54,18 @@ def train(
     seed: int,
     report: Callable[[float, str], None] = lambda done, what: None,
     devices: Devices = ONE,
+    start: AspectReader | None = None,
 ) -> AspectReader:
     """What tells the class of the aspect at `spans` (n, 2) of `texts` (n,) as `truth` (n,), of 0 to `classes`, has it.
 
-    Raises `ValueError` for an encoder that is no BERT.
+    start: what it begins with, of the same encoder, but for the classes. Raises `ValueError` for an encoder that is no BERT.
     """
     pl.seed_everything(seed, workers=True, verbose=False)
     net = Net(encoder, settings.frozen, classes)
     reader = AspectReader(net, encoder)
+    if start is not None:
+        old = {name: value for name, value in learned(start.net) if not name.startswith("classes.")}
+        net.load_state_dict({**net.state_dict(), **old})
     place = {text: at for at, text in enumerate(dict.fromkeys(texts))}
     pieces = reader.cutter(list(place))
     hidden = net.known_of(pieces)

@@ -1,13 +1,15 @@
 """Fitting of the polarity model: the voices on all rows, the model that decides on rows that they had not seen."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import scipy.sparse as sp
 
 from models.encoders.ngrams import Grams, hashed_ngrams
 from models.encoders.text import TextEncoder
+from models.language.aspects_marks import Marked, sided
 from models.language.aspects_polarity import AspectReader
 from models.language.lexicon import Lexicon
 from models.language.polarity import (
@@ -47,6 +49,7 @@ class Encoding:
 
     vectors (n, width): of the texts that are fitted on, where they are known already; only texts with one (a row without
     NaN) are read then. aspects: how it is trained further, where aspects are asked about, on `devices`; None: it is frozen.
+    marks: names of its language that it reads first.
     """
 
     encoder: TextEncoder
@@ -54,6 +57,7 @@ class Encoding:
     vectors: np.ndarray | None = None
     aspects: AspectSettings | None = None
     devices: Devices = ONE
+    marks: Sequence[Marked] = ()
 
 
 def fit(
@@ -159,17 +163,17 @@ def _trained(
     order = np.random.default_rng(seed).permutation(len(folds))
     rows = np.sort(order[folds[order] != 0][: aspects.most])
     held = np.sort(order[folds[order] == 0][: aspects.most])
+    taught = partial(train, encoding.encoder, seed=seed, devices=encoding.devices)
+    start = None
+    if aspects.warm and encoding.marks:
+        texts, spans, praised = sided(encoding.marks)
+        say(f"training the encoder on {len(texts)} marked names")
+        warm = replace(aspects, epochs=aspects.warm)
+        start = taught(texts, spans, praised, 2, warm, report=spoken(say))
     say(f"training the encoder on {len(rows)} aspects")
-    voice = train(
-        encoding.encoder,
-        *surroundings(known.given.rows(rows)),
-        known.truth[rows],
-        known.classes,
-        aspects,
-        seed,
-        spoken(say),
-        encoding.devices,
-    )
+    texts, spans = surroundings(known.given.rows(rows))
+    truth, classes = known.truth[rows], known.classes
+    voice = taught(texts, spans, truth, classes, aspects, report=spoken(say), start=start)
     say(f"choosing how much to heed it by {len(held)} aspects that were held back")
     said = read(voice, known.given.rows(held))
     deciding = known.deciding(voice, held, said, settings.stack_strength)

@@ -59,12 +59,14 @@ class EncoderSettings:
 class AspectSettings:
     """How `aspects_polarity_training.train` learns the polarity of given aspects.
 
-    frozen: layers of the encoder, from the first, that stay as they are. epochs, batch: of the labelled aspects; rate: of the
-    other layers' weights, that of the new ones is ten times it. fewest: rows from which on it is trained; most: that it is
+    frozen: layers of the encoder, from the first, that stay as they are. epochs, batch: of the labelled aspects, before
+    which it reads marked names, where there are some, for `warm` epochs; rate: of the other layers' weights, that of the new ones
+    is ten times it. fewest: rows from which on it is trained; most: that it is
     trained on. freely: see `polarity.Reader`, as the quick voices are of less use here.
     """
 
     frozen: int
+    warm: int
     epochs: int
     batch: int
     rate: float

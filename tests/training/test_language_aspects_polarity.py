@@ -1,6 +1,7 @@
 """The polarity of given aspects by an encoder that is trained on them."""
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +12,24 @@ from hypothesis import strategies as st
 
 from models.bundle import load, save
 from models.encoders.ngrams import Grams
-from models.language.aspects_polarity import AspectReader
+from models.language.aspects_marks import Marked, read_marked
+from models.language.aspects_polarity import AspectReader, learned
 from models.language.aspects_polarity_training import train
 from models.language.lexicon import Lexicon
 from models.language.polarity import Frozen, Passages, Polarity, Reading, passages
 from models.language.polarity_training import Encoding, fit
 from models.language.sentiment import without_reader
 from models.language.settings import AspectSettings, EncoderSettings, PolaritySettings
+from models.training.settings import ONE
 from pipelines.door.verb import Asked
 from pipelines.door.verbs import sentiment
 from tests.conftest import REPOSITORY
 from tests.training.test_language_tagging import calm
 from tests.unit.test_language_encoders import ODD
 
-QUICK = AspectSettings(frozen=1, epochs=100, batch=8, rate=0.005, fewest=8, most=100, freely=100)
+QUICK = AspectSettings(
+    frozen=1, warm=1, epochs=100, batch=8, rate=0.005, fewest=8, most=100, freely=100
+)
 FEW = dataclasses.replace(QUICK, epochs=1)
 GRAMS = Grams(1, 2, 3, 1 << 10)
 SENTENCES = [
@@ -54,12 +59,17 @@ def reader() -> AspectReader:
     return trained()
 
 
-def fitted(aspects: AspectSettings, spans: bool = True) -> Polarity:
+def fitted(
+    aspects: AspectSettings,
+    spans: bool = True,
+    marks: Sequence[Marked] = (),
+    say: Callable[[str], None] = lambda text: None,
+) -> Polarity:
     given = passages(TEXTS * 3, SPANS * 3 if spans else None)
-    encoding = Encoding(calm(), EncoderSettings(100, 100, 100, 1.0), aspects=aspects)
+    encoding = Encoding(calm(), EncoderSettings(100, 100, 100, 1.0), None, aspects, ONE, marks)
     return fit(
         *(given, np.tile(TRUTH, 3), ["-", "+"], None, Reading(GRAMS, GRAMS, spans), Lexicon({})),
-        *(encoding, PolaritySettings(3, [3.0], 1.0), 1),
+        *(encoding, PolaritySettings(3, [3.0], 1.0), 1, say),
     )
 
 
@@ -120,6 +130,22 @@ def test_a_trained_voice_is_heard_where_aspects_are_asked_about(tmp_path: Path) 
     np.testing.assert_allclose(again, found, atol=1e-6)
     frozen = fitted(FEW, spans=False)
     assert frozen.reader and isinstance(frozen.reader.voice, Frozen)
+
+
+def test_marked_names_are_read_first() -> None:
+    again = dataclasses.replace(FEW, rate=1e-9)
+    spans = np.array(SPANS)
+    start = trained(FEW)
+    made = train(calm(), TEXTS, spans, TRUTH, 3, again, seed=1, start=start)
+    for (name, value), (_, other) in zip(learned(start.net), learned(made.net), strict=True):
+        assert name.startswith("classes.") or np.allclose(value, other, atol=1e-3), name
+    said: list[str] = []
+    fitted(
+        FEW,
+        marks=[read_marked("{radio|+} good, {radio|-} bad"), read_marked("{radio|+} x")],
+        say=said.append,
+    )
+    assert said.index("training the encoder on 3 marked names") > 0
 
 
 def test_of_a_single_text_the_commonest_label_is_learned() -> None:

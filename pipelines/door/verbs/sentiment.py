@@ -217,6 +217,7 @@ def encoding_of(
 ) -> "Encoding | None":
     """The encoder of a language, trained on its rows where these are enough `aspects`, else frozen; None where none is asked."""
     from models.language.polarity_training import Encoding
+    from pipelines.aspect_marks import marked
     from pipelines.unpacked import folder
     from pipelines.weights import packed_encoder
 
@@ -226,8 +227,10 @@ def encoding_of(
     if not depth:
         return None
     encoder = packed_encoder(name, folder(name, asked), depth, params.max_tokens)
-    tuning = params.aspects if trained else None
-    return Encoding(encoder, params.encoder, aspects=tuning, devices=params.devices)
+    if not trained:
+        return Encoding(encoder, params.encoder)
+    marks = marked(ENGLISH) if language == ENGLISH else ()
+    return Encoding(encoder, params.encoder, None, params.aspects, params.devices, marks)
 
 
 def predict(judge: Judge, asked: Asked) -> Iterator[pa.RecordBatch]:
