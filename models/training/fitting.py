@@ -315,8 +315,10 @@ def two_paced(
         [{"params": list(known), "lr": rates[0]}, {"params": list(new), "lr": rates[1]}],
         weight_decay=0.01,
     )
+    # PyTorch divides by nothing where the rise ends with the first step.
+    rise = 0.1 if steps != 10 else 0.05
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, list(rates), total_steps=steps, pct_start=0.1
+        optimizer, list(rates), total_steps=steps, pct_start=rise
     )
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

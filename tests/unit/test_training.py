@@ -1,5 +1,8 @@
 """What every training has in common."""
 
+from typing import Any
+
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -7,7 +10,7 @@ from pytorch_lightning.accelerators import CPUAccelerator
 from pytorch_lightning.strategies import DDPStrategy, FSDPStrategy
 from torch.utils.data import DataLoader, TensorDataset
 
-from models.training.fitting import _strategy, fit
+from models.training.fitting import _strategy, fit, two_paced
 from models.training.parts import Parted
 from models.training.settings import Devices
 
@@ -76,3 +79,18 @@ def test_strategies_are_built_as_asked_for() -> None:
     assert isinstance(_strategy(spread, 0, module), DDPStrategy)
     module.sharded = True
     assert isinstance(_strategy(spread, 0, module), FSDPStrategy)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 9, 10, 11, 40])
+def test_rates_rise_and_fall_over_any_count_of_steps(steps: int) -> None:
+    known, new = (torch.nn.Parameter(torch.zeros(1)) for _ in range(2))
+    made: Any = two_paced([known], [new], (0.1, 1.0), steps)
+    optimizer, schedule = made["optimizer"], made["lr_scheduler"]["scheduler"]
+    rates = []
+    for _ in range(steps):
+        rates.append([group["lr"] for group in optimizer.param_groups])
+        optimizer.step()
+        if len(rates) < steps:
+            schedule.step()
+    assert np.isclose(np.divide(*np.transpose(rates)), 0.1).all()
+    assert 0 < np.max(rates) <= 1.0 and rates[-1][1] < 0.01
