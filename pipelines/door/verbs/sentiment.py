@@ -228,6 +228,10 @@ def encoding_of(
         return None
     encoder = packed_encoder(name, folder(name, asked), depth, params.max_tokens)
     if not trained:
+        if aspects:
+            asked.say(
+                f"{aspects} aspects of {language}: no encoder is trained on them, a frozen one reads"
+            )
         return Encoding(encoder, params.encoder)
     marks = marked(ENGLISH) if language == ENGLISH else ()
     return Encoding(encoder, params.encoder, None, params.aspects, params.devices, marks)
