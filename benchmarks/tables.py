@@ -27,6 +27,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.table_peers import PANDAS
 from pipelines.harness.params import ENGINES
 from pipelines.inspecting import writing
 from pipelines.sources.shop import ShopParams
@@ -35,6 +36,8 @@ ROOT = Path(__file__).resolve().parents[1]
 START = np.datetime64("2023-01-01", "us")
 DAYS = 365
 BLOCK = 1_000_000
+OF_PRODUCT, OF_USER = 10, 20
+"""Events for each product, and for each user."""
 STAGES = {
     "ingest": [("pipelines.ingest_shop",)],
     "validate": [("pipelines.validate", name) for name in ("products", "users", "interactions")],
@@ -53,39 +56,22 @@ runs = [(validate, name) for name in ("images", "reviews", "questions")]
 """,
 }
 """Stages that have nothing to do here, and tell those that follow so; they run beforehand and are not measured."""
-PANDAS = {
-    "ingest": """
-events = pd.read_parquet(files / "events.parquet")
-products = pd.read_csv(files / "products.csv", dtype={"item_id": str})
-events["timestamp"] = pd.to_datetime(events["timestamp"], unit="s", utc=True)
-events = events.groupby(["user_id", "item_id", "timestamp", "event", "price"], as_index=False)["value"].sum()
-events.sort_values(["user_id", "timestamp", "item_id"]).to_parquet(out / "events.parquet")
-products.sort_values("item_id").to_parquet(out / "products.parquet")
-""",
-    "validate": """
-events, products = (pd.read_parquet(out / f"{name}.parquet") for name in ("events", "products"))
-good = events[["user_id", "item_id", "timestamp"]].notna().all(axis=1) & (events["price"] >= 0)
-good &= events["event"].isin(["view", "cart", "purchase", "rating"])
-good &= events["item_id"].isin(products["item_id"]) & ~events.duplicated()
-assert products["item_id"].is_unique and products["title"].notna().all()
-events[good].to_parquet(out / "good.parquet")
-""",
-    "split": """
-events = pd.read_parquet(out / "good.parquet")
-end = events["timestamp"].max()
-test, valid = (end - pd.Timedelta(days=days) for days in (28, 56))
-part = np.where(events["timestamp"] >= test, "test", np.where(events["timestamp"] >= valid, "valid", "train"))
-for name in ("train", "valid", "test"):
-    events[part == name].to_parquet(out / f"{name}.parquet")
-""",
-}
-"""The steps in plain pandas; `files` and `out` are folders."""
 
 
-def make(folder: Path, events: int, seed: int = 1, days: int = DAYS) -> None:
-    """Write `events.parquet`, in the order of time over so many days, and `products.csv` of a made shop."""
+def make(
+    folder: Path,
+    events: int,
+    seed: int = 1,
+    days: int = DAYS,
+    of_product: int = OF_PRODUCT,
+    of_user: int = OF_USER,
+) -> None:
+    """Write `events.parquet`, in the order of time over so many days, and `products.csv` of a made shop.
+
+    of_product, of_user: events for each of them.
+    """
     rng = np.random.default_rng(seed)
-    products, users = max(events // 10, 10), max(events // 20, 10)
+    products, users = max(events // of_product, 10), max(events // of_user, 10)
     at = np.arange(products)
     kinds = rng.zipf(1.3, products) % 60
     table = {
@@ -208,20 +194,22 @@ def stages(folder: Path, steps: Mapping[str, list[tuple[str, ...]]] = STAGES) ->
         if step in ABSENT:
             lack(folder, step)
         found[step] = Cost.of(
-            [measured([sys.executable, "-m", *call], folder, _environment()) for call in calls]
+            [measured([sys.executable, "-m", *call], folder, environment()) for call in calls]
         )
     return found
 
 
-def lack(folder: Path, step: str) -> None:
+def lack(folder: Path, step: str, absent: Mapping[str, str] = ABSENT) -> None:
     """Have the stages of a step that have nothing to do here tell so."""
     run = "assert not any(stage.run(name, Path.cwd()) for stage, name in runs)"
-    code = f"from pathlib import Path\n{ABSENT[step]}{run}"
-    measured([sys.executable, "-c", code], folder, _environment())
+    code = f"from pathlib import Path\n{absent[step]}{run}"
+    measured([sys.executable, "-c", code], folder, environment())
 
 
-def _environment() -> dict[str, str]:
-    found = {**os.environ, "PYTHONPATH": str(ROOT)}
+def environment() -> dict[str, str]:
+    """Of a process that has this project's modules and none of its state."""
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    found = {**os.environ, "PYTHONPATH": path}
     found.pop("MLFLOW_TRACKING_URI", None)
     return found
 
@@ -230,11 +218,10 @@ def pandas_steps(folder: Path) -> dict[str, Cost]:
     """The same steps in plain pandas."""
     out = folder / "pandas"
     out.mkdir(exist_ok=True)
-    head = "from pathlib import Path\nimport numpy as np\nimport pandas as pd\n"
-    head += f"files, out = Path({str(folder)!r}), Path({str(out)!r})\n"
+    programs = {step: PANDAS.program(step, folder, out, 1, 0.0) for step in PANDAS.steps}
     return {
-        step: measured([sys.executable, "-c", head + code], folder, dict(os.environ))
-        for step, code in PANDAS.items()
+        step: measured([sys.executable, "-c", code], folder, dict(os.environ))
+        for step, code in programs.items()
     }
 
 
@@ -260,7 +247,9 @@ def main() -> None:
         project(folder, given.memory_gb, given.engine, given.master)
         ours = stages(folder)
         theirs = {} if given.no_pandas else pandas_steps(folder)
-    table = Table(title=f"{given.events:,} events, {max(given.events // 10, 10):,} products")
+    table = Table(
+        title=f"{given.events:,} events, {max(given.events // OF_PRODUCT, 10):,} products"
+    )
     table.add_column("step")
     for name in ("seconds", "processor", "peak GB"):
         table.add_column(name, justify="right")
