@@ -178,7 +178,8 @@ def our_step(shop: Path, step: str) -> Callable[[], Cost]:
 
 def peer_step(shop: Path, way: str, step: str, memory_gb: float) -> Callable[[], Cost]:
     """As `our_step`, of a peer."""
-    peer, out = PEERS[way], shop / way
+    # Not by its name: a folder `polars` in the project's would pass for a package.
+    peer, out = PEERS[way], shop / f"by-{way}"
     out.mkdir(exist_ok=True)
     if step == "lists":
         draw(shop)
@@ -310,7 +311,7 @@ def measure(
 
 def looked_at(shop: Path, events: int, way: str, step: str, run: Callable[[], Cost]) -> Figure:
     """Run a step. Raises `SystemExit` where it fails."""
-    homes = [shop / "data", State(shop).shelf] if way == OURS else [shop / way]
+    homes = [shop / "data", State(shop).shelf] if way == OURS else [shop / f"by-{way}"]
     since = time.time() - 0.01
     cost = run()
     return Figure(events, way, step, threads(), cost, size_of(homes, since))
@@ -433,7 +434,7 @@ def forget(folder: Path, sizes: Sequence[int], ways: Sequence[str]) -> None:
     (folder / FIGURES).write_text("".join(f"{line}\n" for line in kept), "utf-8")
     for events in sizes:
         for way in ways:
-            for name in STATE if way == OURS else (way,):
+            for name in STATE if way == OURS else (f"by-{way}",):
                 shutil.rmtree(folder / str(events) / name, ignore_errors=True)
 
 

@@ -13,6 +13,8 @@ SECONDS_A_DAY = 86_400.0
 HALF_LIVES = (7.0, 30.0, 90.0, 365.0)
 """Days after which an event counts half; a history keeps one decayed count for each."""
 
+BLOCK_EVENTS = 1 << 24
+"""Events that are weighed at a time."""
 REBOUGHT = 0.01
 """A share of repeated events below which what a user has belongs on no list of theirs."""
 
@@ -218,12 +220,31 @@ class Events:
             weight=None if self.weight is None else self.weight[kept][order],
         )
 
-    def popularity(self, half_life: float) -> np.ndarray:
-        """Decayed number of events of each item, each by its weight, (n,) float64."""
-        weight = decay(self.now - self.day, half_life)
-        if self.weight is not None:
-            weight = weight * self.weight
-        return np.bincount(self.item, weight, len(self.items))
+    def drawn(self, most: int, seed: int) -> "Events":
+        """The events of users who are drawn until they have so many together; all where there are no more."""
+        if len(self.user) <= most:
+            return self
+        order = np.random.default_rng(seed).permutation(len(self.users))
+        held = np.cumsum(np.bincount(self.user, minlength=len(self.users))[order])
+        few = np.sort(order[: np.searchsorted(held, most, side="right")])
+        return self.of([self.users[at] for at in few])
+
+    def popularity(self, half_life: float, until: float | None = None) -> np.ndarray:
+        """Decayed number of events of each item, each by its weight, (n,) float64.
+
+        until: a moment that ages are counted from, and before which events count; without it all, from `now`.
+        """
+        now = self.now if until is None else until
+        found = np.zeros(len(self.items))
+        for start in range(0, len(self.day), BLOCK_EVENTS):
+            part = slice(start, start + BLOCK_EVENTS)
+            weight = decay(now - self.day[part], half_life)
+            if until is not None:
+                weight[self.day[part] >= until] = 0.0
+            if self.weight is not None:
+                weight = weight * self.weight[part]
+            found += np.bincount(self.item[part], weight, len(self.items))
+        return found
 
     @cached_property
     def bought_again(self) -> bool:

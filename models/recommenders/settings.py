@@ -13,6 +13,9 @@ class TowerSettings:
     windows: cuts in the past, `window_days` apart. buyers: an item with fewer has no behaviour vector and no part in the
     loss. dropout: share of a history's entries that a step doesn't see. drop: share of items whose behaviour vector is
     hidden in a step, so that content learns to stand alone. decay: weight decay of the maps.
+
+    What bounds the work in a large shop: most_events: that behaviour vectors are made of; of more, users are drawn.
+    most_users: who teach at one cut. most_items: in the loss; of more, those with most buyers.
     """
 
     dim: int
@@ -26,6 +29,9 @@ class TowerSettings:
     window_days: float
     buyers: int
     drop: float
+    most_events: int
+    most_users: int
+    most_items: int
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ written before it: vectors that had seen the window would be trusted too much.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -37,6 +37,8 @@ from models.training.settings import ONE, Devices
 
 START = 0.3
 """Of the maps: the towers start as this multiple of the identity, so that alike items attract from the first step."""
+BLOCK_ENTRIES = 1 << 20
+"""Entries of histories that are summed up at a time."""
 POPULAR = 0.3
 """First weight of each popularity."""
 BEHAVIOUR, ATTRIBUTES, REVIEWS = "behaviour", "attributes", "reviews"
@@ -79,30 +81,92 @@ class Window:
             (np.diff(self.targets.indptr) > 0) & (np.diff(self.histories.indptr) > 0)
         )
 
+    def taught(self, most: int, seed: int) -> "Window":
+        """The same of its learners alone; of more than `most` those who are drawn."""
+        users = self.learners
+        if len(users) > most:
+            users = np.sort(np.random.default_rng(seed).permutation(users)[:most])
+        entries = self.histories.entries(users)
+        return replace(
+            self,
+            histories=self.histories.take(users),
+            features=self.features[entries],
+            bought=self.bought[entries],
+            targets=self.targets.take(users),
+        )
 
-def windows(events: Events, count: int, days: float) -> list[Window]:
-    """The last `count` cuts, newest first; the newest window ends at `events.now`.
 
+def windows(
+    events: Events, count: int, days: float, everybody: Events | None = None
+) -> Iterator[Window]:
+    """The last `count` cuts, newest first, made one after the other; the newest window ends at `events.now`.
+
+    everybody: all events, where `events` are those of some users: they tell what is popular.
     Raises `ValueError` where not one cut has events before and after it.
     """
-    made = []
     for at in range(count):
         # The newest event belongs to the newest window.
         end = events.now + 1e-6 - at * days
-        past, after = events.before(end - days), events.between(end - days, end).strongest
-        popular = popularity_features(past)
-        before, then = past.histories, after.histories
-        keys = [pairs.owner * np.int64(pairs.items) + pairs.item for pairs in (before, then)]
-        features = pair_features(before, popular)
-        window = Window(past.now, before, features, np.isin(*keys), then, popular)
+        window = _window(events, end - days, end, everybody or events)
         if not len(window.learners):
-            break
-        made.append(window)
-    if not made:
-        raise ValueError(
-            f"the events span less than two windows of {days} days: nothing to learn from"
-        )
-    return made
+            if at == 0:
+                raise ValueError(
+                    f"the events span less than two windows of {days} days: nothing to learn from"
+                )
+            return
+        yield window
+        del window  # so that there is one at a time
+
+
+def _window(events: Events, start: float, end: float, everybody: Events) -> Window:
+    popular = popularity_features(everybody, start)
+    before = events.before(start).histories
+    then = events.between(start, end).strongest.histories
+    keys = [pairs.owner * np.int64(pairs.items) + pairs.item for pairs in (before, then)]
+    return Window(start, before, pair_features(before, popular), np.isin(*keys), then, popular)
+
+
+@dataclass
+class Usual:
+    """What training begins with, counted over cuts. active: (A,) positions of the items that take part.
+
+    count, total, squares: of entries, and of their figures, (PAIR_FEATURES,). bought, asked: purchases of these items, and
+    pairs of learner and item that there are. popular: the mean of each cut's.
+    """
+
+    active: np.ndarray
+    count: int = 0
+    total: np.ndarray | float = 0.0
+    squares: np.ndarray | float = 0.0
+    bought: int = 0
+    asked: int = 0
+    popular: list[float] = field(default_factory=list)
+
+    def add(self, cut: Window) -> None:
+        """A cut, of all users. In double precision: single would lose count of millions."""
+        self.count += len(cut.features)
+        for rows in np.array_split(cut.features, -(-len(cut.features) // BLOCK_ENTRIES) or 1):
+            wide = rows.astype(np.float64)
+            self.total = self.total + wide.sum(0)
+            self.squares = self.squares + (wide**2).sum(0)
+        self.bought += int(np.isin(cut.targets.item, self.active).sum())
+        self.asked += len(cut.learners) * max(len(self.active), 1)
+        chosen = cut.popular[self.active].sum(1)
+        self.popular.append(float(chosen.mean()) if len(chosen) else 0.0)
+
+    @property
+    def moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of the figures of entries, (PAIR_FEATURES,) float32."""
+        mean = np.asarray(self.total) / max(self.count, 1)
+        variance = np.asarray(self.squares) / max(self.count, 1) - mean**2
+        deviation = np.sqrt(np.maximum(variance, 0.0))
+        return mean.astype(np.float32), deviation.astype(np.float32)
+
+    @property
+    def bias(self) -> float:
+        """With which the first scores are right on average: log odds less what popularity adds."""
+        share = (self.bought + 1.0) / (self.asked + 2.0)
+        return float(np.log(share / (1.0 - share)) - POPULAR * np.mean(self.popular))
 
 
 @dataclass
@@ -210,15 +274,6 @@ class Draws(Sampler[tuple[int, np.ndarray]]):
             yield batches[place]
 
 
-def usual(cuts: list[Window], active: np.ndarray) -> float:
-    """The bias with which the first scores are right on average: log odds less what popularity adds."""
-    bought = sum(np.isin(cut.targets.item, active).sum() for cut in cuts)
-    asked = sum(len(cut.learners) for cut in cuts) * max(len(active), 1)
-    share = (bought + 1.0) / (asked + 2.0)
-    popular = np.mean([cut.popular[active].sum(1).mean() for cut in cuts]) if len(active) else 0.0
-    return float(np.log(share / (1.0 - share)) - POPULAR * popular)
-
-
 def sources(
     histories: Histories,
     day: float,
@@ -275,19 +330,18 @@ class Network(Parted):
 
     sharded = True
 
-    def __init__(
-        self, widths: Mapping[str, int], features: np.ndarray, bias: float, settings: TowerSettings
-    ) -> None:
+    def __init__(self, widths: Mapping[str, int], usual: Usual, settings: TowerSettings) -> None:
         super().__init__()
         self.settings = settings
         self.tower_in, self.tower_out = Tower(widths, settings), Tower(widths, settings)
         self.mix = nn.Parameter(torch.zeros(len(HALF_LIVES)))
         self.popular = nn.Parameter(torch.full((len(POPULARITY_HALF_LIVES),), POPULAR))
-        self.bias = nn.Parameter(torch.tensor([bias], dtype=torch.float32))
+        self.bias = nn.Parameter(torch.tensor([usual.bias], dtype=torch.float32))
         self.mean: torch.Tensor
         self.scale: torch.Tensor
-        scale = 1.0 / np.maximum(features.std(0), 1e-3)
-        self.register_buffer("mean", torch.from_numpy(features.mean(0)), persistent=False)
+        mean, deviation = usual.moments
+        scale = 1.0 / np.maximum(deviation, np.float32(1e-3))
+        self.register_buffer("mean", torch.from_numpy(mean), persistent=False)
         self.register_buffer("scale", torch.from_numpy(scale), persistent=False)
         self.again = nn.Sequential(
             nn.Linear(PAIR_FEATURES, settings.hidden),
@@ -376,19 +430,26 @@ def train(
     several, and its loss by epoch. Raises `ValueError` where the events are too few.
     """
     torch.manual_seed(seed)
-    cuts = windows(events, settings.windows, settings.window_days)
-    histories, items = events.histories, len(events.items)
-    active = np.bincount(histories.item, minlength=items) >= settings.buyers
+    some, items = events.drawn(settings.most_events, seed), len(events.items)
+    histories = Histories.from_events(some)  # which `some` would keep
+    buyers = np.bincount(histories.item, minlength=items)
+    active = buyers >= settings.buyers
     newest = sources(histories, events.now, active, content, behaviour, settings, seed)
-    positions = np.flatnonzero(active)
+    del histories
+    most = np.argsort(-buyers[active], kind="stable")[: settings.most_items]
+    positions = np.sort(np.flatnonzero(active)[most])
+    cuts: list[Window] = []
     at_cuts: list[Given] = []
-    for cut in cuts:
+    usual = Usual(positions)
+    for cut in windows(some, settings.windows, settings.window_days, events):
         past, day = cut.histories, cut.day
         then = sources(past, day, active, content, behaviour, settings, seed, newest)
         at_cuts.append({name: torch.from_numpy(values[positions]) for name, values in then.items()})
-    features = np.concatenate([cut.features for cut in cuts])
+        usual.add(cut)
+        cuts.append(cut.taught(settings.most_users, seed + len(cuts)))
+        del cut, past, then
     widths = {name: values.shape[1] for name, values in newest.items()}
-    network = Network(widths, features, usual(cuts, positions), settings)
+    network = Network(widths, usual, settings)
     loader = DataLoader(
         Batches(cuts, at_cuts, positions, items),
         batch_size=None,

@@ -41,9 +41,9 @@ def silu(values: np.ndarray) -> np.ndarray:
     return values * (0.5 * (1.0 + np.tanh(0.5 * values)))
 
 
-def popularity_features(events: Events) -> np.ndarray:
-    """g: log of one plus the decayed number of events by each half-life, (items, 3) float32."""
-    weights = [events.popularity(half_life) for half_life in POPULARITY_HALF_LIVES]
+def popularity_features(events: Events, until: float | None = None) -> np.ndarray:
+    """g: log of one plus the decayed number of events by each half-life, (items, 3) float32. until: see `popularity`."""
+    weights = [events.popularity(half_life, until) for half_life in POPULARITY_HALF_LIVES]
     return np.log1p(np.stack(weights, axis=1)).astype(np.float32)
 
 

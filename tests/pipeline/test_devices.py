@@ -49,6 +49,9 @@ def test_two_processes_train_the_towers_that_one_does() -> None:
         window_days=20.0,
         buyers=2,
         drop=0.3,
+        most_events=10_000,
+        most_users=1_000,
+        most_items=1_000,
     )
     told: list[float] = []
     found = []

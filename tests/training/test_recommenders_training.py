@@ -90,6 +90,9 @@ def test_training_learns_a_planted_taste_and_repeats_itself() -> None:
         window_days=20.0,
         buyers=2,
         drop=0.0,
+        most_events=10_000,
+        most_users=1_000,
+        most_items=1_000,
     )
     for cut in windows(events, 2, 20.0):
         assert cut.histories.recency.min() >= 0
@@ -109,6 +112,45 @@ def test_training_learns_a_planted_taste_and_repeats_itself() -> None:
     for name, wanted in (("even", 0), ("odd", 1)):
         listed = lists[lists.user_id == name].item_id
         assert (taste[[events.items.index(item) for item in listed]] == wanted).mean() >= 0.8
+
+
+def test_a_large_shop_is_learnt_from_a_part_of_it() -> None:
+    """Of 60 users 20 are heard, of whom 12 teach at a cut, and half of the items are in the loss."""
+    from models.recommenders.collaborative import Collaborative
+    from models.recommenders.settings import TowerSettings
+    from models.recommenders.training import train, windows
+
+    events, taste = planted()
+    settings = TowerSettings(
+        dim=4,
+        hidden=8,
+        epochs=40,
+        batch=8,
+        rate=0.05,
+        decay=0.0,
+        dropout=0.3,
+        windows=2,
+        window_days=20.0,
+        buyers=2,
+        drop=0.0,
+        most_events=len(events.user) // 3,
+        most_users=12,
+        most_items=50,
+    )
+    some = events.drawn(settings.most_events, 7)
+    assert 15 <= len(some.users) <= 20 and some.items == events.items
+    for cut, whole in zip(windows(some, 2, 20.0, events), windows(events, 2, 20.0), strict=True):
+        np.testing.assert_array_equal(cut.popular, whole.popular)
+        few = cut.taught(12, 1)
+        assert len(few.histories) == len(few.learners) == 12
+        assert few.bought.shape == few.histories.item.shape == few.features[:, 0].shape
+        assert cut.taught(1000, 1).histories.item.tolist() == cut.histories.item.tolist()
+    model, _, _ = train(Collaborative, events, None, True, settings, 5, seed=7)
+    assert model.known is events
+    mine = events.histories
+    scores = model.without_again().scores(mine) - model.popular @ model.weights["popular"]
+    own = np.arange(60)[:, None] % 2 == taste[None, :]
+    assert (scores[own].mean() - scores[~own].mean()) / scores.std() > 0.5
 
 
 def test_reviews_tell_what_was_written_before_a_day() -> None:
@@ -147,6 +189,9 @@ def test_dropping_the_one_source_that_tells_the_taste_costs() -> None:
         window_days=20.0,
         buyers=2,
         drop=0.0,
+        most_events=10_000,
+        most_users=1_000,
+        most_items=1_000,
     )
     mine = events.histories
     own = np.arange(60)[:, None] % 2 == taste[None, :]
@@ -174,4 +219,4 @@ def test_too_short_a_past_is_refused() -> None:
 
     events, _ = planted(days=9)
     with pytest.raises(ValueError, match="less than two windows"):
-        windows(events, 3, 28.0)
+        list(windows(events, 3, 28.0))

@@ -90,6 +90,30 @@ def test_histories_equal_a_slow_count() -> None:
             assert histories.count[entries][at] == len(moments)
 
 
+@pytest.mark.parametrize("kinds", [None, {"purchase": 1.0, "view": 0.1}])
+def test_popularity_of_a_past_is_that_of_its_events(
+    monkeypatch: pytest.MonkeyPatch, kinds: dict[str, float] | None
+) -> None:
+    table = frame(3).assign(event=["view", "purchase"] * 40)
+    events = Events.from_frame(table, ITEMS, kinds=kinds)
+    day = float(np.median(events.day))
+    before = events.before(day)
+    np.testing.assert_array_equal(events.popularity(30.0, day), before.popularity(30.0))
+    monkeypatch.setattr("models.recommenders.events.BLOCK_EVENTS", 7)
+    np.testing.assert_allclose(events.popularity(30.0, day), before.popularity(30.0))
+
+
+def test_drawn_are_whole_users_of_at_most_so_many_events() -> None:
+    events = Events.from_frame(frame(4), ITEMS)
+    assert events.drawn(80, 1) is events
+    some = events.drawn(40, 1)
+    assert 0 < len(some.user) <= 40 and some.users == sorted(some.users)
+    assert some.users == events.drawn(40, 1).users != events.drawn(40, 3).users
+    one = events.of(some.users)
+    for name in ("user", "item", "day"):
+        np.testing.assert_array_equal(getattr(some, name), getattr(one, name))
+
+
 def test_beyond_leaves_what_is_new() -> None:
     events = Events.from_frame(frame(11), ITEMS)
     late, early = events.between(40.0, 1e9).of(events.users), events.before(events.day.mean())
