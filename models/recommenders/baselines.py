@@ -17,6 +17,17 @@ def matrix(histories: Histories) -> sp.csr_matrix:
     return sp.csr_matrix((ones, histories.item, histories.indptr), shape=shape)
 
 
+def touched(events: Events) -> sp.csr_matrix:
+    """`matrix` of the histories of these events, without what else a history tells."""
+    ones = np.ones(len(events.user), dtype=np.float32)
+    indptr = np.searchsorted(events.user, np.arange(len(events.users) + 1))
+    shape = (len(events.users), len(events.items))
+    found = sp.csr_matrix((ones, events.item, indptr), shape=shape, copy=True)
+    found.sum_duplicates()
+    found.data[:] = 1.0
+    return found
+
+
 @dataclass(frozen=True)
 class Popularity(Recommender):
     """The same list for everyone: what sold lately. weight: (items,) decayed counts."""
@@ -89,7 +100,7 @@ class UserNeighbours(Recommender):
 
     @classmethod
     def fit(cls, events: Events, k: int) -> "UserNeighbours":
-        return cls(events.items, matrix(events.histories), Popularity.fit(events, 30.0), k)
+        return cls(events.items, touched(events), Popularity.fit(events, 30.0), k)
 
     def neighbours(self, histories: Histories) -> tuple[np.ndarray, np.ndarray]:
         """Positions and cosines (users, k) of the nearest known users, own row left out; cosine 0 for none.

@@ -109,7 +109,8 @@ class Events:
         catalogue = pd.Index(items)
         numbers: dict[str, int] = {}
         names_of: dict[str, int] = {}
-        parts = []
+        types = (np.int32, np.int32, np.float64, np.int16)
+        parts: list[list[np.ndarray]] = [[np.zeros(0, kind)] for kind in types]
         for batch in batches:
             user, names = encoded(batch.column("user_id"))
             item, found = encoded(batch.column("item_id"))
@@ -123,13 +124,11 @@ class Events:
                 numbered = [names_of.setdefault(name, len(names_of)) for name in names]
                 event = np.array(numbered, np.int16)[codes]
             days = days_of(moments[known])
-            parts.append((of[user[known]], place[known].astype(np.int32), days, event[known]))
-        types = (np.int32, np.int32, np.float64, np.int16)
-        user, item, day, event = (
-            np.concatenate([np.zeros(0, kind), *(part[at] for part in parts)])
-            for at, kind in enumerate(types)
-        )
-        del parts
+            cells = (of[user[known]], place[known].astype(np.int32), days, event[known])
+            for part, cell in zip(parts, cells, strict=True):
+                part.append(cell)
+        # A column's parts go as soon as it is joined.
+        user, item, day, event = (np.concatenate(parts.pop(0)) for _ in types)
         users = sorted(numbers)
         rank = np.zeros(len(users), np.int32)
         rank[[numbers[name] for name in users]] = np.arange(len(users))
@@ -137,7 +136,9 @@ class Events:
         if names_of and kinds:
             kinds = scaled(event, list(names_of), kinds)
             weight = said_by(event, list(names_of), kinds)
-        made = cls.from_arrays(users, items, rank[user], item, day, now, weight=weight)
+        user = rank[user]
+        del numbers, rank, event
+        made = cls.from_arrays(users, items, user, item, day, now, weight=weight)
         return replace(made, kinds=ordered(kinds))
 
     @classmethod
@@ -153,19 +154,24 @@ class Events:
         weight: np.ndarray | None = None,
     ) -> "Events":
         """From positions and days in any order. now: without it the newest event's day."""
-        of_user, of_item = (
-            pd.util.hash_array(np.asarray(ids, dtype=object)) for ids in (users, items)
-        )
-        order = np.lexsort((scatter(of_user[user], of_item[item]), day, user))
+        kinds = (np.int32, np.int32, np.float64)
+        given = zip((user, item, day), kinds, strict=True)
+        columns = [values.astype(kind, copy=False) for values, kind in given]
+        if weight is not None:
+            columns.append(weight)
+        order = _by_time(columns[0], columns[2])
+        if order is not None:
+            columns = [column[order] for column in columns]
+        columns = _settled(columns, users, items)
         return cls(
             users=users,
             items=items,
-            user=user[order].astype(np.int32),
-            item=item[order].astype(np.int32),
-            day=day[order].astype(np.float64),
+            user=columns[0],
+            item=columns[1],
+            day=columns[2],
             now=float(day.max(initial=0.0)) if now is None else now,
             clock=clock,
-            weight=None if weight is None else weight[order],
+            weight=None if weight is None else columns[3],
         )
 
     def before(self, day: float) -> "Events":
@@ -303,6 +309,29 @@ def said_by(
     each = np.array([min(weights.get(name, most), 1.0) for name in names], dtype=np.float32)
     found = each[numbers]
     return None if (found == 1.0).all() else found
+
+
+def _by_time(user: np.ndarray, day: np.ndarray) -> np.ndarray | None:
+    """The order of events (E,) by user and day, equal ones as they come; None where it is that already, as in a file that is sorted."""
+    falls = user[1:] < user[:-1]
+    falls |= (user[1:] == user[:-1]) & (day[1:] < day[:-1])
+    return np.lexsort((day, user)) if falls.any() else None
+
+
+def _settled(columns: list[np.ndarray], users: list[str], items: list[str]) -> list[np.ndarray]:
+    """Columns user, item, day (E,), …, which are by user and day, with what has one of each in the order of `scatter`."""
+    user, item, day = columns[:3]
+    tied = (user[1:] == user[:-1]) & (day[1:] == day[:-1])
+    if not tied.any():
+        return columns
+    at = np.flatnonzero(np.r_[tied, False] | np.r_[False, tied])
+    of_user, of_item = (pd.util.hash_array(np.asarray(ids, dtype=object)) for ids in (users, items))
+    mixed = scatter(of_user[user[at]], of_item[item[at]])
+    order = at[np.lexsort((mixed, day[at], user[at]))]
+    found = [column.copy() for column in columns]
+    for column, before in zip(found, columns, strict=True):
+        column[at] = before[order]
+    return found
 
 
 def scatter(user: np.ndarray, item: np.ndarray) -> np.ndarray:

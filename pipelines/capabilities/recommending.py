@@ -45,6 +45,8 @@ COLUMNS = [Interactions.USER, Interactions.ITEM, Interactions.TIME, Interactions
 BEFORE = {"valid": ("train",), "test": ("train", "valid")}
 START = {"valid": "valid_from", "test": "test_from"}
 BATCH_ROWS = 65_536
+FROZEN_ROWS = 1 << 20
+"""Of a history that are written at a time."""
 NEW = 5
 """Events before the window: fewer make a new user; the others are light, regular and heavy, a third each."""
 NEIGHBOURS = 5
@@ -61,10 +63,13 @@ TUNING_USERS = 2_000
 
 def freeze(split: Path, part: str, rows: Path, beside: Path | None = None) -> None:
     rows.mkdir(parents=True, exist_ok=True)
-    history = pa.concat_tables(
-        [pq.read_table(split / f"{name}.parquet", columns=COLUMNS) for name in BEFORE[part]]
-    )
-    pq.write_table(history, rows / "history.parquet", compression="zstd")
+    known = [split / f"{name}.parquet" for name in BEFORE[part]]
+    there = pq.read_schema(known[0])
+    schema = pa.schema([there.field(name) for name in COLUMNS], there.metadata)
+    with pq.ParquetWriter(rows / "history.parquet", schema, compression="zstd") as writer:
+        for path in known:
+            for batch in pq.ParquetFile(path).iter_batches(FROZEN_ROWS, columns=COLUMNS):
+                writer.write_table(pa.Table.from_batches([batch]).cast(schema))
     truth = pq.read_table(split / f"{part}.parquet", columns=COLUMNS)
     bought = pc.equal(truth[Interactions.EVENT], PURCHASE)
     # A shop that knows no purchases (ratings, views) is judged on what it knows.

@@ -11,9 +11,15 @@ from hypothesis import strategies as st
 from models.bundle import load, save
 from models.metrics import ndcg, paired_interval
 from models.recommenders.base import Recommender, recommend, top_k
-from models.recommenders.baselines import PersonalPopularity, Popularity, UserNeighbours
+from models.recommenders.baselines import (
+    PersonalPopularity,
+    Popularity,
+    UserNeighbours,
+    matrix,
+    touched,
+)
 from models.recommenders.collaborative import Collaborative
-from models.recommenders.events import HALF_LIVES, Events, hash_order
+from models.recommenders.events import HALF_LIVES, Events, hash_order, scatter
 from models.recommenders.hybrid import Hybrid
 from models.recommenders.two_tower import (
     PAIR_FEATURES,
@@ -112,6 +118,26 @@ def test_drawn_are_whole_users_of_at_most_so_many_events() -> None:
     one = events.of(some.users)
     for name in ("user", "item", "day"):
         np.testing.assert_array_equal(getattr(some, name), getattr(one, name))
+
+
+@pytest.mark.parametrize("tidy", [True, False])
+def test_events_stand_by_user_day_and_hash_however_they_come(tidy: bool) -> None:
+    rng = np.random.default_rng(8)
+    user, item = rng.integers(0, 5, 300), rng.integers(0, len(ITEMS), 300)
+    day = rng.integers(0, 9, 300).astype(float)
+    weight = rng.random(300).astype(np.float32)
+    if tidy:
+        order = np.lexsort((day, user))
+        user, item, day, weight = user[order], item[order], day[order], weight[order]
+    users = [f"u{at}" for at in range(5)]
+    before = day.copy(), weight.copy()
+    events = Events.from_arrays(users, ITEMS, user, item, day, weight=weight)
+    np.testing.assert_array_equal((day, weight), before)
+    of_user, of_item = (pd.util.hash_array(np.array(ids, object)) for ids in (users, ITEMS))
+    order = np.lexsort((scatter(of_user[user], of_item[item]), day, user))
+    for name, values in {"user": user, "item": item, "day": day, "weight": weight}.items():
+        np.testing.assert_array_equal(getattr(events, name), values[order])
+    np.testing.assert_array_equal(touched(events).toarray(), matrix(events.histories).toarray())
 
 
 def test_beyond_leaves_what_is_new() -> None:
