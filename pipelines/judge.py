@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -66,6 +66,7 @@ class Judge:
         self._batches = source.add_dataframe_asset(table).add_batch_definition_whole_dataframe(
             table
         )
+        self._frames: Any = None
         self._outcomes: dict[str, list[Outcome]] = {}
         self._suites: dict[str, Any] = {}
         self._verdicts: dict[str, Any] = {}
@@ -84,22 +85,14 @@ class Judge:
         Blocks judged under the same name of a suite are added up. Raises `Bug` where an expectation could not
         be computed: that is no verdict on the data.
         """
-        if suite not in self._suites:
-            made = self._gx.ExpectationSuite(
-                name=f"{self.table}-{suite}",
-                expectations=[self._expectation(rule) for rule in rules],
-            )
-            self._suites[suite] = self._context.suites.add(made)
-            self._outcomes[suite] = [
-                self._recalled.get((suite, rule.title)) or Outcome(rule) for rule in rules
-            ]
+        self._begin(suite, rules)
         frame = frame.reset_index(drop=True)
         batch = self._batches.get_batch(batch_parameters={"dataframe": frame})
         verdict = batch.validate(self._suites[suite], result_format={"result_format": "COMPLETE"})
         by_rule = {}
         for result in verdict.results:
             name = result.expectation_config.meta["rule"]
-            _refuse_errors(result, name)
+            _refuse_errors(result, name, "unexpected_index_list")
             by_rule[name] = result
         positions = []
         for outcome in self._outcomes[suite]:
@@ -114,6 +107,80 @@ class Judge:
             outcome.result = result
         self._verdicts[suite] = verdict
         return positions
+
+    def conditions(self, rules: list[Rule], frame: Any) -> dict[str, Any]:
+        """For each rule, by its title, the condition under which a row of a frame of Spark's breaks it.
+
+        Nothing is computed yet. Raises `Bug` where an expectation has no condition on Spark.
+        """
+        from great_expectations.validator.metric_configuration import MetricConfiguration
+        from great_expectations.validator.metrics_calculator import MetricsCalculator
+
+        asked = {}
+        for rule in rules:
+            metric = getattr(self._gx.expectations, rule.expectation).map_metric
+            asked[rule.title] = MetricConfiguration(
+                f"{metric}.condition", {"column": rule.judged}, _on_spark(rule.settings)
+            )
+        batch = self._on_frame(frame)
+        engine = batch.data.execution_engine
+        engine.load_batch_data(batch.id, batch.data)
+        found, failed = MetricsCalculator(engine, show_progress_bars=False).compute_metrics(
+            list(asked.values())
+        )
+        if failed:
+            raise Bug(f"no condition on Spark: {'; '.join(map(str, failed.values()))}")
+        return {title: found[one.id][0] for title, one in asked.items()}
+
+    def judge_frame(self, suite: str, rules: list[Rule], frame: Any) -> list[int]:
+        """As `judge`, of a frame of Spark's, where its rows are; for each rule how many rows break it."""
+        self._begin(suite, [replace(rule, settings=_on_spark(rule.settings)) for rule in rules])
+        verdict = self._on_frame(frame).validate(
+            self._suites[suite],
+            result_format={"result_format": "BASIC", "partial_unexpected_count": 0},
+        )
+        by_rule = {}
+        for result in verdict.results:
+            name = result.expectation_config.meta["rule"]
+            _refuse_errors(result, name, "unexpected_count")
+            by_rule[name] = result
+        numbers = []
+        for outcome in self._outcomes[suite]:
+            result = by_rule[outcome.rule.title]
+            numbers.append(int(result.result["unexpected_count"] or 0))  # None: of no row
+            outcome.looked_at += int(result.result["element_count"])
+            outcome.broken += numbers[-1]
+            outcome.result = result
+        self._verdicts[suite] = verdict
+        return numbers
+
+    def show(self, suite: str, rule: Rule, values: Iterable[Any]) -> None:
+        """Cells that break a rule of a frame: the first are shown."""
+        outcome = next(one for one in self._outcomes[suite] if one.rule.title == rule.title)
+        room = max(self.SHOWN - len(outcome.values), 0)
+        outcome.values += list(itertools.islice(values, room))
+
+    def _begin(self, suite: str, rules: list[Rule]) -> None:
+        """Make a suite, where there is none of that name."""
+        if suite in self._suites:
+            return
+        made = self._gx.ExpectationSuite(
+            name=f"{self.table}-{suite}",
+            expectations=[self._expectation(rule) for rule in rules],
+        )
+        self._suites[suite] = self._context.suites.add(made)
+        self._outcomes[suite] = [
+            self._recalled.get((suite, rule.title)) or Outcome(rule) for rule in rules
+        ]
+
+    def _on_frame(self, frame: Any) -> Any:
+        """A frame of Spark's as a batch; nothing of it is kept in memory."""
+        if self._frames is None:
+            name = f"{self.table} on Spark"
+            source = self._context.data_sources.add_spark(name, persist=False)
+            asset = source.add_dataframe_asset(name)
+            self._frames = asset.add_batch_definition_whole_dataframe(name)
+        return self._frames.get_batch(batch_parameters={"dataframe": frame})
 
     @property
     def judged(self) -> bool:
@@ -232,12 +299,20 @@ class Judge:
         )
 
 
-def _refuse_errors(result: Any, name: str) -> None:
-    """Raise `Bug` where Great Expectations met an error: it is told in one of two shapes, and nowhere else."""
+def _on_spark(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of an expectation with the meaning that they have to Python: Java knows more ends of a line."""
+    return {name: f"(?d){value}" if name == "regex" else value for name, value in settings.items()}
+
+
+def _refuse_errors(result: Any, name: str, wanted: str) -> None:
+    """Raise `Bug` where Great Expectations met an error: it is told in one of two shapes, and nowhere else.
+
+    wanted: what a result holds that is a verdict.
+    """
     info = result.exception_info or {}
     several = [info] if "raised_exception" in info else list(info.values())
     for error in several:
         if error.get("raised_exception"):
             raise Bug(f"the rule {name!r} could not be judged: {error.get('exception_message')}")
-    if "unexpected_index_list" not in result.result:
+    if wanted not in result.result:
         raise Bug(f"the rule {name!r} gave no verdict: {result.result}")

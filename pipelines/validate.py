@@ -40,10 +40,13 @@ from pipelines import engine, suites
 from pipelines.harness import Absent, BadConfig, BadData, Bug, Params, Run, stage
 from pipelines.harness.shelf import Kept, Shelf, file_hash, link
 from pipelines.judge import Judge
+from pipelines.quarantine import ORDER, SCHEMA, Quarantine
 from pipelines.suites import Limits, Rule, cell_text, flag
 from pipelines.tables import LANGUAGES, TABLES, Interactions, Questions, Reviews, Table
 
 FILE, ROW = "_file", "_row"
+WHOLE, BROKEN = "_whole ", "_broken "
+"""Before the name of a column as it came, and of a mark."""
 ENDING = ".parquet"
 GOOD, ASIDE = "table.parquet", "quarantine.parquet"
 """A part's files on the shelf."""
@@ -53,15 +56,6 @@ BLOCK_ROWS = 200_000
 BLOB_ROWS = 2_000
 """Rows held at a time while they still carry pictures."""
 SHOWN_ROWS = 3
-QUARANTINE = pa.schema(
-    [
-        ("file", pa.string()),
-        ("row", pa.int64()),
-        ("column", pa.string()),
-        ("value", pa.string()),
-        ("rule", pa.string()),
-    ]
-)
 
 
 class ValidateParams(Params):
@@ -90,6 +84,7 @@ def validate(run: Run, params: ValidateParams) -> None:
     spill = run.state.home / "spill" / run.name
     with engine.engine(run.threads, params.memory_gb, spill, run.tables) as con:
         gate = Gate(run, params, contract, files, judge, con)
+        gate.lines = Quarantine(spill / "quarantine")
         try:
             gate.check_schema()
             gate.take_over()
@@ -190,7 +185,7 @@ class Gate:
     """Parts that an earlier run judged, by their files' names."""
     source: ibis.Table = field(init=False)
     """All rows to be judged as they came, with the contract's types, `FILE` and `ROW`."""
-    lines: list[pa.Table] = field(default_factory=list)
+    lines: Quarantine = field(init=False)
     """The quarantine so far, without that of `taken`."""
     examples: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     """Of each rule, by its title, the first lines."""
@@ -376,14 +371,70 @@ class Gate:
         schema = table.schema().to_pyarrow()
         plain = pa.schema([schema.field(name) for name in schema.names if name in self.columns])
         rules = suites.row_rules(self.contract, plain)
-        used = {rule.judged for rule in rules} | {rule.column for rule in rules}
         seen = self._recall(rules)
+        # Pictures are decoded here, whatever the engine.
+        if not self._blobs() and self._judged_there(table, rules):
+            return
+        used = {rule.judged for rule in rules} | {rule.column for rule in rules}
         for block in self._blocks(table, rules):
             frame = block.select([name for name in block.column_names if name in used]).to_pandas()
             found = self.judge.judge("rows", rules, frame)
             self._set_aside(block, rules, found)
             seen += block.num_rows
             self.run.advance(0.6 * seen / max(self.total, 1), "rows")
+
+    def _judged_there(self, table: ibis.Table, rules: list[Rule]) -> bool:
+        """Have the rows judged where an engine has them, and note those that break a rule; False where it has none."""
+        if engine.frame(self.con, table.limit(0)) is None:
+            return False
+        # A dot would be a way into a column, to Spark.
+        rules = [replace(rule, judged=rule.judged.replace(".", "_")) for rule in rules]
+        table = suites.table_flags(table, rules)
+        # A cell that is no number breaks the rule of numbers alone; elsewhere it is as an empty one.
+        numbers = [name for name in self.columns if table[name].type().is_floating()]
+        cells = {name: table[name].isnan().ifelse(None, table[name]) for name in numbers}
+        told = {
+            rule.column: f"{WHOLE}{rule.column}" if rule.column in numbers else rule.column
+            for rule in rules
+        }
+        table = table.mutate(
+            **{told[name]: table[name] for name in numbers if name in told}, **cells
+        )
+        used = {rule.judged for rule in rules} | set(told.values())
+        frame = engine.frame(self.con, table.select(FILE, ROW, *sorted(used)))
+        marks = {rule.title: f"{BROKEN}{rule.title}" for rule in rules}
+        conditions = self.judge.conditions(rules, frame)
+        kept = engine.marked(
+            self.con,
+            "marked",
+            frame,
+            {marks[title]: condition for title, condition in conditions.items()},
+        )
+        self.run.advance(0.4, "rows")
+        found = self.judge.judge_frame("rows", rules, frame)
+        self.broken += engine.count(kept)
+        for rule, number in zip(rules, found, strict=True):
+            if number:
+                rows = kept.filter(kept[marks[rule.title]])
+                rows = rows.select(FILE, ROW, **{rule.column: rows[told[rule.column]]})
+                self._note_rows("rows", rows, rule, number)
+        self.run.advance(0.6, "rows")
+        return True
+
+    def _note_rows(self, suite: str, rows: ibis.Table, rule: Rule, number: int) -> None:
+        """As `_set_aside`, of rows where an engine has them: `FILE`, `ROW` and the rule's column."""
+        stopped, noted = self.stopped, 0
+        shown = self.examples.setdefault(rule.title, [])
+        rows = rows.order_by([FILE, ROW])
+        for batch in engine.stream(rows.limit(SHOWN_ROWS) if stopped else rows):
+            lines = self._lines(pa.Table.from_batches([batch]), rule)
+            self.judge.show(suite, rule, lines["value"].slice(0, self.judge.SHOWN).to_pylist())
+            shown += self._shown(lines.slice(0, SHOWN_ROWS - len(shown))).to_pylist()
+            noted += len(lines)
+            if not stopped:
+                self.lines.add(lines)
+        if not stopped and noted != number:
+            raise Bug(f"{rule.title}: {number} rows break it, {noted} were found")
 
     def _recall(self, rules: list[Rule]) -> int:
         """Tell the judge what came out of the rows of the parts that are taken over; how many these are."""
@@ -406,7 +457,7 @@ class Gate:
     def _taken_lines(self) -> pa.Table:
         """The quarantine of the parts that are taken over."""
         lines = [pq.read_table(kept.file(ASIDE)) for kept in self.taken.values()]
-        return pa.concat_tables([QUARANTINE.empty_table(), *lines])
+        return pa.concat_tables([SCHEMA.empty_table(), *lines])
 
     def _shown(self, lines: pa.Table) -> pa.Table:
         """Lines of the quarantine with the files' names as people know them."""
@@ -454,20 +505,24 @@ class Gate:
             if not positions:
                 continue
             part = block.select([FILE, ROW, rule.column]).take(pa.array(positions, pa.int64()))
-            values = [cell_text(value) for value in part.column(rule.column).to_pylist()]
-            lines = pa.table(
-                [
-                    part.column(FILE).cast(pa.string()),
-                    part.column(ROW),
-                    pa.array([rule.column] * len(positions), pa.string()),
-                    pa.array(values, pa.string()),
-                    pa.array([rule.name] * len(positions), pa.string()),
-                ],
-                schema=QUARANTINE,
-            )
+            lines = self._lines(part, rule)
             shown += self._shown(lines.slice(0, SHOWN_ROWS - len(shown))).to_pylist()
             if not stopped:
-                self.lines.append(lines)
+                self.lines.add(lines)
+
+    def _lines(self, rows: pa.Table, rule: Rule) -> pa.Table:
+        """The lines of the quarantine about rows with `FILE`, `ROW` and the rule's column."""
+        values = [cell_text(value) for value in rows.column(rule.column).to_pylist()]
+        return pa.table(
+            [
+                rows.column(FILE).cast(pa.string()),
+                rows.column(ROW),
+                pa.array([rule.column] * len(rows), pa.string()),
+                pa.array(values, pa.string()),
+                pa.array([rule.name] * len(rows), pa.string()),
+            ],
+            schema=SCHEMA,
+        )
 
     @property
     def allowed(self) -> int:
@@ -479,17 +534,17 @@ class Gate:
         """Whether more rows are set aside than may be: the rest of the steps has no use then."""
         return self.broken > self.allowed
 
-    def _clean(self, name: str) -> ibis.Table:
-        """The rows that nothing has been noted about; `name` is that of the list of the others."""
-        lines = pa.concat_tables([QUARANTINE.empty_table(), *self.lines])
-        aside = lines.group_by(["file", "row"]).aggregate([]).rename_columns([FILE, ROW])
-        return self.source.anti_join(engine.bring(self.con, name, aside), [FILE, ROW])
+    def _clean(self) -> ibis.Table:
+        """The rows that nothing has been noted about."""
+        lines = self.lines.table(self.con)
+        aside = lines.select(**{FILE: lines["file"], ROW: lines["row"]}).distinct()
+        return self.source.anti_join(aside, [FILE, ROW])
 
     def check_doubles(self) -> None:
         """Note the rows whose key (or all of whose cells) another row that keeps the rules has already."""
         if self.stopped:
             return
-        clean = self._clean("broken_rows")
+        clean = self._clean()
         cells = {
             name: engine.md5(clean[name]) if clean[name].type().is_binary() else clean[name]
             for name in self.columns
@@ -501,8 +556,14 @@ class Gate:
         doubles = clean.select(FILE, ROW, **cells).mutate(_again=again).filter(ibis._["_again"] > 0)
         doubles = engine.keep(self.con, "doubles", doubles.select(FILE, ROW, group[0]))
         number = engine.count(doubles)
-        block = doubles.order_by([FILE, ROW]).limit(self.allowed + SHOWN_ROWS).to_pyarrow()
         rule = suites.unique_rule(self.contract)
+        frame = engine.frame(self.con, doubles.mutate(**{rule.judged: ibis.literal(False)}))
+        if frame is not None:
+            self.broken += number
+            self.judge.judge_frame("doubles", [rule], frame)
+            self._note_rows("doubles", doubles, rule, number)
+            return
+        block = doubles.order_by([FILE, ROW]).limit(self.allowed + SHOWN_ROWS).to_pyarrow()
         frame = pd.DataFrame(
             {
                 group[0]: block.column(group[0]).to_pandas(),
@@ -519,7 +580,7 @@ class Gate:
             return
         note = self._note()
         order = order_of(self.contract, self.columns)
-        table = self._clean("all_asides")
+        table = self._clean()
         target = self.run.output("table.parquet")
         step = BLOB_ROWS if self._blobs() else engine.BATCH_ROWS
         if self.parts is not None:
@@ -535,9 +596,12 @@ class Gate:
             for file in engine.files_of(target)
             if file.name not in self.taken
         )
-        lines = self._shown(pa.concat_tables([self._taken_lines(), *self.lines]))
-        lines = lines.sort_by([(name, "ascending") for name in ("file", "row", "column", "rule")])
-        pq.write_table(lines, self.run.output("quarantine.parquet"), compression="zstd")
+        asides = [*self.lines.files, *(kept.file(ASIDE) for kept in self.taken.values())]
+        lines = engine.read_parquet(self.con, asides)
+        if self.parts is not None:
+            (folder,) = self.files
+            lines = lines.mutate(file=ibis.literal(f"{folder}/") + lines["file"])
+        engine.write(lines, self.run.output("quarantine.parquet"), ORDER)
         self.run.measure("quarantined_rows", self.broken)
         self.run.measure("quarantined_share", self.broken / self.total if self.total else 0.0)
 
@@ -553,10 +617,9 @@ class Gate:
         stem = table[FILE].substr(0, table[FILE].length() - len(ENDING))
         rows = table.select(*self.columns, **{engine.PART: stem})
         written = engine.write_parts(rows, target, [path.stem for path in parts], order, note)
-        lines = pa.concat_tables([QUARANTINE.empty_table(), *self.lines])
         aside = self.run.output(ASIDE)
         for path in parts:
-            own = lines.filter(pc.equal(lines["file"], path.name))
+            own = self.lines.of(path.name)
             pq.write_table(own, aside, compression="zstd")
             about = {
                 "rows": pq.read_metadata(path).num_rows,

@@ -43,8 +43,10 @@ __all__ = [
     "engine",
     "errors",
     "files_of",
+    "frame",
     "keep",
     "let_go",
+    "marked",
     "md5",
     "numbered",
     "out_of_order",
@@ -152,6 +154,20 @@ def read_json(
 def numbered(connection: Any, table: ibis.Table, row: str) -> ibis.Table:
     """The rows of one file with the column `row`, which counts them from 0 in the file's order."""
     return _of(connection).numbered(connection, table, row)
+
+
+def frame(connection: Any, table: ibis.Table) -> Any | None:
+    """`table` as a frame of the engine's own, whose rows lie where the engine computes; None where that is here."""
+    return _of(connection).frame(connection, table)
+
+
+def marked(connection: Any, name: str, frame: Any, marks: Mapping[str, Any]) -> ibis.Table:
+    """The rows of such a frame for which one of `marks` holds, conditions of the engine's own; kept under `name`.
+
+    Each mark is a column of booleans. Raises one of `errors` where a text has bytes that are not UTF-8.
+    """
+    found: ibis.Table = _of(connection).marked(connection, name, frame, marks)
+    return found
 
 
 def bring(connection: Any, name: str, rows: pa.Table) -> ibis.Table:

@@ -72,6 +72,10 @@ def numbered(connection: Any, table: ibis.Table, row: str) -> ibis.Table:
     return table.mutate(**{row: ibis.row_number()})
 
 
+def frame(connection: Any, table: ibis.Table) -> None:
+    return None
+
+
 def bring(connection: Any, name: str, rows: pa.Table) -> ibis.Table:
     # Ibis' own `create_table` of such rows drops a view in words that DuckDB 2 does not parse.
     connection.con.register(name, rows)

@@ -8,7 +8,9 @@ import contextlib
 import itertools
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +201,27 @@ def numbered(connection: Spark, table: ibis.Table, row: str) -> ibis.Table:
     finally:
         for name, former in before.items():
             session.conf.unset(name) if former is None else session.conf.set(name, former)
+
+
+def frame(connection: Spark, table: ibis.Table) -> Any:
+    return _frame(connection, table)
+
+
+def marked(connection: Spark, name: str, frame: Any, marks: Mapping[str, Any]) -> ibis.Table:
+    texts = [field.name for field in frame.schema if isinstance(field.dataType, types.StringType)]
+    # A text of bytes that are none would pass for one, with marks in their place.
+    strange = functions.lit(False)
+    for text in texts:
+        strange = strange | ~functions.is_valid_utf8(functions.col(f"`{text}`"))
+    marks = {**marks, "_strange": strange}
+    some = frame.withColumns(
+        {mark: functions.coalesce(cell, functions.lit(False)) for mark, cell in marks.items()}
+    )
+    some = some.filter(reduce(or_, (functions.col(f"`{mark}`") for mark in marks)))
+    found = _kept(connection, name, some)
+    if found.filter(found["_strange"]).count().to_pyarrow().as_py():
+        raise SparkError("a text has bytes that are not UTF-8")
+    return found.drop("_strange")
 
 
 def bring(connection: Spark, name: str, rows: pa.Table) -> ibis.Table:

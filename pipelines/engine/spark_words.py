@@ -72,6 +72,10 @@ class SparkWords(PySparkCompiler):  # type: ignore[misc] # ibis has no types
         """As `visit_IsNull`."""
         return arg.is_(sge.null()).not_()
 
+    def visit_IsInf(self, op: Any, *, arg: Any) -> Any:
+        """Ibis' own compares here and now, and nothing is ever infinite."""
+        return sge.paren(arg.eq(self.POS_INF).or_(arg.eq(self.NEG_INF)))
+
     def visit_Strip(self, op: Any, *, arg: Any) -> Any:
         """White space at the ends, not the space alone."""
         return self.f.anon.btrim(arg, sge.convert(string.whitespace))

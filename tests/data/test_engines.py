@@ -10,6 +10,7 @@ from pathlib import Path
 import ibis
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -30,6 +31,7 @@ from pipelines.judge import Judge
 from pipelines.sources import functions
 from pipelines.sources.columns import CURRENCY, OFFSET
 from pipelines.split import split, words_of
+from pipelines.suites import Rule, arrow_flags, flag, table_flags
 from pipelines.validate import validate
 from tests.data.shops import SIZES, START, Shop, changed, make_shop, picture, tables
 
@@ -69,10 +71,15 @@ def test_split_cuts_alike(shop: Shop, spark: Tables) -> None:
     assert [name for name in before if before[name] != after.get(name)] == []
 
 
+EARLY = datetime.datetime(1900, 1, 1, 0, 0, 0, 5, tzinfo=datetime.UTC)
 FAULTS = {
     "products": [("item_id", 1, "p005"), ("title", 2, "  \u3000"), ("price", 7, float("inf"))],
     "users": [("user_id", 3, "")],
-    "interactions": [("item_id", 1, "p999"), ("event", 3, "steal"), ("value", 4, 0.0)],
+    "interactions": [
+        *(("item_id", 1, "p999"), ("event", 3, "steal"), ("value", 4, 0.0)),
+        *(("user_id", 5, None), ("user_id", 6, "\u2003"), ("timestamp", 7, EARLY)),
+        *(("timestamp", 8, None), ("event", 8, None), ("item_id", 8, "\ufffd")),
+    ],
     "images": [("bytes", 1, picture(1)[:40]), ("bytes", 5, picture(6))],
     "reviews": [("text", 0, "\t\n"), ("label", 2, "great"), ("language", 5, None)],
     "questions": [("review_id", 1, "r999"), ("end", 2, 9_999), ("start", 5, None)],
@@ -86,9 +93,17 @@ def test_the_gate_sets_the_same_rows_aside(
     monkeypatch.setattr(Judge, "publish", lambda judge, folder: folder)
     shop.set("validate", max_quarantine_share=0.5)
     made = {name: table for name, table in tables().items() if name in FAULTS}
+    events = made["interactions"]
+    number = 1.0 + np.arange(len(events)) / 7
+    number[[9, 10, 11]] = np.nan, np.inf, -1.5
+    made["interactions"] = events.append_column("price", pa.array(number))
     made["interactions"] = pa.concat_tables(
         [made["interactions"], made["interactions"].slice(50, 1)]
     )
+    coins = ["EUR"] * 60
+    coins[3:8] = "eur", "EUR\n", "EUR\r", "EUR\u2028", None
+    made["products"] = made["products"].append_column("currency", pa.array(coins))
+    made["products"] = made["products"].append_column("own.mark", pa.array(["\x07", *coins[1:]]))
     empty = made["reviews"].slice(0, 0).drop_columns(["item_id", "group_id"])
     shop.put("reviews", empty, "ingest-reviews-zh")
     for name, table in made.items():
@@ -109,6 +124,39 @@ def test_the_gate_sets_the_same_rows_aside(
     on(shop, spark)
     after = gated()
     assert [name for name in before if before[name] != after.get(name)] == []
+
+
+def test_flags_of_texts_are_those_of_arrow(tmp_path: Path, spark: Tables) -> None:
+    points = [at for at in range(0x11000) if not 0xD800 <= at < 0xE000]
+    letters = [chr(at) for at in points] + ["", None, "a \t", "\U0001f600\x00", " \u2003\u3000"]
+    rows = pa.table({"at": range(len(letters)), "cell": pa.array(letters, pa.string())})
+    rules = [
+        Rule(name, "cell", "ExpectColumnValuesToBeInSet", {}, "", flag(name, "cell"))
+        for name in ("not blank", "readable text")
+    ]
+    wanted = arrow_flags(rows, rules, 1)
+    with engine.engine(1, 1.0, tmp_path / "spill", spark) as connection:
+        table = table_flags(engine.bring(connection, "cells", rows), rules)
+        found = engine.collect(table.order_by("at"))
+    for rule in rules:
+        odd = pc.not_equal(found[rule.judged], wanted[rule.judged])
+        assert found.filter(odd)["cell"].to_pylist() == [], rule.name
+
+
+def test_texts_that_are_none_stop_the_gate_alike(
+    shop: Shop, spark: Tables, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = shop.root / "data/ingest-shop/users.parquet"
+    bad = pa.table({"user_id": ["u00", "u01"], "age": pa.array([b"\xff\xfe", b"19"], pa.binary())})
+    path.parent.mkdir(parents=True)
+    table = bad.set_column(1, "age", bad["age"].combine_chunks().view(pa.string()))
+    pq.write_table(table, path)
+    told = []
+    for chosen in (Tables(), spark):
+        on(shop, chosen)
+        assert shop.run(validate, "users") != 0
+        told.append(capsys.readouterr().err.rpartition("readable text")[2])
+    assert "not UTF-8" in told[0] and told[0] == told[1]
 
 
 CELLS = st.one_of(
@@ -406,6 +454,7 @@ def of_numbers(number: ibis.Value) -> dict[str, ibis.Value]:
         "text": number.cast("string"),
         "inverse": 1.0 / number.abs(),
         "absent": number.isnull(),
+        "infinite": number.isinf(),
         "more": number > 1.0,
         "product": number * 0.1,
     }
