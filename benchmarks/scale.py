@@ -7,7 +7,8 @@ recommender, by the stages' own commands with the profile `default`; then lists 
 `recommend` with that model as the champion, for `ASKED` users drawn from the seed: all users times all products are
 another figure, which users a second tell. Beside them the same steps by pandas, Polars and Spark for the tables, and by
 ALS of `implicit` (its own settings, 64 factors) for training and the lists of the same users. Every step is a process of its
-own, with as many threads as there are processors here.
+own, with as many threads as there are processors here: where others use them, too, `--threads 1` costs less, since threads that
+wait for one another do so at work.
 
 Told are seconds by the clock and of the processor, the peak of memory, and what the step left on the disk; ours over
 the peer's; and, of two sizes or more, the slope of each in the logarithms of size and cost. A figure is kept in
@@ -69,7 +70,6 @@ runs = [(review_features, None)]
 ENCODERS = [sys.executable, "-m", "pipelines.ingest_encoders"]
 FIGURES, EVENTS, WHO = "figures.jsonl", "events.parquet", "asked.parquet"
 SPLIT = "data/split/recommending"
-STATE = ("data", ".vitrine")
 IMPLICIT = table_peers.Peer(
     module="implicit",
     cure="it is of the product's own environment",
@@ -124,7 +124,16 @@ def say(words: str) -> None:
     print(words, file=sys.stderr, flush=True)
 
 
-def make(shop: Path, events: int, memory_gb: float) -> None:
+@dataclass(frozen=True)
+class How:
+    """How steps run: memory for the tables of a stage, threads, and what encodes titles."""
+
+    memory_gb: float
+    threads: int
+    encoder: str
+
+
+def make(shop: Path, events: int, how: How) -> None:
     """The files of a shop and its project, where they are not there yet."""
     shop.mkdir(parents=True, exist_ok=True)
     if not (shop / EVENTS).is_file():
@@ -134,7 +143,7 @@ def make(shop: Path, events: int, memory_gb: float) -> None:
             # The events last: where they are, all is there.
             for name in ("products.csv", EVENTS):
                 (Path(scratch) / name).rename(shop / name)
-    tables.project(shop, memory_gb)
+    tables.project(shop, how.memory_gb, threads=how.threads, encoder=how.encoder)
     downloads = State(shop).downloads
     if not downloads.exists():
         # What was fetched once is not fetched for each size.
@@ -154,17 +163,13 @@ def size_of(folders: Iterable[Path], since: float) -> int:
     return sum(found.values())
 
 
-def threads() -> int:
-    return len(os.sched_getaffinity(0))
-
-
 def our_step(shop: Path, step: str) -> Callable[[], Cost]:
     """Prepare a step of the stages; what is returned runs and measures it."""
     calls = STEPS[step]
     for module, *name in calls:
         # What an earlier try had finished would make it seem cheaper.
         stage = "-".join([module.rpartition(".")[2].replace("_", "-"), *name])
-        for home in (State(shop).shelf, State(shop).unfinished):
+        for home in (shop / "data", State(shop).shelf, State(shop).unfinished):
             shutil.rmtree(home / stage, ignore_errors=True)
     if step == "texts":
         measured(ENCODERS, shop, environment())
@@ -176,14 +181,14 @@ def our_step(shop: Path, step: str) -> Callable[[], Cost]:
     return lambda: Cost.of([measured(one, shop, environment()) for one in words])
 
 
-def peer_step(shop: Path, way: str, step: str, memory_gb: float) -> Callable[[], Cost]:
+def peer_step(shop: Path, way: str, step: str, how: How) -> Callable[[], Cost]:
     """As `our_step`, of a peer."""
     # Not by its name: a folder `polars` in the project's would pass for a package.
     peer, out = PEERS[way], shop / f"by-{way}"
     out.mkdir(exist_ok=True)
     if step == "lists":
         draw(shop)
-    program = peer.program(step, shop, out, threads(), memory_gb)
+    program = peer.program(step, shop, out, how.threads, how.memory_gb)
     words = [str(interpreter(peer.module)), "-c", program]
     return lambda: measured(words, shop, environment())
 
@@ -215,13 +220,15 @@ def make_lists(shop: Path) -> None:
     from pipelines.exclusions import Exclusions
     from pipelines.harness.params import read_params, section
 
-    params = section(read_params(shop), "recommend", recommend.RecommendParams)
+    document = read_params(shop)
+    params = section(document, "recommend", recommend.RecommendParams)
     model = load_model(shop / "data/hybrid/bundle")
     known = recommend.read_events([shop / SPLIT / f"{part}.parquet" for part in recommend.PARTS])
     products = pq.read_table(shop / SPLIT / "products.parquet").to_pandas()
     open_to = recommend.open_shop(model.items, products, known, params, Exclusions())
     users = pq.read_table(shop / WHO)[0].to_pylist()
-    lists = recommend.make_lists(model, open_to, known, users, params, threads=threads())
+    threads = document["threads"]
+    lists = recommend.make_lists(model, open_to, known, users, params, threads=threads)
     out = shop / "data/recommend"
     out.mkdir(exist_ok=True)
     list_files.write(lists, out / list_files.NAME)
@@ -272,9 +279,7 @@ def list_by_library(shop: Path, out: Path, threads: int) -> None:
     pd.DataFrame(found)[lists.ravel() >= 0].to_parquet(out / "lists.parquet", index=False)
 
 
-def measure(
-    folder: Path, events: int, ways: Sequence[str], steps: Sequence[str], memory_gb: float
-) -> None:
+def measure(folder: Path, events: int, ways: Sequence[str], steps: Sequence[str], how: How) -> None:
     """These steps of these ways at one size, in their order, that are not known yet."""
     shop, there = folder / str(events), known(folder)
     plan = [
@@ -289,32 +294,34 @@ def measure(
             say(f"{events:,} events, {way}, {step}: measured before")
     if not left:
         return
-    make(shop, events, memory_gb)
+    make(shop, events, how)
     failed = set()
     for way, step in left:
         if way in failed:
             continue
         if way == OURS:
             run = our_step(shop, step)
-            figure = looked_at(shop, events, way, step, run)
+            figure = looked_at(shop, events, way, step, how.threads, run)
         else:
             try:
-                run = peer_step(shop, way, step, memory_gb)
-                figure = looked_at(shop, events, way, step, run)
+                run = peer_step(shop, way, step, how)
+                figure = looked_at(shop, events, way, step, how.threads, run)
             except SystemExit as error:
                 failed.add(way)
                 words = str(error).strip().splitlines()
-                figure = Figure(events, way, step, threads(), None, why=words[-1][:200])
+                figure = Figure(events, way, step, how.threads, None, why=words[-1][:200])
         keep(folder, figure)
         say(f"{events:,} events, {way}, {step}: {told(figure)}")
 
 
-def looked_at(shop: Path, events: int, way: str, step: str, run: Callable[[], Cost]) -> Figure:
+def looked_at(
+    shop: Path, events: int, way: str, step: str, threads: int, run: Callable[[], Cost]
+) -> Figure:
     """Run a step. Raises `SystemExit` where it fails."""
     homes = [shop / "data", State(shop).shelf] if way == OURS else [shop / f"by-{way}"]
     since = time.time() - 0.01
     cost = run()
-    return Figure(events, way, step, threads(), cost, size_of(homes, since))
+    return Figure(events, way, step, threads, cost, size_of(homes, since))
 
 
 def told(figure: Figure) -> str:
@@ -341,7 +348,9 @@ def of_size(figures: dict[tuple[int, str, str], Figure], events: int) -> Table:
     )
     table.add_column("step")
     table.add_column("way")
-    for name in ("clock s", "processor s", "peak GB", "MB left", "ours / it: clock", "processor"):
+    for name in ("threads", "clock s", "processor s", "peak GB", "MB left"):
+        table.add_column(name, justify="right")
+    for name in ("ours / it: clock", "processor"):
         table.add_column(name, justify="right")
     table.add_column("memory", justify="right")
     for step in STEPS:
@@ -358,7 +367,8 @@ def of_size(figures: dict[tuple[int, str, str], Figure], events: int) -> Table:
             if way != OURS and ours and ours.cost:
                 pairs = zip(_numbers(ours.cost), _numbers(cost), strict=True)
                 ratios = [f"{one / max(other, 1e-9):.2f}" for one, other in pairs]
-            shown = [f"{cost.seconds:.1f}", f"{cost.cpu:.1f}", f"{cost.gigabytes:.2f}"]
+            shown = [f"{figure.threads}", f"{cost.seconds:.1f}", f"{cost.cpu:.1f}"]
+            shown.append(f"{cost.gigabytes:.2f}")
             table.add_row(name, way, *shown, f"{figure.bytes / 1e6:.0f}", *ratios)
     return table
 
@@ -424,18 +434,14 @@ def tell(folder: Path, sizes: Sequence[int]) -> None:
     console.print(f"aims ({aims}): {'; '.join(beyond) if beyond else 'all of ours within'}")
 
 
-def forget(folder: Path, sizes: Sequence[int], ways: Sequence[str]) -> None:
-    """Take away what is known of these, and what was left of it."""
+def forget(folder: Path, sizes: Sequence[int], ways: Sequence[str], steps: Sequence[str]) -> None:
+    """Take away what is known of these."""
     kept = [
         one.line()
         for one in known(folder).values()
-        if one.events not in sizes or one.way not in ways
+        if one.events not in sizes or one.way not in ways or one.step not in steps
     ]
     (folder / FIGURES).write_text("".join(f"{line}\n" for line in kept), "utf-8")
-    for events in sizes:
-        for way in ways:
-            for name in STATE if way == OURS else (f"by-{way}",):
-                shutil.rmtree(folder / str(events) / name, ignore_errors=True)
 
 
 def main() -> None:
@@ -455,12 +461,22 @@ def main() -> None:
     parser.add_argument(
         "--steps", nargs="+", choices=STEPS, default=list(STEPS), help="those before are needed"
     )
+    parser.add_argument(
+        "--threads", type=int, default=len(os.sched_getaffinity(0)), help="of each step"
+    )
+    parser.add_argument(
+        "--encoder",
+        choices=["package", "hashing"],
+        default="package",
+        help="of titles; training costs the same whichever it is",
+    )
     parser.add_argument("--again", action="store_true", help="measure what was measured, too")
     parser.add_argument("--lists", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.lists:
         make_lists(Path.cwd())
         return
+    how = How(given.memory_gb, given.threads, given.encoder)
     ways = [OURS]
     for way in given.peers:
         if interpreter(PEERS[way].module) is None:
@@ -472,10 +488,10 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         sizes = [int(events) for events in given.events]
         if given.again:
-            forget(folder, sizes, ways)
+            forget(folder, sizes, ways, given.steps)
         try:
             for events in sizes:
-                measure(folder, events, ways, given.steps, given.memory_gb)
+                measure(folder, events, ways, given.steps, how)
         finally:
             tell(folder, sizes)
 

@@ -116,10 +116,22 @@ def make(
         writer.close()
 
 
-def project(folder: Path, memory_gb: float, engine: str = "duckdb", master: str = "local") -> None:
-    """A project's folder with the product's graph, and parameters that name the made shop and the engine."""
+def project(
+    folder: Path,
+    memory_gb: float,
+    engine: str = "duckdb",
+    master: str = "local",
+    threads: int | None = None,
+    encoder: str = "package",
+) -> None:
+    """A project's folder with the product's graph, and parameters that name the made shop and the engine.
+
+    threads: of a stage; None: as many as there are processors. encoder: of titles.
+    """
     document = yaml.safe_load((ROOT / "params.yaml").read_text("utf-8"))
-    document["profile"], document["threads"] = "default", len(os.sched_getaffinity(0))
+    document["profile"] = "default"
+    document["threads"] = threads or len(os.sched_getaffinity(0))
+    document["profiles"]["default"]["text-features"]["encoder"] = encoder
     document["tables"] = {"engine": engine, "master": master}
     columns = {
         name: name for name in ("user_id", "item_id", "timestamp", "event", "price", "value")

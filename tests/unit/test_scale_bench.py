@@ -16,6 +16,8 @@ from benchmarks.scale import OURS, Figure
 from benchmarks.table_peers import PANDAS, POLARS, Peer
 from benchmarks.tables import Cost
 
+HOW = scale.How(1.0, 1, "hashing")
+
 
 def figure(events: int, way: str, step: str, seconds: float, gigabytes: float = 1.0) -> Figure:
     return Figure(events, way, step, 2, Cost(seconds, 2 * seconds, gigabytes), 1_000_000)
@@ -28,7 +30,9 @@ def test_figures_are_kept_and_the_newest_counts(tmp_path: Path) -> None:
         scale.keep(tmp_path, one)
     found = scale.known(tmp_path)
     assert found == {failed.key: failed, (10, OURS, "split"): figure(10, OURS, "split", 3.0)}
-    scale.forget(tmp_path, [10], ["spark"])
+    scale.forget(tmp_path, [10], ["spark"], ["ingest"])
+    assert scale.known(tmp_path) == found
+    scale.forget(tmp_path, [10], ["spark"], ["split"])
     assert scale.known(tmp_path).keys() == {(10, OURS, "split")}
 
 
@@ -44,17 +48,17 @@ def test_what_was_measured_is_not_measured_again(
         return lambda: Cost(1.0, 1.0, 1.0)
 
     monkeypatch.setattr(scale, "STEPS", {"ingest": [("one",)], "split": [("two",)]})
-    monkeypatch.setattr(scale, "make", lambda shop, events, memory: shop.mkdir(exist_ok=True))
+    monkeypatch.setattr(scale, "make", lambda shop, events, how: shop.mkdir(exist_ok=True))
     monkeypatch.setattr(scale, "our_step", lambda shop, name: step(shop, name))
-    monkeypatch.setattr(scale, "peer_step", lambda shop, way, name, gb: step(shop, "no room"))
+    monkeypatch.setattr(scale, "peer_step", lambda shop, way, name, how: step(shop, "no room"))
     scale.keep(tmp_path, figure(10, OURS, "ingest", 5.0))
-    scale.measure(tmp_path, 10, [OURS, "pandas"], ["ingest", "split"], 1.0)
+    scale.measure(tmp_path, 10, [OURS, "pandas"], ["ingest", "split"], HOW)
     found = scale.known(tmp_path)
     # A peer that fails is told, and its next step is not tried.
     assert ran == ["split", "no room"]
     assert found[10, "pandas", "ingest"].cost is None
     assert "no room" in found[10, "pandas", "ingest"].why
-    scale.measure(tmp_path, 10, [OURS], ["ingest", "split"], 1.0)
+    scale.measure(tmp_path, 10, [OURS], ["ingest", "split"], HOW)
     assert ran == ["split", "no room"]
 
 
