@@ -141,7 +141,7 @@ types: .venv ## check the types of models/ and pipelines/ (mypy, strict)
 
 .PHONY: docs
 docs: .venv ## the documentation as pages in .vitrine/site; a dead link fails
-	@NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --quiet
+	@NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build
 	@echo "open .vitrine/site/index.html"
 
 .PHONY: notice

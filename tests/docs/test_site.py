@@ -23,7 +23,8 @@ SHEET = re.compile(
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(folder)],
+        # Not --quiet: what it does not say, it does not count as a fault either.
+        [sys.executable, "-m", "mkdocs", "build", "--site-dir", str(folder)],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
