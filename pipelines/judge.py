@@ -89,11 +89,7 @@ class Judge:
         frame = frame.reset_index(drop=True)
         batch = self._batches.get_batch(batch_parameters={"dataframe": frame})
         verdict = batch.validate(self._suites[suite], result_format={"result_format": "COMPLETE"})
-        by_rule = {}
-        for result in verdict.results:
-            name = result.expectation_config.meta["rule"]
-            _refuse_errors(result, name, "unexpected_index_list")
-            by_rule[name] = result
+        by_rule = _by_rule(verdict, "unexpected_index_list")
         positions = []
         for outcome in self._outcomes[suite]:
             result = by_rule[outcome.rule.title]
@@ -139,11 +135,7 @@ class Judge:
             self._suites[suite],
             result_format={"result_format": "BASIC", "partial_unexpected_count": 0},
         )
-        by_rule = {}
-        for result in verdict.results:
-            name = result.expectation_config.meta["rule"]
-            _refuse_errors(result, name, "unexpected_count")
-            by_rule[name] = result
+        by_rule = _by_rule(verdict, "unexpected_count")
         numbers = []
         for outcome in self._outcomes[suite]:
             result = by_rule[outcome.rule.title]
@@ -302,6 +294,14 @@ class Judge:
 def _on_spark(settings: dict[str, Any]) -> dict[str, Any]:
     """Settings of an expectation with the meaning that they have to Python: Java knows more ends of a line."""
     return {name: f"(?d){value}" if name == "regex" else value for name, value in settings.items()}
+
+
+def _by_rule(verdict: Any, wanted: str) -> dict[str, Any]:
+    """The results of a verdict by the titles of their rules. wanted, raises: see `_refuse_errors`."""
+    found = {result.expectation_config.meta["rule"]: result for result in verdict.results}
+    for name, result in found.items():
+        _refuse_errors(result, name, wanted)
+    return found
 
 
 def _refuse_errors(result: Any, name: str, wanted: str) -> None:

@@ -1,11 +1,14 @@
 """What training learns: planted habits, closed-form vectors, and no look at what comes after a cut."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from models.recommenders.events import Events, hash_order
 from models.recommenders.factors import described, item_vectors, singular_vectors, turned
+from models.recommenders.settings import TowerSettings
 
 SECONDS = 86_400.0
 
@@ -72,13 +75,9 @@ def test_attributes_describe_an_item_by_the_mean_of_their_values() -> None:
     np.testing.assert_allclose(described(values, codes, sizes), expected)
 
 
-def test_training_learns_a_planted_taste_and_repeats_itself() -> None:
-    from models.recommenders.collaborative import Collaborative
-    from models.recommenders.settings import TowerSettings
-    from models.recommenders.training import train, windows
-
-    events, taste = planted()
-    settings = TowerSettings(
+def towers() -> TowerSettings:
+    """Small ones, which no shop of these tests is too large for."""
+    return TowerSettings(
         dim=4,
         hidden=8,
         epochs=20,
@@ -94,6 +93,14 @@ def test_training_learns_a_planted_taste_and_repeats_itself() -> None:
         most_users=1_000,
         most_items=1_000,
     )
+
+
+def test_training_learns_a_planted_taste_and_repeats_itself() -> None:
+    from models.recommenders.collaborative import Collaborative
+    from models.recommenders.training import train, windows
+
+    events, taste = planted()
+    settings = towers()
     for cut in windows(events, 2, 20.0):
         assert cut.histories.recency.min() >= 0
         assert len(cut.learners) == 60
@@ -117,22 +124,13 @@ def test_training_learns_a_planted_taste_and_repeats_itself() -> None:
 def test_a_large_shop_is_learnt_from_a_part_of_it() -> None:
     """Of 60 users 20 are heard, of whom 12 teach at a cut, and half of the items are in the loss."""
     from models.recommenders.collaborative import Collaborative
-    from models.recommenders.settings import TowerSettings
     from models.recommenders.training import train, windows
 
     events, taste = planted()
-    settings = TowerSettings(
-        dim=4,
-        hidden=8,
+    settings = replace(
+        towers(),
         epochs=40,
         batch=8,
-        rate=0.05,
-        decay=0.0,
-        dropout=0.3,
-        windows=2,
-        window_days=20.0,
-        buyers=2,
-        drop=0.0,
         most_events=len(events.user) // 3,
         most_users=12,
         most_items=50,
@@ -167,7 +165,6 @@ def test_reviews_tell_what_was_written_before_a_day() -> None:
 def test_dropping_the_one_source_that_tells_the_taste_costs() -> None:
     """Reviews and picture tell the planted taste, the title nothing; no behaviour is given."""
     from models.recommenders.content import Content as ByContent
-    from models.recommenders.settings import TowerSettings
     from models.recommenders.told import Told
     from models.recommenders.training import Content, train
 
@@ -177,22 +174,7 @@ def test_dropping_the_one_source_that_tells_the_taste_costs() -> None:
     early = Told(np.arange(100), np.zeros(100), told)
     late = Told(np.arange(100), np.full(100, events.now + 1.0), told)
     noise = rng.normal(size=(100, 4)).astype(np.float32)
-    settings = TowerSettings(
-        dim=4,
-        hidden=8,
-        epochs=10,
-        batch=16,
-        rate=0.05,
-        decay=0.0,
-        dropout=0.3,
-        windows=2,
-        window_days=20.0,
-        buyers=2,
-        drop=0.0,
-        most_events=10_000,
-        most_users=1_000,
-        most_items=1_000,
-    )
+    settings = replace(towers(), epochs=10)
     mine = events.histories
     own = np.arange(60)[:, None] % 2 == taste[None, :]
 
