@@ -83,7 +83,7 @@ def test_one_label_alone_is_said_of_everything(tmp_path: Path) -> None:
     assert found == [{"id": "a", "pred": "only", "conf": 1.0}]
 
 
-def test_faults_of_the_files_are_named(tmp_path: Path) -> None:
+def test_faults_of_the_files_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     test = [{"id": 1, "text": "a"}]
     with pytest.raises(BadData, match="there is no row to learn from"):
         call(tmp_path, "sentiment", train=[], test=test)
@@ -94,6 +94,10 @@ def test_faults_of_the_files_are_named(tmp_path: Path) -> None:
     wrong = [{**shown()[0], "aspect": "radio", "start": 5, "end": 999}]
     with pytest.raises(BadData, match=r"row 1: \[5, 999\) is no part"):
         call(tmp_path, "sentiment", train=wrong, test=test)
+    capsys.readouterr()
+    with pytest.raises(BadData, match=r"row 1: \[5, 999\) is no part"):
+        call(tmp_path, "sentiment", train=shown(), test=wrong)
+    assert "words" not in capsys.readouterr().err, "told when all was learned"
 
 
 REVIEWS = [
