@@ -109,6 +109,7 @@ def run(words: list[str], root: Path) -> dict[str, float]:
     for path in asked.files.values():
         files.there(path)
     _prepare(asked)
+    found.asks(asked)
     started = time.perf_counter()
     model = found.fit(asked)
     fitted = time.perf_counter()

@@ -58,7 +58,8 @@ class Asked:
 class Verb:
     """A capability as plain functions.
 
-    fit: the model that the files give. predict: batches of the rows to write, in the asked order; one without a row where
+    asks: reads what is asked about, where learning takes long, so that a fault in it is told before. fit: the model that the
+    files give. predict: batches of the rows to write, in the asked order; one without a row where
     nothing is asked.
     """
 
@@ -67,4 +68,12 @@ class Verb:
     writes: str
     fit: Callable[[Asked], Any]
     predict: Callable[[Any, Asked], Iterable[pa.RecordBatch]]
+    asks: Callable[[Asked], object] = lambda asked: None
     options: tuple[Option, ...] = field(default=())
+
+
+def asked_pictures(asked: Asked) -> None:
+    """Read which pictures the file `test` names. Raises `BadData`."""
+    from pipelines.door import pictures
+
+    pictures.listed(asked.files["test"])

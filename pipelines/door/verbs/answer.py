@@ -169,4 +169,5 @@ VERB = Verb(
     writes="id, answer (a part of the review's text; empty: none), review_id, start, end, conf, reviews (best first)",
     fit=fit,
     predict=predict,
+    asks=lambda asked: read_questions(asked, "test"),
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from models.vision.settings import AttributesSettings
-from pipelines.door.verb import Asked, File, Option, Verb
+from pipelines.door.verb import Asked, File, Option, Verb, asked_pictures
 from pipelines.harness import BadConfig, BadData
 from pipelines.seeing import SightParams
 from pipelines.trained import TrainedParams
@@ -149,6 +149,7 @@ VERB = Verb(
     writes="id, pred {field: value}, conf {field: its probability}",
     fit=fit,
     predict=predict,
+    asks=asked_pictures,
     options=(
         Option("fields", "the columns of train to learn, such as a,b,c"),
         Option("packs", "read the text on packs, too: it takes part of a second a picture", bool),

@@ -138,4 +138,5 @@ VERB = Verb(
     writes="id, pred {field: the value as written; absent where there is none}, conf {field: its probability}",
     fit=fit,
     predict=predict,
+    asks=lambda asked: read_rows(asked, "test", False),
 )

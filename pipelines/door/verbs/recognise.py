@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from models.vision.settings import RecognitionSettings
-from pipelines.door.verb import Asked, File, Option, Verb
+from pipelines.door.verb import Asked, File, Option, Verb, asked_pictures
 from pipelines.harness import BadData
 from pipelines.seeing import SightParams
 from pipelines.trained import TrainedParams
@@ -165,6 +165,7 @@ VERB = Verb(
     "coarse (the likeliest coarser class) and coarse_conf (its probability: the sum of those of its labels)",
     fit=fit,
     predict=predict,
+    asks=asked_pictures,
     options=(
         Option("field", "the column of train that holds the label"),
         Option(

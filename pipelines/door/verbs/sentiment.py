@@ -79,7 +79,6 @@ def fit(asked: Asked) -> Judge:
     table, types = read_rows(asked, "train", labelled=True)
     if not len(table):
         raise BadData(f"{asked.files['train']}: there is no row to learn from")
-    read_rows(asked, "test", labelled=False)  # so that its faults are told before the work
     written = dict(zip(table["label"].map(str), table["label"], strict=True))
     labels, levels = scale_of(written)
     aspects = "start" in table
@@ -266,4 +265,5 @@ VERB = Verb(
     writes="id, pred (a label as in train), conf (its probability)",
     fit=fit,
     predict=predict,
+    asks=lambda asked: read_rows(asked, "test", labelled=False),
 )
