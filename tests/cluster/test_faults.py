@@ -87,7 +87,7 @@ def test_a_run_outlives_its_worker_its_queue_its_database_and_its_store(
     cluster.restart("postgres", signal.SIGINT)
     goes_on(cluster, run)
 
-    assert not cluster.over(run)
+    assert not cluster.over(run), f"{cluster.states(cluster.dags[0], run)}\n{cluster.logs()}"
     cluster.mode.write_text("503")
     threading.Event().wait(STORE_AWAY_SECONDS)
     cluster.mode.unlink()
