@@ -145,7 +145,7 @@ docs: .venv ## the documentation as pages in .vitrine/site; a dead link fails
 	@echo "open .vitrine/site/index.html"
 
 .PHONY: notice
-notice: .venv ## write NOTICE anew from pipelines/packages.yaml
+notice: .venv ## write NOTICE anew from pipelines/packaged/packages.yaml
 	@$(RUN) docs.third_party
 
 .PHONY: audit

@@ -44,11 +44,11 @@ def main(words: list[str], root: Path) -> int:
     parser.add_argument("--profile", help="of params.yaml; without: the one that is set there")
     parser.add_argument("--errors", action="store_true", help="print what was missed and invented")
     asked = parser.parse_args(words)
-    from pipelines import dictionaries
     from pipelines.harness import MissingResource
     from pipelines.harness.params import read_params, section
     from pipelines.harness.state import State
     from pipelines.opinions import OpinionsParams
+    from pipelines.packaged import dictionaries
     from pipelines.review_trust import whole_reviews
 
     for path in (REVIEWS, TRAIN):
@@ -96,7 +96,7 @@ def finder(
     """The stage's own reading of one language, of sentences by themselves."""
     from models.language.opinions import NEGATIVE, POSITIVE
     from pipelines.opinions import reader_of
-    from pipelines.unpacked import folder
+    from pipelines.packaged.unpacked import folder
 
     rows = reviews[reviews["language"] == language]
     labelled = train[train["language"] == language]

@@ -254,20 +254,20 @@ def _frozen(
 
 
 def _minilm(root: Path) -> Any:
-    from pipelines.encoders import text_encoder
+    from pipelines.packaged.encoders import text_encoder
 
     return text_encoder("package", _folder("text", root))
 
 
 def _e5(root: Path) -> Any:
-    from pipelines.weights import packed_encoder
+    from pipelines.packaged.weights import packed_encoder
 
     return packed_encoder("multilingual", _folder("multilingual", root), 12, 256)
 
 
 def _folder(name: str, root: Path) -> Path:
     from pipelines.door.verb import Asked
-    from pipelines.unpacked import folder
+    from pipelines.packaged.unpacked import folder
 
     told = lambda text: print(text, file=sys.stderr)  # noqa: E731
     return folder(name, Asked({}, {}, root, "default", 0, 1, told))
@@ -375,7 +375,7 @@ def _tf_idf_score(root: Path) -> Callable[[str, list[str]], np.ndarray]:
 
 
 def _cross_encoder_score(root: Path) -> Callable[[str, list[str]], np.ndarray]:
-    from pipelines.encoders import reranker
+    from pipelines.packaged.encoders import reranker
 
     model = reranker("package", _folder("reranker", root), 256)
     return lambda question, texts: model.score([question] * len(texts), texts)

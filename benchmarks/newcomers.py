@@ -125,7 +125,7 @@ def tower(folder: Path, name: str, again: bool, profile: str, threads: int, k: i
     from pipelines.door.shop import read_shop
     from pipelines.door.verb import Asked
     from pipelines.harness.params import read_params
-    from pipelines.recommending import TowerParams
+    from pipelines.training.recommending import TowerParams
 
     root = Path.cwd()
     flags = ("train", "valid", "items", "fold-in", "candidates")

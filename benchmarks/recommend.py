@@ -19,12 +19,12 @@ import pyarrow.parquet as pq
 
 from benchmarks.list_speed import made
 from models.kinds import load_model
-from pipelines.exclusions import Exclusions
 from pipelines.harness.params import read_params, section
 from pipelines.harness.stage import peak_memory_mb, settle
 from pipelines.harness.state import State
-from pipelines.list_files import NAME, Tally, write
-from pipelines.list_parts import parts
+from pipelines.lists.files import NAME, Tally, write
+from pipelines.lists.parts import parts
+from pipelines.own_tables.exclusions import Exclusions
 from pipelines.recommend import (
     PARTS,
     SPLIT,

@@ -216,9 +216,10 @@ def draw(shop: Path) -> None:
 def make_lists(shop: Path) -> None:
     """The lists of those who are asked for, by the code of the stage `recommend`, with the trained model as champion."""
     from models.kinds import load_model
-    from pipelines import list_files, recommend
-    from pipelines.exclusions import Exclusions
+    from pipelines import recommend
     from pipelines.harness.params import read_params, section
+    from pipelines.lists import files as list_files
+    from pipelines.own_tables.exclusions import Exclusions
 
     document = read_params(shop)
     params = section(document, "recommend", recommend.RecommendParams)

@@ -21,7 +21,7 @@ from urllib.parse import quote
 import numpy as np
 
 from pipelines.harness.state import State
-from pipelines.list_archive import newest
+from pipelines.lists.archive import newest
 from pipelines.services.processes import LOOPBACK, free_port
 from pipelines.services.web import Refused, call
 from pipelines.storefront.goods import newest_mark, read_lists

@@ -310,9 +310,9 @@ def _titles(asked: argparse.Namespace, root: Path, rows: np.ndarray) -> np.ndarr
     """Vectors of the titles (n, t) by the packaged encoder, without any (n, 0)."""
     if asked.title is None:
         return np.zeros((len(rows), 0), np.float32)
-    from pipelines import unpacked
     from pipelines.door import Asked, pictures
-    from pipelines.encoders import text_encoder
+    from pipelines.packaged import unpacked
+    from pipelines.packaged.encoders import text_encoder
 
     listing = pictures.listed(asked.train, {asked.title: pa.string()})
     titles = np.array(listing.column(asked.title), object)[rows]
@@ -422,9 +422,9 @@ def _features(
 
 
 def _encoder(root: Path, layers: tuple[int, ...] | None = ()):
-    from pipelines import unpacked
     from pipelines.door import Asked
-    from pipelines.encoders import image_encoder
+    from pipelines.packaged import unpacked
+    from pipelines.packaged.encoders import image_encoder
 
     asked = Asked({}, {}, root, "default", 0, 1, lambda text: print(text, file=sys.stderr))
     return image_encoder("package", unpacked.folder("image", asked), SIZE, layers)

@@ -23,7 +23,7 @@ class Incidents(BaseNotifier):
 
     def notify(self, context: Context) -> None:
         """Write the failure down, and send it where the connection exists and the run has told of none yet."""
-        from pipelines.incidents import stage_failure
+        from pipelines.monitoring.incidents import stage_failure
 
         error = context.get("exception")
         state = State(self.root)
@@ -40,7 +40,7 @@ class Incidents(BaseNotifier):
 
 def tell(state: State, context: Context, task: str, kind: str, error: str, file: str) -> None:
     """Write down what went wrong in the run of `context`, and send it where the run has told of nothing yet."""
-    from pipelines.incidents import Failure, report
+    from pipelines.monitoring.incidents import Failure, report
 
     run, own = context["dag_run"], context["ti"]
     failure = Failure(

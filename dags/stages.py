@@ -43,7 +43,7 @@ class Stage(BaseOperator):
 
     def execute(self, context: Context) -> None:
         """Run the stage with the choices of the run. Data and settings that are wrong are not tried again."""
-        from pipelines import connections
+        from pipelines.harness import connections
         from pipelines.run import StageRun
 
         wanted = connections.wanted(ROOT, self.stage)

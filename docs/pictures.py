@@ -13,7 +13,7 @@ from pipelines import run_page
 from pipelines.harness.errors import MissingResource
 from pipelines.harness.graph import read_graph
 from pipelines.harness.state import State
-from pipelines.registry import CHAMPION, Registry
+from pipelines.promotion.registry import CHAMPION, Registry
 from pipelines.services import airflow, mlflow_server, processes, report_server, storefront
 from pipelines.services.airflow import Api
 from pipelines.services.processes import LOOPBACK

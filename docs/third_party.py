@@ -1,13 +1,13 @@
 """The notice of what others made: `python -m docs.third_party` writes the file `NOTICE`.
 
-Packages with data and weights are those of `pipelines/packages.yaml`, each with the licence that it states there.
+Packages with data and weights are those of `pipelines/packaged/packages.yaml`, each with the licence that it states there.
 """
 
 import sys
 from importlib.metadata import metadata
 from pathlib import Path
 
-from pipelines.packages import Package, listed
+from pipelines.packaged.packages import Package, listed
 
 HEAD = """\
 Vitrine
@@ -31,7 +31,7 @@ def entry(short: str, package: Package) -> list[str]:
         package.origin,
         f"  what:      {package.about}",
         f"  licence:   {package.licence}",
-        f"  registry:  {package.registry} ({short} in pipelines/packages.yaml)",
+        f"  registry:  {package.registry} ({short} in pipelines/packaged/packages.yaml)",
         *(f"  sha256:    {digest}  {file}" for file, digest in sorted(digests.items())),
         "",
     ]
@@ -51,7 +51,7 @@ def licence_of(name: str) -> str:
 def notice(root: Path) -> str:
     """The text of the notice."""
     lines = ["DATA AND WEIGHTS THAT STAGES FETCH", ""]
-    for short, package in sorted(listed(root / "pipelines" / "packages.yaml").items()):
+    for short, package in sorted(listed(root / "pipelines" / "packaged" / "packages.yaml").items()):
         lines += entry(short, package)
     lines += ["DATA AND WEIGHTS INSIDE REQUIREMENTS", ""]
     required = (root / "pyproject.toml").read_text("utf-8")

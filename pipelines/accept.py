@@ -1,6 +1,6 @@
 """Accept findings of the catalogue's audit: `python -m pipelines.accept data/audit/audit.parquet --rows 1,4-6`.
 
-What is accepted goes into `corrections.csv`, which the next run lays over the products (see `pipelines.corrections`).
+What is accepted goes into `corrections.csv`, which the next run lays over the products (see `pipelines.own_tables.corrections`).
 Rows are counted from 1, in the file's order: what is worth most first. `--least 0.9 --kind "value proposed"` accepts all
 findings of that kind from that confidence on. Findings that propose no value of a product's field can't be accepted.
 """
@@ -13,13 +13,13 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 
-from pipelines import corrections
 from pipelines.audit import DISAGREES, PROPOSED
-from pipelines.corrections import Correction
 from pipelines.harness import BadConfig, BadData, MissingResource, VitrineError
 from pipelines.harness.absent import lacking
 from pipelines.harness.stage import stage_lock
 from pipelines.harness.state import State
+from pipelines.own_tables import corrections
+from pipelines.own_tables.corrections import Correction
 from pipelines.tables import Products
 
 KINDS = (DISAGREES, PROPOSED)

@@ -22,15 +22,15 @@ from models.language.library import Library, Review
 from models.language.marked import Asked, Marked, merged
 from models.language.quoting import Quoter
 from models.language.sentiment import Sentiment
-from pipelines import answering
-from pipelines.answering import AnsweringParams
+from pipelines.artefacts.vectors import read_vectors
 from pipelines.capabilities import answers as judge
 from pipelines.harness import BadData, Run, stage
-from pipelines.judging import judge_on_validation
+from pipelines.packaged.unpacked import folder
 from pipelines.review_trust import suspects
 from pipelines.tables import Questions, Reviews
-from pipelines.unpacked import folder
-from pipelines.vectors import read_vectors
+from pipelines.training import answering
+from pipelines.training.answering import AnsweringParams
+from pipelines.training.judging import judge_on_validation
 
 PARTS = ("train", "valid")
 INGESTED = ("text", "reranker")

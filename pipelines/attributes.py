@@ -15,16 +15,16 @@ from models.vision.attributes import TITLE, present
 from models.vision.attributes_training import Rows, fit
 from models.vision.head import calibration_error
 from models.vision.settings import AttributesSettings
-from pipelines import pictures
+from pipelines.artefacts.packs import texts_of
+from pipelines.artefacts.vectors import read_vectors
 from pipelines.capabilities import attributes as judge
-from pipelines.encoders import image_encoder, text_encoder
 from pipelines.harness import BadConfig, BadData, Bug, Run, stage
 from pipelines.harness.unfinished import unfinished
-from pipelines.judging import judge_on_validation
-from pipelines.pack_table import texts_of
+from pipelines.packaged.encoders import image_encoder, text_encoder
 from pipelines.tables import Images, Products
-from pipelines.trained import TrainedParams
-from pipelines.vectors import read_vectors
+from pipelines.training import pictures
+from pipelines.training.judging import judge_on_validation
+from pipelines.training.trained import TrainedParams
 
 
 class AttributesParams(TrainedParams):

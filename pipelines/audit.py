@@ -29,11 +29,11 @@ from models.catalogue.opinion import second_opinion
 from models.catalogue.pairing import misfits
 from models.catalogue.twins import nearest_twin
 from models.catalogue.written import agreement, written
-from pipelines.audit_columns import NUMBERS, TEXTS
+from pipelines.artefacts.findings import NUMBERS, TEXTS
+from pipelines.artefacts.packs import texts_of
+from pipelines.artefacts.vectors import read_vectors
 from pipelines.harness import BadConfig, Bug, Params, Run, stage
-from pipelines.pack_table import texts_of
 from pipelines.tables import Images, Products
-from pipelines.vectors import read_vectors
 
 PARTS = ("train", "valid", "test")
 IMAGES = "validate-images/table.parquet"

@@ -16,16 +16,19 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from models.kinds import load_model
-from pipelines import engine, exclusions, list_archive
-from pipelines.exclusions import Exclusions
+from pipelines import engine
 from pipelines.harness import MissingResource, VitrineError
 from pipelines.harness.absent import made
 from pipelines.harness.params import as_moment, read_params, section
 from pipelines.harness.stage import settle, stage_lock
 from pipelines.harness.state import State
-from pipelines.list_archive import Facts, Kept
-from pipelines.list_files import Tally, write
-from pipelines.list_parts import parts
+from pipelines.lists import archive as list_archive
+from pipelines.lists.archive import Facts, Kept
+from pipelines.lists.files import Tally, write
+from pipelines.lists.parts import parts
+from pipelines.own_tables import exclusions
+from pipelines.own_tables.exclusions import Exclusions
+from pipelines.promotion.registry import CHAMPION, Registry
 from pipelines.recommend import (
     RecommendParams,
     everyone,
@@ -33,7 +36,6 @@ from pipelines.recommend import (
     open_shop,
     what_sells,
 )
-from pipelines.registry import CHAMPION, Registry
 from pipelines.tables import Interactions, Products
 
 CAPABILITY = "recommender"

@@ -1,7 +1,7 @@
 """Sum up what users did and what was done with items, before the validation part begins, as readable figures.
 
 A part of the table of events that is as it was is not read again: its sums lie on the stage's shelf. Those of all parts
-are put together, and the figures are made of them (`pipelines.behaviour_figures`).
+are put together, and the figures are made of them (`pipelines.history.figures`).
 """
 
 import datetime
@@ -13,10 +13,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines import engine
-from pipelines.behaviour_figures import figures, merged, orders, pairs
 from pipelines.harness import Params, Run, stage
 from pipelines.harness.params import as_moment
 from pipelines.harness.shelf import Kept, Shelf, file_hash
+from pipelines.history.figures import figures, merged, orders, pairs
 from pipelines.tables import Interactions
 
 PAIRS, ORDERS = "pairs", "orders"

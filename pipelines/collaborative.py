@@ -9,8 +9,8 @@ from models.recommenders.collaborative import Collaborative
 from models.recommenders.events import Events
 from models.recommenders.neighbours import nearest_others, shared
 from pipelines.harness import Run, stage
-from pipelines.recommending import TowerParams, fit_towers
 from pipelines.tables import Interactions
+from pipelines.training.recommending import TowerParams, fit_towers
 
 NEIGHBOURS, SHARED = 10, 5
 """Neighbours that a user is given, and items that are named of what two of them share."""

@@ -6,14 +6,14 @@ import pyarrow.parquet as pq
 from models.recommenders.content import Content
 from pipelines import engine
 from pipelines.harness import BadConfig, Run, stage
-from pipelines.recommending import (
+from pipelines.tables import Interactions
+from pipelines.training.recommending import (
     NOT_ATTRIBUTES,
     TASK,
     TowerParams,
     fit_towers,
     item_content,
 )
-from pipelines.tables import Interactions
 
 
 class ContentParams(TowerParams):

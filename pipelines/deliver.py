@@ -12,12 +12,12 @@ from pathlib import Path
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines import list_archive
 from pipelines.harness import MissingResource, Params, Run, stage
 from pipelines.harness.graph import folder_of
 from pipelines.harness.shelf import file_hash
-from pipelines.list_archive import Facts
-from pipelines.list_files import NAME, REASONS, Tally, read, write
+from pipelines.lists import archive as list_archive
+from pipelines.lists.archive import Facts
+from pipelines.lists.files import NAME, REASONS, Tally, read, write
 from pipelines.lists_table import database
 from pipelines.lists_table import deliver as to_table
 from pipelines.tables import Interactions

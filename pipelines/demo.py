@@ -157,7 +157,7 @@ def unsettled(root: Path, graph: Graph, stages: list[str]) -> list[str]:
     One is settled where its receipt names the registry's champion and no challenger waits, and where it is off: it
     would write the same.
     """
-    from pipelines.registry import CHALLENGER, CHAMPION, Registry
+    from pipelines.promotion.registry import CHALLENGER, CHAMPION, Registry
 
     aliases = {one.name: one.aliases for one in Registry(State(root)).champions()}
     found = []
@@ -468,7 +468,7 @@ def off_lines(root: Path, graph: Graph) -> list[str]:
 
 def show_models(root: Path, out: Console) -> None:
     """The registered models with their aliases, and what was decided last on each."""
-    from pipelines.registry import PREFIX, Registry
+    from pipelines.promotion.registry import PREFIX, Registry
 
     journal = Journal(State(root))
     table = Table(box=None, pad_edge=False, header_style="bold")

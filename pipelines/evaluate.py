@@ -18,7 +18,9 @@ from models.bundle import manifest_hash
 from models.kinds import load_model
 from models.metrics import interval
 from pipelines.capabilities import Capability, capability
-from pipelines.frozen import (
+from pipelines.harness import BadData, Params, Run, stage
+from pipelines.harness.tracking import BUNDLE_TAG
+from pipelines.promotion.frozen import (
     ALSO,
     ROW,
     SCORE,
@@ -31,9 +33,7 @@ from pipelines.frozen import (
     seal,
     write_scores,
 )
-from pipelines.harness import BadData, Params, Run, stage
-from pipelines.harness.tracking import BUNDLE_TAG
-from pipelines.judging import BEFORE, fitted_rows, headline
+from pipelines.training.judging import BEFORE, fitted_rows, headline
 
 PART = "test"
 EXAMPLE_ROWS = 2

@@ -2,7 +2,7 @@
 
 from models.recommenders.hybrid import Hybrid
 from pipelines.harness import Run, stage
-from pipelines.recommending import TowerParams, fit_towers, item_content
+from pipelines.training.recommending import TowerParams, fit_towers, item_content
 
 
 @stage

@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 from models.encoders.decoding import Undecodable, decode_stretched
 from models.encoders.image import ImageEncoder
 from models.vision.dominant import Palettes, dominant
-from pipelines.colour_table import Measured, method, write_colours
-from pipelines.encoders import image_encoder
+from pipelines.artefacts.colours import Measured, method, write_colours
+from pipelines.artefacts.vectors import Former, content_hash, write_vectors
 from pipelines.harness import BadData, Params, Run, stage
+from pipelines.packaged.encoders import image_encoder
 from pipelines.tables import Images
-from pipelines.vectors import Former, content_hash, write_vectors
 
 TABLE = "validate-images/table.parquet"
 OUT, COLOURS = "images.parquet", "colours.parquet"

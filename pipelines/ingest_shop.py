@@ -7,9 +7,9 @@ import ibis
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines import corrections
 from pipelines.harness import Params, Run, stage
 from pipelines.harness.params import read_moment
+from pipelines.own_tables import corrections
 from pipelines.sources import EVENTS, Found, given, write
 from pipelines.tables import Interactions
 

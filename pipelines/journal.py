@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from pipelines.harness.errors import BadConfig, BadData, VitrineError
 from pipelines.harness.state import State
-from pipelines.journal_stores import Table, chosen
+from pipelines.promotion.journal_stores import Table, chosen
 
 START = "0" * 64
 PROMOTED, REFUSED, WAITS, FAILED = "promoted", "refused", "waits", "failed"
@@ -51,7 +51,7 @@ class Anchors(Protocol):
 
 
 class Journal:
-    """The lines in `.vitrine/journal.jsonl`, or in the database that machines share (`pipelines.journal_stores`).
+    """The lines in `.vitrine/journal.jsonl`, or in the database that machines share (`pipelines.promotion.journal_stores`).
 
     Each line holds `when` (UTC), what the caller gave, `before` (the hash of the line before, zeros at the start)
     and `hash` (over all the rest of the line, `before` included). A change of a line breaks its own hash; a removed
@@ -215,7 +215,7 @@ def _anchors(state: State, journal: Journal) -> dict[str, str]:
     database = state.tracking_uri.removeprefix("sqlite:///")
     if database != state.tracking_uri and not Path(database).exists():
         return {}
-    from pipelines.registry import Registry
+    from pipelines.promotion.registry import Registry
 
     registry = Registry(state)
     if registry.owner() is not None:

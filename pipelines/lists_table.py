@@ -17,10 +17,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines import list_archive
 from pipelines.harness import BadConfig, MissingResource, VitrineError
 from pipelines.harness.shelf import file_hash
 from pipelines.harness.state import State
+from pipelines.lists import archive as list_archive
 
 VARIABLE = "VITRINE_LISTS_URL"
 VIEW = "vitrine_lists"

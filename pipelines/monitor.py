@@ -23,15 +23,17 @@ import pyarrow.parquet as pq
 from models.kinds import load_model
 from models.metrics import interval, ndcg, paired_interval
 from models.recommenders.events import decay
-from pipelines import drift, list_archive, run_page
+from pipelines import run_page
 from pipelines.harness import BadConfig, MissingResource, Params, VitrineError
 from pipelines.harness.absent import lacking, made
 from pipelines.harness.params import read_params, section
 from pipelines.harness.stage import peak_memory_mb
 from pipelines.harness.state import State
 from pipelines.harness.tracking import Tracker
-from pipelines.list_archive import Kept
-from pipelines.registry import CHAMPION, Registry
+from pipelines.lists import archive as list_archive
+from pipelines.lists.archive import Kept
+from pipelines.monitoring import drift
+from pipelines.promotion.registry import CHAMPION, Registry
 from pipelines.report import TEMPLATES, environment
 from pipelines.tables import TABLES, Interactions, Products, Reviews, Users
 

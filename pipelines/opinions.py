@@ -19,18 +19,18 @@ from models.language.opinions import POSITIVE, SIDES, OpinionReader, Sentences, 
 from models.language.opinions_training import fit
 from models.language.settings import OpinionSettings, TaggingSettings
 from models.language.tongue import CHINESE, ENGLISH
-from pipelines import dictionaries, lexicons
 from pipelines.aspect_marks import marked
-from pipelines.encoders import text_encoder
+from pipelines.buyers.columns import ASPECTS, PRODUCTS, USERS
+from pipelines.buyers.tables import products, write
+from pipelines.buyers.users import users
 from pipelines.harness import Params, Run, stage
-from pipelines.opinion_columns import ASPECTS, PRODUCTS, USERS
-from pipelines.opinion_tables import products, write
-from pipelines.opinion_users import users
+from pipelines.packaged import dictionaries, lexicons
+from pipelines.packaged.encoders import text_encoder
+from pipelines.packaged.unpacked import folder
+from pipelines.packaged.weights import packed_encoder
 from pipelines.review_trust import whole_reviews, with_sentences
 from pipelines.tables import Reviews
-from pipelines.trained import TrainedParams
-from pipelines.unpacked import folder
-from pipelines.weights import packed_encoder
+from pipelines.training.trained import TrainedParams
 
 BLOCK = 8192
 

@@ -16,11 +16,11 @@ from pydantic import NonNegativeInt
 
 from models.encoders.decoding import Undecodable, dimensions
 from models.vision.packs import COARSE, Reader, identity
+from pipelines.artefacts.packs import Read, Shown, kept_line, read_kept, read_known, write_texts
+from pipelines.artefacts.vectors import content_hash
 from pipelines.harness import BadData, Params, Run, stage
 from pipelines.harness.unfinished import unfinished
-from pipelines.pack_table import Read, Shown, kept_line, read_kept, read_known, write_texts
 from pipelines.tables import Images, Products
-from pipelines.vectors import content_hash
 
 PARTS = ("train", "valid", "test")
 SPLIT = "split/attributes"

@@ -13,13 +13,13 @@ from pathlib import Path
 import ibis
 
 from pipelines import engine
-from pipelines.behaviour_figures import figures, orders, pairs
 from pipelines.harness import MissingResource, VitrineError
 from pipelines.harness.absent import made
 from pipelines.harness.params import as_moment, read_params, read_tables
 from pipelines.harness.stage import settle, stage_lock
 from pipelines.harness.state import State
-from pipelines.list_archive import filing
+from pipelines.history.figures import figures, orders, pairs
+from pipelines.lists.archive import filing
 from pipelines.tables import Interactions
 
 FILES = {Interactions.USER: "users.parquet", Interactions.ITEM: "items.parquet"}

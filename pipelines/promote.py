@@ -15,9 +15,13 @@ from typing import Any
 import pandas as pd
 
 from models.bundle import manifest_hash
-from pipelines.card import Facts, encoders, lexicons, provenance, write_card
-from pipelines.decision import Case, Decision, Rules, decide
-from pipelines.frozen import (
+from pipelines.harness import BadData, Params, Run, VitrineError, stage
+from pipelines.harness.params import flat, merged, read_params
+from pipelines.harness.tracking import BUNDLE_TAG
+from pipelines.journal import FAILED, PROMOTED, REFUSED, REJECTED, ROLLED_BACK, WAITS, Journal
+from pipelines.promotion.card import Facts, encoders, lexicons, provenance, write_card
+from pipelines.promotion.decision import Case, Decision, Rules, decide
+from pipelines.promotion.frozen import (
     ROW,
     SCORE,
     Scores,
@@ -28,11 +32,7 @@ from pipelines.frozen import (
     read_scores,
     row_dates,
 )
-from pipelines.harness import BadData, Params, Run, VitrineError, stage
-from pipelines.harness.params import flat, merged, read_params
-from pipelines.harness.tracking import BUNDLE_TAG
-from pipelines.journal import FAILED, PROMOTED, REFUSED, REJECTED, ROLLED_BACK, WAITS, Journal
-from pipelines.registry import (
+from pipelines.promotion.registry import (
     CHALLENGER,
     CHAMPION,
     SECONDS,
@@ -43,7 +43,7 @@ from pipelines.registry import (
     Version,
     registered_name,
 )
-from pipelines.requirements import requirements
+from pipelines.promotion.requirements import requirements
 
 MEGABYTE = 1_000_000
 

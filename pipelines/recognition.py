@@ -10,14 +10,14 @@ from models.training.fitting import Course
 from models.vision.head import calibration_error, macro_f1
 from models.vision.recognition_training import fit
 from models.vision.settings import RecognitionSettings
-from pipelines import pictures
 from pipelines.capabilities import recognition as judge
 from pipelines.harness import BadData, Run, stage
 from pipelines.harness.unfinished import unfinished
-from pipelines.judging import judge_on_validation
-from pipelines.seeing import SightParams
 from pipelines.tables import Images
-from pipelines.trained import TrainedParams
+from pipelines.training import pictures
+from pipelines.training.judging import judge_on_validation
+from pipelines.training.seeing import SightParams
+from pipelines.training.trained import TrainedParams
 
 
 class RecognitionParams(SightParams, TrainedParams):

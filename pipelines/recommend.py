@@ -25,10 +25,8 @@ from threadpoolctl import threadpool_limits
 from models.kinds import load_model
 from models.recommenders.baselines import Popularity
 from models.recommenders.events import Events, hash_order
-from pipelines import exclusions
-from pipelines.exclusions import Exclusions
 from pipelines.harness import BadConfig, Params, Run, stage
-from pipelines.list_files import (
+from pipelines.lists.files import (
     AGAIN,
     BECAUSE,
     CATALOGUE,
@@ -38,9 +36,11 @@ from pipelines.list_files import (
     Tally,
     write,
 )
-from pipelines.list_parts import Parts, parts
-from pipelines.list_rules import Rules, Shelf, choose, numbered
-from pipelines.registry import NoChampion, champion_bundle
+from pipelines.lists.parts import Parts, parts
+from pipelines.lists.rules import Rules, Shelf, choose, numbered
+from pipelines.own_tables import exclusions
+from pipelines.own_tables.exclusions import Exclusions
+from pipelines.promotion.registry import NoChampion, champion_bundle
 from pipelines.tables import Interactions, Products, Users
 
 SPLIT = "split/recommending"

@@ -18,10 +18,10 @@ from models.recommenders.registry import RECOMMENDERS
 from models.recommenders.settings import RegistrySettings
 from pipelines.capabilities import recommending as judge
 from pipelines.harness import BadConfig, Run, stage
-from pipelines.judging import headline, tell_fitted
-from pipelines.recommending import TASK, known_events
 from pipelines.tables import Products, Users
-from pipelines.trained import TrainedParams
+from pipelines.training.judging import headline, tell_fitted
+from pipelines.training.recommending import TASK, known_events
+from pipelines.training.trained import TrainedParams
 
 TOWERS = ("collaborative", "content", "hybrid")
 BASELINES = ("popularity", "personal-popularity", "user-neighbours")

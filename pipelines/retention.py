@@ -29,12 +29,14 @@ from typing import Any
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
-from pipelines import incidents, list_archive, monitor, past_features
+from pipelines import monitor, past_features
 from pipelines.harness import MissingResource, Params, VitrineError
 from pipelines.harness.params import read_params, section
 from pipelines.harness.state import State
 from pipelines.harness.tracking import BUNDLE_TAG, EXPERIMENT
-from pipelines.registry import PREFIX, TRAINED, Registry, Version
+from pipelines.lists import archive as list_archive
+from pipelines.monitoring import incidents
+from pipelines.promotion.registry import PREFIX, TRAINED, Registry, Version
 
 DAY = 86_400.0
 PAGE = 1000

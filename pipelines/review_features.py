@@ -19,10 +19,10 @@ import pyarrow.parquet as pq
 import scipy.sparse as sp
 
 from models.language.aspects import wilson
+from pipelines.artefacts.vectors import read_vectors, write_vectors
 from pipelines.harness import Params, Run, stage
 from pipelines.review_trust import sides_of, suspects, whole_reviews
 from pipelines.tables import SIDE, Products, Reviews
-from pipelines.vectors import read_vectors, write_vectors
 
 TASK = "split/recommending"
 OUTS = ("reviews.parquet", "items.parquet", "users.parquet")

@@ -18,9 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
-from pipelines import connections
 from pipelines.cache import check, store_folder
-from pipelines.harness import BadConfig, MissingResource, VitrineError, space
+from pipelines.harness import BadConfig, MissingResource, VitrineError, connections, space
 from pipelines.harness.absent import absence
 from pipelines.harness.choice import begin, refuse_mixture
 from pipelines.harness.graph import folder_of, read_graph

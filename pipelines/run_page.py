@@ -18,10 +18,10 @@ from pipelines.harness.graph import read_graph
 from pipelines.harness.state import State
 from pipelines.harness.tracking import EXPERIMENT, client
 from pipelines.journal import Journal
+from pipelines.pages.whole_report import candidates
 from pipelines.report import MAX_BYTES, environment
 from pipelines.report_sections.capabilities import NAMES, named
 from pipelines.report_sections.charts import bars
-from pipelines.whole_report import candidates
 
 LOOKED = 8
 """Runs of a stage among which its last two good ones are looked for."""

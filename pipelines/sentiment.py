@@ -16,14 +16,14 @@ from models.language.polarity_training import FEWEST, Encoding, fit
 from models.language.sentiment import CHINESE, LABELS, Sentiment
 from models.language.settings import EncoderSettings, GramSettings, PolaritySettings
 from models.language.tone import tones
-from pipelines import lexicons
+from pipelines.artefacts.vectors import read_vectors
 from pipelines.capabilities import sentiment as judge
-from pipelines.encoders import text_encoder
 from pipelines.harness import BadConfig, BadData, Params, Run, stage
-from pipelines.judging import judge_on_validation
+from pipelines.packaged import lexicons
+from pipelines.packaged.encoders import text_encoder
 from pipelines.review_trust import suspects
 from pipelines.tables import Reviews
-from pipelines.vectors import read_vectors
+from pipelines.training.judging import judge_on_validation
 
 BLOCK = 16384
 RATED, STEPS = 200, 10

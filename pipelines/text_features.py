@@ -16,10 +16,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from models.encoders.text import TextEncoder
-from pipelines.encoders import HUB, sentence_transformer, text_encoder
+from pipelines.artefacts.vectors import Former, content_hash, write_vectors
 from pipelines.harness import Bug, Params, Run, stage
+from pipelines.packaged.encoders import HUB, sentence_transformer, text_encoder
 from pipelines.tables import Products, Reviews
-from pipelines.vectors import Former, content_hash, write_vectors
 
 PRODUCTS, REVIEWS = "products.parquet", "reviews.parquet"
 AMOUNT = re.compile(r"\d+(?:[.,/]\d+)*")

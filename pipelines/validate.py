@@ -1,6 +1,6 @@
 """Hold one table against the contract: what keeps it goes on, rows that break it are set aside and named.
 
-`python -m pipelines.validate TABLE`. Rows that break a row rule (see `pipelines/suites.py`) go to `quarantine.parquet`
+`python -m pipelines.validate TABLE`. Rows that break a row rule (see `pipelines/validation/suites.py`) go to `quarantine.parquet`
 (file, row counted from 0, column, value, rule; a line for each rule that a row breaks) and the run goes on, as long
 as their share is at most `max_quarantine_share`. Above it, or where a table rule breaks, the run stops.
 
@@ -36,13 +36,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from models.language.tongue import language_of
-from pipelines import engine, suites
+from pipelines import engine
 from pipelines.harness import Absent, BadConfig, BadData, Bug, Params, Run, stage
 from pipelines.harness.shelf import Kept, Shelf, file_hash, link
-from pipelines.judge import Judge
-from pipelines.quarantine import ORDER, SCHEMA, Quarantine
-from pipelines.suites import Limits, Rule, cell_text, flag
 from pipelines.tables import LANGUAGES, TABLES, Interactions, Questions, Reviews, Table
+from pipelines.validation import suites
+from pipelines.validation.judge import Judge
+from pipelines.validation.quarantine import ORDER, SCHEMA, Quarantine
+from pipelines.validation.suites import Limits, Rule, cell_text, flag
 
 FILE, ROW = "_file", "_row"
 WHOLE, BROKEN = "_whole ", "_broken "

@@ -23,7 +23,7 @@ from pipelines.harness import BadData, MissingResource, VitrineError
 from pipelines.harness.stage import stage_lock
 from pipelines.harness.state import State
 from pipelines.journal import APPROVED, REFUSED, REJECTED, ROLLED_BACK, WAITS, Journal
-from pipelines.registry import (
+from pipelines.promotion.registry import (
     CHALLENGER,
     CHAMPION,
     PREVIOUS,

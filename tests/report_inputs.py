@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from pipelines.artefacts.vectors import write_vectors
+from pipelines.pages.whole_report import PLACE
 from pipelines.report import TEMPLATES, render
 from pipelines.report_sections import Section, build_sections
 from pipelines.report_sections.inputs import Choice, Inputs
-from pipelines.vectors import write_vectors
-from pipelines.whole_report import PLACE
 from tests.conftest import REPOSITORY
 
 HOSTILE_TITLE = "<script>alert(1)</script>"

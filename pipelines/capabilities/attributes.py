@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from models.metrics import honesty
 from models.vision.attributes import PACK, PICTURE, SOURCES, TITLE, present
 from models.vision.sight import pixels
-from pipelines.pack_table import texts_of
+from pipelines.artefacts.packs import texts_of
 from pipelines.tables import Images, Products
 
 METRIC = "right fields"

@@ -6,19 +6,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from models.encoders.decoding import Undecodable, decode
-from pipelines import pictures
 from pipelines.door import files
-
-if TYPE_CHECKING:
-    from models.encoders.image import ImageEncoder
-    from pipelines.door.verb import Asked
-    from pipelines.seeing import SightParams
+from pipelines.training import pictures
 
 MAX_BYTES = 64 * 1024 * 1024
 """A larger file is not read."""
@@ -177,11 +171,3 @@ def usual_side(listing: Listing) -> int:
                 yield content(path)
 
     return pictures.usual_side(readable())
-
-
-def image_encoder(params: "SightParams", listing: Listing, asked: "Asked") -> "ImageEncoder":
-    """The encoder that suits the pictures of a file."""
-    from pipelines import unpacked
-
-    files = unpacked.folder("image", asked) if params.encoder == "package" else None
-    return params.image_encoder(usual_side(listing), files)

@@ -70,10 +70,3 @@ class Verb:
     predict: Callable[[Any, Asked], Iterable[pa.RecordBatch]]
     asks: Callable[[Asked], object] = lambda asked: None
     options: tuple[Option, ...] = field(default=())
-
-
-def asked_pictures(asked: Asked) -> None:
-    """Read which pictures the file `test` names. Raises `BadData`."""
-    from pipelines.door import pictures
-
-    pictures.listed(asked.files["test"])

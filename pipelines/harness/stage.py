@@ -37,6 +37,7 @@ import typing
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NoReturn, TypeVar
 
 from pipelines.harness import space
@@ -504,10 +505,15 @@ def check_modules(run: Run) -> None:
         if not file or not file.startswith(home):
             continue
         relative = Path(file).relative_to(run.root).as_posix()
-        package = relative in ("pipelines/__init__.py", "models/__init__.py")
         ours = relative.startswith(("pipelines/", "models/"))
-        if ours and not package and not run.node.reads(relative):
+        if ours and not bare(module) and not run.node.reads(relative):
             raise Bug(f"{run.name} runs {relative}: name it in the stage's deps in dvc.yaml")
+
+
+def bare(module: ModuleType) -> bool:
+    """Whether a package holds nothing but its modules, so that nothing can come out otherwise by what it says itself."""
+    held = [value for name, value in vars(module).items() if not name.startswith("__")]
+    return hasattr(module, "__path__") and all(isinstance(value, ModuleType) for value in held)
 
 
 def sweep(root: Path, graph: Graph, stage: str) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipelines.audit_columns import TEXTS
+from pipelines.artefacts.findings import TEXTS
 from pipelines.report_sections.inputs import Absent, Choice, Inputs
 from pipelines.report_sections.thumbnails import thumbnails
 

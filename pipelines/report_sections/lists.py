@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipelines.list_files import NAME
+from pipelines.lists.files import NAME
 from pipelines.report_sections.capabilities import named
 from pipelines.report_sections.inputs import Absent, Choice, Inputs
 from pipelines.report_sections.thumbnails import thumbnails

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipelines.opinion_columns import PRODUCTS
+from pipelines.buyers.columns import PRODUCTS
 from pipelines.report_sections.inputs import Absent, Choice, Inputs
 from pipelines.report_sections.sentiment import LANGUAGES
 

@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.artefacts.vectors import read_vectors
 from pipelines.report_sections.inputs import Absent, Choice, Inputs
 from pipelines.report_sections.swatches import swatches
 from pipelines.report_sections.thumbnails import TABLE, thumbnails
 from pipelines.tables import Images
-from pipelines.vectors import read_vectors
 
 KEY = "pictures"
 TITLE = "Nearest pictures"

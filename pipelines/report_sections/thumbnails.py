@@ -5,9 +5,9 @@ import io
 
 from models.encoders.decoding import Undecodable
 from pipelines.harness import BadData
+from pipelines.pages.thumbnails import thumbnail
 from pipelines.report_sections.inputs import Inputs
 from pipelines.tables import Images
-from pipelines.thumbnails import thumbnail
 
 SIDE = 144
 TABLE = "validate-images/table.parquet"

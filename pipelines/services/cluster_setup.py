@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from pipelines.harness.errors import BadConfig, MissingResource, VitrineError
 from pipelines.harness.params import read_params
-from pipelines.journal_stores import Table
+from pipelines.promotion.journal_stores import Table
 from pipelines.services import cluster_trust
 from pipelines.services.airflow import HEAVY, heavy_slots
 from pipelines.services.cluster_workplace import BUCKET

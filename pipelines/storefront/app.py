@@ -22,7 +22,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pipelines.list_rules import Rules
+from pipelines.lists.rules import Rules
 from pipelines.report_sections.answers import quote
 from pipelines.report_sections.inputs import cut
 from pipelines.services.processes import LOOPBACK

@@ -10,10 +10,10 @@ import numpy as np
 
 from models.kinds import load_model
 from models.recommenders.events import Events
-from pipelines import exclusions
 from pipelines.harness import MissingResource, VitrineError
-from pipelines.list_rules import Rules, Shelf, choose
-from pipelines.registry import CHAMPION, Registry, Version
+from pipelines.lists.rules import Rules, Shelf, choose
+from pipelines.own_tables import exclusions
+from pipelines.promotion.registry import CHAMPION, Registry, Version
 from pipelines.storefront.goods import Goods, Lists, newest_mark, read_lists
 
 

@@ -15,16 +15,16 @@ import pyarrow.parquet as pq
 from models.encoders.decoding import Undecodable
 from models.vision.families import unit
 from models.vision.index import nearest
-from pipelines import list_archive
+from pipelines.artefacts.vectors import read_vectors
 from pipelines.harness import MissingResource
 from pipelines.harness.absent import lacking
 from pipelines.harness.graph import folder_of, read_graph
 from pipelines.harness.state import State
-from pipelines.list_files import NAME
-from pipelines.list_rules import numbered
+from pipelines.lists import archive as list_archive
+from pipelines.lists.files import NAME
+from pipelines.lists.rules import numbered
+from pipelines.pages.thumbnails import thumbnail
 from pipelines.tables import Images, Products
-from pipelines.thumbnails import thumbnail
-from pipelines.vectors import read_vectors
 
 SIDE = 160
 FIRST_PICTURES = 12

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from pipelines.buyers.columns import PRODUCTS
 from pipelines.harness.absent import lacking
-from pipelines.opinion_columns import PRODUCTS
 
 ASPECTS, QUOTES = 12, 3
 

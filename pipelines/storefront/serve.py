@@ -6,8 +6,8 @@ from pathlib import Path
 from pipelines.harness.params import read_params, section
 from pipelines.harness.stage import settle
 from pipelines.harness.state import State
+from pipelines.promotion.registry import Registry
 from pipelines.recommend import RecommendParams
-from pipelines.registry import Registry
 from pipelines.services.processes import LOOPBACK
 from pipelines.storefront.app import Front, make_app
 from pipelines.storefront.champions import Follower

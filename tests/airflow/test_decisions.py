@@ -12,7 +12,7 @@ import pytest
 
 from pipelines.harness.state import State
 from pipelines.journal import Journal
-from pipelines.registry import CHALLENGER, CHAMPION, Registry
+from pipelines.promotion.registry import CHALLENGER, CHAMPION, Registry
 from pipelines.services import airflow, processes, stack
 from pipelines.services.airflow import Api
 from tests.conftest import REPOSITORY

@@ -19,16 +19,16 @@ from models.language.library import Review
 from models.language.telling import Quote, Reply, told
 from models.recommenders.base import Recommender
 from models.recommenders.events import Histories, hash_order
+from pipelines.artefacts.vectors import write_vectors
+from pipelines.buyers.columns import PRODUCTS
 from pipelines.harness import MissingResource
-from pipelines.list_archive import Facts, archive, filing, write_facts
-from pipelines.list_rules import Rules
-from pipelines.opinion_columns import PRODUCTS
+from pipelines.lists.archive import Facts, archive, filing, write_facts
+from pipelines.lists.rules import Rules
 from pipelines.services.processes import LOOPBACK, free_port
 from pipelines.storefront.app import Front, make_app
 from pipelines.storefront.champions import Champion, Follower, Loaded
 from pipelines.storefront.goods import Goods, Pictures
 from pipelines.storefront.said import Said
-from pipelines.vectors import write_vectors
 
 ITEMS = [f"p{at:02d}" for at in range(40)]
 HOSTILE = "<img src=x onerror=alert(1)>"

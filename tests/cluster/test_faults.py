@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipelines import journal_stores
 from pipelines.harness.graph import read_graph
 from pipelines.harness.state import State
 from pipelines.journal import Journal
-from pipelines.journal_stores import Table
+from pipelines.promotion import journal_stores
+from pipelines.promotion.journal_stores import Table
 from tests.cluster.stack import WORKERS, Cluster, open_folder, started
 from tests.pipeline.shop import Shop, differing, make_shop
 from tests.unit.test_journal_stores import LINES, write_at_once

@@ -11,7 +11,7 @@ import pytest
 
 from pipelines.harness.errors import MissingResource
 from pipelines.harness.state import State
-from pipelines.journal_stores import Table
+from pipelines.promotion.journal_stores import Table
 from pipelines.services import cluster_trust, processes
 from pipelines.services.cluster_run import environment, members, note_of, start
 from pipelines.services.cluster_secrets import make_secrets

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipelines.harness.graph import read_graph
-from pipelines.journal_stores import VARIABLE
+from pipelines.promotion.journal_stores import VARIABLE
 from tests.cluster.stack import WORKERS, Cluster, open_folder, own_files, started
 from tests.pipeline.shop import differing, make_shop
 

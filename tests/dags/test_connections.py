@@ -11,8 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from pipelines import connections
-from pipelines.harness import BadConfig, MissingResource
+from pipelines.harness import BadConfig, MissingResource, connections
 from pipelines.harness.state import State
 from pipelines.services import airflow
 from tests.conftest import REPOSITORY, Project

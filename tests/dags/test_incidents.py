@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import incidents
 from pipelines.harness.errors import BadConfig, MissingResource
 from pipelines.harness.state import State
-from pipelines.incidents import Failure, report
+from pipelines.monitoring import incidents
+from pipelines.monitoring.incidents import Failure, report
 from tests.dags.sink import Sink, listening
 from tests.dags.snippets import run_snippet
 

@@ -19,11 +19,11 @@ from pipelines.harness.graph import Node
 from pipelines.harness.shelf import Shelf
 from pipelines.harness.state import State
 from pipelines.ingest_shop import ingest_shop
-from pipelines.judge import Judge
 from pipelines.sources import events
 from pipelines.sources.events import Events
 from pipelines.sources.shop import ShopParams
 from pipelines.validate import validate
+from pipelines.validation.judge import Judge
 from tests.data.shops import Shop, make_shop
 
 COLUMNS = ("user", "item", "time", "kind", "count", "order")

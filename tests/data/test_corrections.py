@@ -8,12 +8,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import corrections
 from pipelines.accept import accept, main
 from pipelines.audit import schema
-from pipelines.corrections import COLUMNS, FILE, Correction
 from pipelines.harness import BadData, MissingResource
 from pipelines.ingest_shop import ingest_shop
+from pipelines.own_tables import corrections
+from pipelines.own_tables.corrections import COLUMNS, FILE, Correction
 from tests.data.shops import Shop, make_shop
 
 

@@ -28,12 +28,12 @@ from pipelines.ingest_pictures import ingest_pictures
 from pipelines.ingest_reviews import ingest_reviews
 from pipelines.ingest_reviews_zh import ingest_reviews_zh
 from pipelines.ingest_shop import ingest_shop
-from pipelines.judge import Judge
 from pipelines.sources import functions
 from pipelines.sources.columns import CURRENCY, OFFSET
 from pipelines.split import split, words_of
-from pipelines.suites import Rule, arrow_flags, flag, table_flags
 from pipelines.validate import validate
+from pipelines.validation.judge import Judge
+from pipelines.validation.suites import Rule, arrow_flags, flag, table_flags
 from tests.data.shops import SIZES, START, Shop, changed, make_shop, picture, tables
 
 DAY = datetime.timedelta(days=1)

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy.stats import beta
 
-from pipelines import list_archive
 from pipelines.harness.state import State
-from pipelines.list_archive import Facts, Kept, write_facts
+from pipelines.lists import archive as list_archive
+from pipelines.lists.archive import Facts, Kept, write_facts
 from pipelines.monitor import REVIEWS, Shop, look
 from tests.unit.test_monitor import ITEMS, NOW, PARAMS, alarms
 

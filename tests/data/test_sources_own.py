@@ -17,8 +17,8 @@ import pytest
 import yaml
 
 from pipelines import engine
-from pipelines.connections import variable
 from pipelines.harness import BadConfig, BadData, MissingResource, VitrineError
+from pipelines.harness.connections import variable
 from pipelines.harness.graph import Node
 from pipelines.harness.state import State
 from pipelines.ingest_shop import ingest_shop

@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.harness import Bug
-from pipelines.judge import Judge
-from pipelines.suites import Rule
 from pipelines.validate import validate
+from pipelines.validation.judge import Judge
+from pipelines.validation.suites import Rule
 from tests.data.shops import INPUTS, START, Shop, changed, make_shop, picture, tables
 
 FUTURE = datetime.datetime(2090, 1, 1, tzinfo=datetime.UTC)

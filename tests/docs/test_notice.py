@@ -15,7 +15,9 @@ def test_the_notice_is_up_to_date() -> None:
 
 def test_every_packaged_model_and_data_set_is_named_with_its_licence() -> None:
     text = (REPOSITORY / "NOTICE").read_text("utf-8")
-    listed = yaml.safe_load((REPOSITORY / "pipelines" / "packages.yaml").read_text("utf-8"))
+    listed = yaml.safe_load(
+        (REPOSITORY / "pipelines" / "packaged" / "packages.yaml").read_text("utf-8")
+    )
     for entry in listed.values():
         place = re.search(
             rf"^{re.escape(entry['name'])}\b.*?(?=\n\n)", text, re.MULTILINE | re.DOTALL

@@ -8,9 +8,9 @@ import pytest
 
 from pipelines.harness import MissingResource
 from pipelines.harness.state import State
+from pipelines.pages.whole_report import PLACE
 from pipelines.report_sections import Section
 from pipelines.run_page import main, page_path, view, write
-from pipelines.whole_report import PLACE
 from tests.report_inputs import write_page
 from tests.run_inputs import HOSTILE, ran, write_project, write_runs, write_two_runs
 

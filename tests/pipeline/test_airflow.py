@@ -19,7 +19,7 @@ import pytest
 
 from pipelines import monitor, past_features
 from pipelines.harness.graph import Graph, read_graph
-from pipelines.list_archive import kept
+from pipelines.lists.archive import kept
 from pipelines.services import airflow, processes, stack
 from pipelines.services.airflow import Api
 from tests.pipeline.shop import Shop, differing, make_shop
@@ -156,7 +156,7 @@ def test_stages_that_do_not_depend_on_each_other_ran_side_by_side(finished: Fini
 
 
 def test_the_registry_has_a_champion_for_each_capability(finished: Finished) -> None:
-    from pipelines.registry import Registry
+    from pipelines.promotion.registry import Registry
 
     standings = {one.name: one for one in Registry(finished.shop.state).champions()}
     assert set(standings) == {f"vitrine.{name}" for name in CAPABILITIES}

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from models.kinds import KINDS
-from pipelines.requirements import requirements
+from pipelines.promotion.requirements import requirements
 from tests.conftest import REPOSITORY
 
 SCRIPT = """\

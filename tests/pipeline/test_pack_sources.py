@@ -10,12 +10,12 @@ import yaml
 from PIL import Image
 
 from models.kinds import load_model
+from pipelines.artefacts.packs import Shown, write_texts
 from pipelines.attributes import attributes
 from pipelines.audit import audit
 from pipelines.evaluate import evaluate
 from pipelines.harness.absent import write_placeholder
 from pipelines.image_features import image_features
-from pipelines.pack_table import Shown, write_texts
 from tests.data.shops import Shop, make_shop
 
 BRANDS = ("Arla", "Oatly")

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from models.vision.packs import Line, Reader
+from pipelines.artefacts.packs import kept_line
+from pipelines.artefacts.vectors import content_hash
 from pipelines.harness import BadData
-from pipelines.pack_table import kept_line
 from pipelines.pack_texts import pack_texts
-from pipelines.vectors import content_hash
 from tests.data.shops import Shop, make_shop
 
 OUT = "pack-texts/texts.parquet"

@@ -51,7 +51,7 @@ def test_lists_are_made_and_promoted_from_events_alone(poor_shop: Shop) -> None:
 
 
 def test_the_registry_knows_only_what_is_on(poor_shop: Shop) -> None:
-    from pipelines.registry import Registry
+    from pipelines.promotion.registry import Registry
 
     names = {standing.name for standing in Registry(poor_shop.state).champions()}
     assert names == {"vitrine.collaborative", "vitrine.recommender"}

@@ -18,7 +18,7 @@ from models.bundle import Bundle, manifest_hash, save
 from pipelines.harness.state import State
 from pipelines.harness.tracking import BUNDLE_TAG
 from pipelines.journal import Journal
-from pipelines.registry import (
+from pipelines.promotion.registry import (
     CHALLENGER,
     CHAMPION,
     PREVIOUS,

@@ -14,8 +14,8 @@ import pytest
 from pipelines import past_features, retention
 from pipelines.harness.state import State
 from pipelines.harness.tracking import EXPERIMENT, client
-from pipelines.list_archive import Facts, archive, filing, kept, write_facts
-from pipelines.registry import CHALLENGER, CHAMPION, MANIFEST, PREVIOUS, TRAINED, Registry
+from pipelines.lists.archive import Facts, archive, filing, kept, write_facts
+from pipelines.promotion.registry import CHALLENGER, CHAMPION, MANIFEST, PREVIOUS, TRAINED, Registry
 from pipelines.retention import DAY, Leaving, RetentionParams, plan
 from tests.conftest import REPOSITORY, Project, own_store
 

@@ -10,10 +10,10 @@ import pytest
 
 from models.encoders.text import TextEncoder
 from pipelines.harness.absent import absence
-from pipelines.recommending import item_content
 from pipelines.review_features import OUTS, review_features
 from pipelines.review_trust import review_trust
 from pipelines.text_features import text_features
+from pipelines.training.recommending import item_content
 from tests.data.shops import START, Shop, make_shop, tables
 
 DAY = datetime.timedelta(days=1)

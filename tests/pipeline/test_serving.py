@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 
 from pipelines.harness.state import State
-from pipelines.registry import Registry, read_example
+from pipelines.promotion.registry import Registry, read_example
 from tests.pipeline.standin.project import ROWS, Project
 from tests.waiting import poll
 

@@ -21,7 +21,7 @@ from models.recommenders.catalogue import Catalogue
 from models.recommenders.events import Events, hash_order
 from models.recommenders.features import Shop
 from pipelines.harness.state import State
-from pipelines.registry import Registry, Version
+from pipelines.promotion.registry import Registry, Version
 from pipelines.services.web import Refused, call
 from pipelines.storefront.serve import open_front
 from tests.browser.shop_front import ITEMS, put, serving, write_lists

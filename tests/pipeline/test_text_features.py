@@ -63,6 +63,6 @@ def test_another_encoder_takes_over_nothing(
     shop = shop_of(tmp_path / "shop", migrated_database, tables()["reviews"])
     assert shop.run(text_features) == 0
     encoded.clear()
-    monkeypatch.setattr("pipelines.encoders.HASHING_WIDTH", 128)
+    monkeypatch.setattr("pipelines.packaged.encoders.HASHING_WIDTH", 128)
     assert shop.run(text_features) == 0
     assert len(encoded) == 60 + 90

@@ -15,7 +15,7 @@ import pytest
 
 from pipelines.harness.absent import absence
 from pipelines.journal import Journal
-from pipelines.registry import CHAMPION, Registry
+from pipelines.promotion.registry import CHAMPION, Registry
 from tests.pipeline.shop import Shop, make_shop
 
 FOLDER = os.environ.get("VITRINE_SHOPS", "")

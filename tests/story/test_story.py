@@ -14,12 +14,13 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from pipelines import list_archive, monitor
+from pipelines import monitor
 from pipelines.harness.params import read_params, set_choice
 from pipelines.harness.shelf import file_hash
 from pipelines.journal import APPROVED, PROMOTED, REFUSED, ROLLED_BACK, WAITS, Journal
-from pipelines.list_archive import Kept
-from pipelines.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry
+from pipelines.lists import archive as list_archive
+from pipelines.lists.archive import Kept
+from pipelines.promotion.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry
 from tests.pipeline.shop import Shop, make_shop
 
 NAME = "recommender"

@@ -162,9 +162,9 @@ def test_the_door_trains_an_encoder_from_enough_aspects_on(monkeypatch: pytest.M
     asked = Asked({}, {}, REPOSITORY, "default", 1, 1, lambda text: None)
     params = asked.params(sentiment.SECTION, sentiment.DoorSentimentParams)
     made: dict[str, Any] = {}
-    monkeypatch.setattr("pipelines.unpacked.folder", lambda name, asked: Path(name))
+    monkeypatch.setattr("pipelines.packaged.unpacked.folder", lambda name, asked: Path(name))
     monkeypatch.setattr(
-        "pipelines.weights.packed_encoder",
+        "pipelines.packaged.weights.packed_encoder",
         lambda name, folder, depth, most: made.update({name: depth}) or calm(),
     )
     fewest = params.aspects.fewest

@@ -45,6 +45,16 @@ def test_pipelines_define_no_network(path: Path) -> None:
     assert "airflow" not in names(path) or "services" in path.parts
 
 
+def test_each_module_of_pipelines_is_a_command_and_what_they_share_lies_in_folders() -> None:
+    shared = {"__init__.py", "tables.py"}
+    for path in (REPOSITORY / "pipelines").glob("*.py"):
+        runs = any(
+            isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'"
+            for node in tree(path).body
+        )
+        assert runs or path.name in shared, path
+
+
 @pytest.mark.parametrize("path", [*modules("models"), *modules("pipelines")], ids=str)
 def test_no_pickle_is_loaded_and_nothing_runs_at_import(path: Path) -> None:
     text = path.read_text()

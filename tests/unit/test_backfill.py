@@ -19,7 +19,7 @@ from pipelines import backfill, past_features
 from pipelines.harness import BadConfig, MissingResource
 from pipelines.harness.params import as_moment
 from pipelines.harness.state import State
-from pipelines.list_archive import NO_MODEL, kept
+from pipelines.lists.archive import NO_MODEL, kept
 from tests.conftest import REPOSITORY
 
 DAY = pd.Timestamp("2026-01-10", tz="UTC")

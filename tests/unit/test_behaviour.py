@@ -15,8 +15,8 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from pipelines import behaviour_figures as sums
 from pipelines import engine
+from pipelines.history import figures as sums
 
 START = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
 NAMES = ("user_id", "item_id", "timestamp", "price", "order_id", "part")

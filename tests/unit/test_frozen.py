@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipelines.frozen import (
+from pipelines.harness import BadData, Bug
+from pipelines.promotion.frozen import (
     Learned,
     check_scores,
     check_seal,
@@ -15,7 +16,6 @@ from pipelines.frozen import (
     seal,
     write_scores,
 )
-from pipelines.harness import BadData, Bug
 
 LEARNED = Learned(0, "2024-03-01T00:00:00+00:00", "2024-03-02T00:00:00+00:00")
 
@@ -138,7 +138,7 @@ def test_a_table_that_names_nothing_is_refused(tmp_path: Path) -> None:
 def test_training_rows_that_are_tested_are_counted_and_the_newest_is_told(tmp_path: Path) -> None:
     from pipelines.capabilities import capability
     from pipelines.evaluate import learned
-    from pipelines.judging import fitted_rows
+    from pipelines.training.judging import fitted_rows
 
     pd.DataFrame({"review_id": ["a", "b"]}).to_parquet(tmp_path / "train.parquet")
     pd.DataFrame({"review_id": ["c"]}).to_parquet(tmp_path / "valid.parquet")

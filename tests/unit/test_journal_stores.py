@@ -10,11 +10,11 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from pipelines import journal_stores
 from pipelines.harness import BadConfig, MissingResource
 from pipelines.harness.state import State
 from pipelines.journal import Journal, main
-from pipelines.journal_stores import Table
+from pipelines.promotion import journal_stores
+from pipelines.promotion.journal_stores import Table
 from tests.conftest import REPOSITORY
 from tests.unit.test_journal import a_line
 

@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
+from pipelines.buyers.tables import products
 from pipelines.harness.params import read_params, section
-from pipelines.opinion_tables import products
 from pipelines.opinions import OpinionsParams
 from pipelines.review_trust import ReviewTrustParams, before, flags, whole_reviews
 from tests.conftest import REPOSITORY

@@ -5,9 +5,9 @@ import struct
 import numpy as np
 import pytest
 
-from pipelines import lexicons
 from pipelines.harness import MissingResource
-from pipelines.weights import bert_of_onnx, packed, packed_encoder
+from pipelines.packaged import lexicons
+from pipelines.packaged.weights import bert_of_onnx, packed, packed_encoder
 
 WIDTH, INNER, WORDS, PLACES = 32, 64, 6, 12
 

@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines import list_archive, list_files
 from pipelines.deliver import deliver
 from pipelines.exchange import read_outs
 from pipelines.harness import BadConfig, MissingResource
@@ -22,7 +21,9 @@ from pipelines.harness.graph import Graph, Node, read_graph
 from pipelines.harness.params import read_params
 from pipelines.harness.stage import sweep
 from pipelines.harness.state import State
-from pipelines.list_files import SCHEMA, Tally, read, write
+from pipelines.lists import archive as list_archive
+from pipelines.lists import files as list_files
+from pipelines.lists.files import SCHEMA, Tally, read, write
 from pipelines.recommend import RecommendParams, partition, recommend
 from pipelines.storefront.goods import newest_mark, read_lists
 from tests.conftest import REPOSITORY

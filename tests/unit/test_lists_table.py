@@ -13,8 +13,8 @@ import pytest
 from pipelines import lists_table
 from pipelines.harness import BadConfig, MissingResource
 from pipelines.harness.state import State
-from pipelines.list_archive import archive
-from pipelines.list_files import SCHEMA
+from pipelines.lists.archive import archive
+from pipelines.lists.files import SCHEMA
 
 USERS, K = 50, 4
 

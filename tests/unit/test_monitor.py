@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import list_archive
 from pipelines.harness import MissingResource
 from pipelines.harness.params import read_params, section
 from pipelines.harness.state import State
-from pipelines.list_archive import Facts, Kept, filing, write_facts
+from pipelines.lists import archive as list_archive
+from pipelines.lists.archive import Facts, Kept, filing, write_facts
 from pipelines.monitor import (
     LOOK,
     TRAIN,

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipelines.drift import one_a_user, shift, volume
+from pipelines.monitoring.drift import one_a_user, shift, volume
 
 LEVEL = 0.005  # of all checks of one look together, as params.yaml says
 SMALLEST = 0.2  # index below which a shift is none, as there

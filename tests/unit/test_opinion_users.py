@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.opinion_columns import USERS
-from pipelines.opinion_users import DOUBT, users
+from pipelines.buyers.columns import USERS
+from pipelines.buyers.users import DOUBT, users
 
 
 def told(rows: list[tuple[str, str | None, str, str, str]]) -> tuple[pd.DataFrame, pd.DataFrame]:

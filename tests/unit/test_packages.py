@@ -17,10 +17,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines import packages
 from pipelines.harness import BadConfig, MissingResource
 from pipelines.harness.state import State
-from pipelines.packages import Package, fetch, intact, listed, read_member, unpack
+from pipelines.packaged import packages
+from pipelines.packaged.packages import Package, fetch, intact, listed, read_member, unpack
 from tests.conftest import REPOSITORY
 
 GOOD = b"what is expected"
@@ -281,7 +281,7 @@ def test_of_a_debian_package_only_the_named_plain_files_are_taken(tmp_path: Path
 
 
 def test_every_listed_package_says_what_it_is_and_how_it_is_verified() -> None:
-    found = listed(REPOSITORY / "pipelines" / "packages.yaml")
+    found = listed(REPOSITORY / "pipelines" / "packaged" / "packages.yaml")
     for name, entry in found.items():
         assert entry.licence and entry.about, name
         digests = list(entry.members.values()) or [entry.sha256]

@@ -10,7 +10,7 @@ import yaml
 from models.training.settings import ONE, Devices
 from pipelines.harness.errors import BadConfig, MissingResource
 from pipelines.harness.params import Params, read_params, section, set_choice
-from pipelines.trained import TrainedParams
+from pipelines.training.trained import TrainedParams
 
 TEXT = """\
 # a comment

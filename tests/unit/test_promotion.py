@@ -11,12 +11,12 @@ import pytest
 
 from models.bundle import Bundle, manifest_hash, save
 from pipelines import promote, verdict
-from pipelines.decision import Rules
-from pipelines.frozen import Learned, Scores, Seal
 from pipelines.harness import BadData, MissingResource
 from pipelines.harness.state import State
 from pipelines.journal import Journal
-from pipelines.registry import (
+from pipelines.promotion.decision import Rules
+from pipelines.promotion.frozen import Learned, Scores, Seal
+from pipelines.promotion.registry import (
     CHALLENGER,
     CHAMPION,
     PREVIOUS,

@@ -8,9 +8,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.card import Facts, encoders, lexicons, provenance, write_card
-from pipelines.frozen import cut_dates, row_dates
-from pipelines.requirements import SHARED, requirements, third_party
+from pipelines.promotion.card import Facts, encoders, lexicons, provenance, write_card
+from pipelines.promotion.frozen import cut_dates, row_dates
+from pipelines.promotion.requirements import SHARED, requirements, third_party
 
 FIGURES = {
     "rows_in": 1200,
@@ -152,6 +152,6 @@ def test_weights_from_a_hub_and_lexicons_are_named(tmp_path: Path) -> None:
         (tmp_path / name / "source.json").write_text(json.dumps(note))
     found = encoders([tmp_path / name for name in notes])
     assert found == [("some/encoder", "see https://huggingface.co/some/encoder")]
-    (lexicon,) = lexicons(["pipelines/lexicons.py", "data/split/sentiment"])
+    (lexicon,) = lexicons(["pipelines/packaged/lexicons.py", "data/split/sentiment"])
     assert "vaderSentiment" in lexicon[0] and "MIT" in lexicon[1]
     assert lexicons(["pipelines/tables.py"]) == []

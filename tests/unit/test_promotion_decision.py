@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.decision import Case, Rules, decide
-from pipelines.frozen import Learned
+from pipelines.promotion.decision import Case, Rules, decide
+from pipelines.promotion.frozen import Learned
 
 ROUNDS = 40
 GOOD = [0.0, 0.25, 0.5, 1.0]

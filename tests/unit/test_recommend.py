@@ -13,12 +13,12 @@ import pytest
 
 from models.recommenders.baselines import PersonalPopularity
 from models.recommenders.events import Events, hash_order
-from pipelines import exclusions
-from pipelines.exclusions import Exclusions
 from pipelines.harness import BadConfig, BadData
 from pipelines.harness.state import State
-from pipelines.list_files import REASONS, Tally, write
-from pipelines.list_parts import parts
+from pipelines.lists.files import REASONS, Tally, write
+from pipelines.lists.parts import parts
+from pipelines.own_tables import exclusions
+from pipelines.own_tables.exclusions import Exclusions
 from pipelines.recommend import (
     RecommendParams,
     everyone,

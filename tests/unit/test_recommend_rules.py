@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.list_rules import Rules, Shelf, choose
+from pipelines.lists.rules import Rules, Shelf, choose
 
 
 def slow(scores: np.ndarray, allowed: np.ndarray, shelf: Shelf, rules: Rules) -> list[int]:

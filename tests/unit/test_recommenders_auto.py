@@ -21,7 +21,7 @@ from models.recommenders.ranker import Ranker, Rows, fit_trees, linear
 from models.recommenders.registry import RECOMMENDERS, Choice, Given, fitted
 from models.recommenders.settings import RegistrySettings, SequenceSettings
 from models.recommenders.stored import packed
-from pipelines.exclusions import Exclusions
+from pipelines.own_tables.exclusions import Exclusions
 from pipelines.recommend import RecommendParams, make_lists, open_shop
 
 ITEMS, USERS = 30, 60

@@ -9,10 +9,10 @@ import pytest
 
 from models.recommenders.events import Events, hash_order
 from pipelines import engine
-from pipelines.behaviour_figures import figures, pairs
 from pipelines.collaborative import alike
 from pipelines.content import ContentParams, interests
 from pipelines.harness import BadConfig
+from pipelines.history.figures import figures, pairs
 
 DAYS = pd.Timestamp("2024-01-01", tz="UTC") + pd.to_timedelta([0, 10, 20, 20, 20], "D")
 EVENTS = pd.DataFrame(

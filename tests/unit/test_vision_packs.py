@@ -13,8 +13,8 @@ from models.encoders.text import TextEncoder
 from models.vision.attributes import Attributes, View
 from models.vision.attributes_training import Made, Rows, fit, weigh
 from models.vision.settings import AttributesSettings, HeadSettings, TuningSettings
+from pipelines.artefacts.packs import Shown, read_kept, read_known, texts_of, write_texts
 from pipelines.capabilities import attributes as judge
-from pipelines.pack_table import Shown, read_kept, read_known, texts_of, write_texts
 
 SETTINGS = AttributesSettings(
     [],

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from pipelines.answering import AnsweringParams
 from pipelines.door.verb import Asked, File, Verb
 from pipelines.harness import BadData
+from pipelines.training.answering import AnsweringParams
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,8 +34,8 @@ class Answerer:
 
 def fit(asked: Asked) -> Answerer:
     from models.language.marked import merged
-    from pipelines import answering
-    from pipelines.unpacked import folder
+    from pipelines.packaged.unpacked import folder
+    from pipelines.training import answering
 
     params = asked.params(SECTION, DoorAnswerParams)
     library, review_type = read_reviews(asked)

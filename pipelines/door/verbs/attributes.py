@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from models.vision.settings import AttributesSettings
-from pipelines.door.verb import Asked, File, Option, Verb, asked_pictures
+from pipelines.door.sight import asked_pictures, image_encoder
+from pipelines.door.verb import Asked, File, Option, Verb
 from pipelines.harness import BadConfig, BadData
-from pipelines.seeing import SightParams
-from pipelines.trained import TrainedParams
+from pipelines.training.seeing import SightParams
+from pipelines.training.trained import TrainedParams
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +26,7 @@ BLOCK = 64
 
 
 class DoorAttributesParams(SightParams, TrainedParams):
-    """text: see `pipelines.encoders`. learning: how the model is fitted."""
+    """text: see `pipelines.packaged.encoders`. learning: how the model is fitted."""
 
     text: str
     learning: AttributesSettings
@@ -37,16 +38,16 @@ def fit(asked: Asked) -> "Attributes":
     from models.training.fitting import Course
     from models.vision.attributes_training import Rows
     from models.vision.attributes_training import fit as fit_attributes
-    from pipelines import unpacked
     from pipelines.door import pictures
-    from pipelines.encoders import text_encoder
+    from pipelines.packaged import unpacked
+    from pipelines.packaged.encoders import text_encoder
 
     params = asked.params(SECTION, DoorAttributesParams)
     listing = pictures.listed(asked.files["train"])
     values = {name: listing.column(name) for name in fields_of(asked, listing)}
     if not any(cell for cells in values.values() for cell in cells):
         raise BadData(f"{listing.source}: no cell of {', '.join(values)} is filled")
-    image = pictures.image_encoder(params, listing, asked)
+    image = image_encoder(params, listing, asked)
     text = text_encoder(
         params.text, unpacked.folder("text", asked) if params.text == "package" else None
     )

@@ -18,7 +18,7 @@ BLOCK = 256
 
 
 class DoorExtractParams(Params):
-    """text: see `pipelines.encoders`; empty: none."""
+    """text: see `pipelines.packaged.encoders`; empty: none."""
 
     text: str
     tagger: TaggerSettings
@@ -28,8 +28,8 @@ def fit(asked: Asked) -> "Extraction":
     from models.language.extraction import States
     from models.language.extraction_training import fit as fit_extraction
     from models.training.fitting import spoken
-    from pipelines import unpacked
-    from pipelines.encoders import text_encoder
+    from pipelines.packaged import unpacked
+    from pipelines.packaged.encoders import text_encoder
 
     params = asked.params(SECTION, DoorExtractParams)
     ids, titles, values = read_rows(asked, "train", True)

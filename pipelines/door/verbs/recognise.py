@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from models.vision.settings import RecognitionSettings
-from pipelines.door.verb import Asked, File, Option, Verb, asked_pictures
+from pipelines.door.sight import asked_pictures, image_encoder
+from pipelines.door.verb import Asked, File, Option, Verb
 from pipelines.harness import BadData
-from pipelines.seeing import SightParams
-from pipelines.trained import TrainedParams
+from pipelines.training.seeing import SightParams
+from pipelines.training.trained import TrainedParams
 
 if TYPE_CHECKING:
     from models.vision.hierarchy import Hierarchy
@@ -56,7 +57,7 @@ def fit(asked: Asked) -> Taught:
     present = [coarse] if coarse else []
     listing = pictures.listed(asked.files["train"], {field: pa.string()}, present)
     parents = parents_of(listing, field, coarse) if coarse else {}
-    encoder = pictures.image_encoder(params, listing, asked)
+    encoder = image_encoder(params, listing, asked)
     with tempfile.TemporaryDirectory() as scratch:
         seen, good = pictures.gathered(listing, encoder.size, asked.say, Path(scratch))
         labels = np.asarray(listing.column(field), dtype=object)

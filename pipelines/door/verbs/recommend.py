@@ -9,7 +9,7 @@ import pyarrow as pa
 from models.recommenders.settings import RegistrySettings
 from pipelines.door.verb import Asked, File, Option, Verb
 from pipelines.harness import BadConfig
-from pipelines.trained import TrainedParams
+from pipelines.training.trained import TrainedParams
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from models.vision.settings import LookalikesSettings
+from pipelines.door.sight import image_encoder
 from pipelines.door.verb import Asked, File, Option, Verb
 from pipelines.harness import BadConfig
-from pipelines.seeing import SightParams
+from pipelines.training.seeing import SightParams
 
 if TYPE_CHECKING:
     import numpy as np
@@ -107,7 +108,7 @@ def fit(asked: Asked) -> Gallery:
     listing = pictures.listed(asked.files["gallery"], present=wanted.columns)
     # What the asked rows lack is told before anything is looked at.
     pictures.listed(asked.files["queries"], present=wanted.same)
-    sight = Sight(pictures.image_encoder(params, listing, asked), ("colours",), mirrored=True)
+    sight = Sight(image_encoder(params, listing, asked), ("colours",), mirrored=True)
     vectors, good = seen(listing, sight, asked)
     asked.say(f"{int(good.sum())} pictures can be found")
     kept = np.flatnonzero(good)

@@ -15,7 +15,7 @@ from models.language.settings import (
 )
 from pipelines.door.verb import Asked, File, Verb
 from pipelines.harness import BadData
-from pipelines.trained import TrainedParams
+from pipelines.training.trained import TrainedParams
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,7 +73,7 @@ def fit(asked: Asked) -> Judge:
     from models.language.polarity import passages
     from models.language.polarity_training import fit as fit_polarity
     from models.language.sentiment import Sentiment
-    from pipelines import lexicons
+    from pipelines.packaged import lexicons
 
     params = asked.params(SECTION, DoorSentimentParams)
     table, types = read_rows(asked, "train", labelled=True)
@@ -218,8 +218,8 @@ def encoding_of(
     """The encoder of a language, trained on its rows where these are enough `aspects`, else frozen; None where none is asked."""
     from models.language.polarity_training import Encoding
     from pipelines.aspect_marks import marked
-    from pipelines.unpacked import folder
-    from pipelines.weights import packed_encoder
+    from pipelines.packaged.unpacked import folder
+    from pipelines.packaged.weights import packed_encoder
 
     name = "english" if language == ENGLISH else "multilingual"
     trained = params.aspect_depth[name] > 0 and aspects >= params.aspects.fewest

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from models.bundle import Bundle, save
-from pipelines.judging import fitted_rows
+from pipelines.training.judging import fitted_rows
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[2]

@@ -12,8 +12,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.artefacts.vectors import CONTENT, MODEL
 from pipelines.tables import Images, Products
-from pipelines.vectors import CONTENT, MODEL
 
 TEXT, SURE = "text", "confidence"
 SCHEMA = pa.schema(

@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 
 from models.language.aspects import wilson
 from models.language.opinions import NEGATIVE, POSITIVE, SIDES
+from pipelines.buyers.columns import PRODUCTS
 from pipelines.harness import Run
-from pipelines.opinion_columns import PRODUCTS
 from pipelines.tables import Reviews
 
 GROUP = 8192

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from models.language.aspects_naming import DOING_KIND, NAME, OTHER, PROPER, PROPERTY
 from pipelines.harness.state import State
-from pipelines.packages import fetch, read_member
+from pipelines.packaged.packages import fetch, read_member
 
 PACKAGE, MEMBER = "textblob", "textblob/en/en-lexicon.txt"
 COMMENT = ";;;"

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from models.metrics import Interval, paired_interval
-from pipelines.frozen import ROW, SCORE, SIDE, SLICE, Learned
 from pipelines.journal import LATENCY
+from pipelines.promotion.frozen import ROW, SCORE, SIDE, SLICE, Learned
 
 
 @dataclass(frozen=True)

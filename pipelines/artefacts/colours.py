@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 
 from models.encoders import decoding
 from models.vision import colour_names, colours, dominant, ground
+from pipelines.artefacts.vectors import CONTENT, MODEL
 from pipelines.tables import Images
-from pipelines.vectors import CONTENT, MODEL
 
 RANK, HEX, NAME, SHARE = "rank", "hex", "name", "share"
 MEASURED = (CONTENT, RANK, HEX, NAME, SHARE)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class SightParams(Params):
-    """encoder, layers: see `pipelines.encoders`. sizes: sides in pixels to choose from, ascending.
+    """encoder, layers: see `pipelines.packaged.encoders`. sizes: sides in pixels to choose from, ascending.
 
     enlarged: how much larger than the pictures are they are looked at; networks were taught on large ones.
     """
@@ -27,6 +27,6 @@ class SightParams(Params):
 
     def image_encoder(self, side: int, folder: Path | None) -> "ImageEncoder":
         """The encoder for pictures whose usual side is `side` pixels. folder: that of the packaged files."""
-        from pipelines.encoders import image_encoder
+        from pipelines.packaged.encoders import image_encoder
 
         return image_encoder(self.encoder, folder, self.fitting_size(side), self.layers)

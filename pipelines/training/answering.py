@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.language.settings import AnsweringSettings
-from pipelines.trained import TrainedParams
+from pipelines.training.trained import TrainedParams
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,7 +83,7 @@ def reader_encoder(
     name: str, folder: Callable[[str], Path], depth: int, params: AnsweringParams
 ) -> "TextEncoder":
     """What a reader starts from."""
-    from pipelines.weights import packed_encoder
+    from pipelines.packaged.weights import packed_encoder
 
     return packed_encoder(name, folder(name), depth, params.fitting.quoter.reader.limit)
 
@@ -146,8 +146,8 @@ def frozen_encoder(
     params: AnsweringParams, folder: Callable[[str], Path], foreign: bool
 ) -> "TextEncoder":
     """What tells the meaning of sentences. foreign: some are Chinese."""
-    from pipelines.encoders import text_encoder
-    from pipelines.weights import packed_encoder
+    from pipelines.packaged.encoders import text_encoder
+    from pipelines.packaged.weights import packed_encoder
 
     if foreign:
         return packed_encoder("multilingual", folder("multilingual"), WHOLE, params.max_tokens)
@@ -156,7 +156,7 @@ def frozen_encoder(
 
 def frozen_reranker(params: AnsweringParams, folder: Callable[[str], Path]) -> "Reranker":
     """The packaged cross-encoder, or what stands for it."""
-    from pipelines.encoders import reranker
+    from pipelines.packaged.encoders import reranker
 
     packaged = folder("reranker") if params.reranker == "package" else None
     return reranker(params.reranker, packaged, params.max_tokens)

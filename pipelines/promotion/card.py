@@ -13,7 +13,7 @@ from models.metrics import HIGH, LOW
 
 SOURCE, LICENCE = b"vitrine.source", b"vitrine.licence"
 HUB = "hub:"
-LEXICONS = {"pipelines/lexicons.py": "vaderSentiment"}
+LEXICONS = {"pipelines/packaged/lexicons.py": "vaderSentiment"}
 """Module that reads a lexicon, to the package that it lies in."""
 SLICES_SHOWN = 12
 SIDES = {

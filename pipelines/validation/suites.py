@@ -5,7 +5,7 @@ held in memory, and a row that breaks one is set aside. Table rules are judged o
 that breaks stops the run. What needs code (text, pictures, references) is computed before as a column of booleans, a
 flag, which Great Expectations then expects to be true: `flag("text", "title")` is the name of such a column.
 
-`pipelines/judge.py` hands the rules to Great Expectations.
+`pipelines/validation/judge.py` hands the rules to Great Expectations.
 """
 
 import datetime

@@ -1,4 +1,4 @@
-"""Great Expectations: judges frames by the rules of `pipelines/suites.py` and writes its data docs.
+"""Great Expectations: judges frames by the rules of `pipelines/validation/suites.py` and writes its data docs.
 
 It takes seconds to import, so only a `Judge` that is made does it.
 """
@@ -17,7 +17,7 @@ from urllib.parse import quote
 import pandas as pd
 
 from pipelines.harness import Bug
-from pipelines.suites import Rule, cell_text
+from pipelines.validation.suites import Rule, cell_text
 
 REMOTE = re.compile(
     r"""<link[^>]*https?://[^>]*>|<script[^>]*https?://[^>]*>\s*</script>|<img[^>]*https?://[^>]*>"""

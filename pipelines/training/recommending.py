@@ -19,12 +19,12 @@ from models.recommenders.settings import TowerSettings
 from models.recommenders.told import Told
 from models.recommenders.training import Content, train
 from models.recommenders.two_tower import TwoTower
+from pipelines.artefacts.vectors import read_vectors
 from pipelines.capabilities import recommending as judge
 from pipelines.harness import BadData, Run
-from pipelines.judging import judge_on_validation
 from pipelines.tables import SIDE, Images, Products, Reviews
-from pipelines.trained import TrainedParams
-from pipelines.vectors import read_vectors
+from pipelines.training.judging import judge_on_validation
+from pipelines.training.trained import TrainedParams
 
 TASK = "split/recommending"
 SCALES = (0.1, 0.25, 0.5, 0.75, 1.0)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipelines.harness.state import State
-from pipelines.list_files import NAME
+from pipelines.lists.files import NAME
 
 LISTS, FACTS = NAME, "facts.json"
 NO_MODEL = "popularity"

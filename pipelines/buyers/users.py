@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from pipelines.opinion_columns import USERS
-from pipelines.opinion_tables import votes
+from pipelines.buyers.columns import USERS
+from pipelines.buyers.tables import votes
 from pipelines.tables import Reviews
 
 DOUBT = 5.0

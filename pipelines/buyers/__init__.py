@@ -1,0 +1,1 @@
+"""What buyers say: the votes and quotes that reviews come to."""

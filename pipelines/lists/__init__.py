@@ -1,0 +1,1 @@
+"""Lists of recommendations: their rules, their files, their archive."""

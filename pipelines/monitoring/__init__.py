@@ -1,0 +1,1 @@
+"""What is watched from day to day: drift, incidents."""

@@ -1,0 +1,1 @@
+"""Packages of registries as files, and what is read from them: encoders, lexicons, dictionaries."""

@@ -1,0 +1,1 @@
+"""What stages that train share with the door: parameters, fitting, judging."""

@@ -1,0 +1,1 @@
+"""How a table is judged: its rules, Great Expectations, the quarantine."""
