@@ -1,15 +1,16 @@
 """The polarity of reviews, or of one aspect in each, as one of any set of labels.
 
 Several voices give logits: words and their neighbours (a linear model over n-grams weighted by how much more often a
-class has them; Wang and Manning, 2012, Baselines and Bigrams), a lexicon of rated words, and an encoder: a frozen one with a
-linear head over its vectors, or, of aspects, one that was trained further (`aspects_polarity`). A linear model over what they say decides; it was fitted on rows that the voices had not seen
-(Wolpert, 1992, Stacked Generalization), which also makes its probabilities fit (Guo et al., 2017).
+class has them; Wang and Manning, 2012, Baselines and Bigrams), a lexicon of rated words, a frozen encoder with a linear
+head over its vectors, and one that was trained further (`polarity_reader`). A linear model over what they say decides; it
+was fitted on rows that the voices had not seen (Wolpert, 1992, Stacked Generalization), which also makes its probabilities
+fit (Guo et al., 2017). Each encoder adds to what was decided before it.
 """
 
 import html
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -17,8 +18,9 @@ import scipy.sparse as sp
 from models.bundle import Bundle
 from models.encoders.ngrams import Grams, bucket_ids, hashed_ngrams, mix
 from models.encoders.text import TextEncoder
-from models.language.aspects_polarity import AspectReader
 from models.language.lexicon import NAMES, NEAR_NAMES, Lexicon
+from models.language.polarity_reader import KIND as READER
+from models.language.polarity_reader import PolarityReader
 
 KIND = "polarity"
 LONGEST = 6000
@@ -195,22 +197,29 @@ class Frozen:
 
 @dataclass(frozen=True)
 class Reader:
-    """What reads with an encoder, frozen or trained on aspects, and what decides where it was asked too.
+    """What reads with an encoder, frozen or trained, and what decides where it was asked too.
 
-    share: of more than `freely` texts, the part that it reads: those that the quick voices are least sure of.
+    share: of more than `freely` texts, the part that it reads: those that are least sure before.
     """
 
-    voice: Frozen | AspectReader
+    voice: Frozen | PolarityReader
     deciding: Deciding
     freely: int
     share: float
 
+    def rows(self, found: np.ndarray) -> np.ndarray:
+        """(k,): which of n texts it reads, in order, by the chances `found` (n, classes) before."""
+        if len(found) <= self.freely:
+            return np.arange(len(found))
+        count = max(self.freely, round(self.share * len(found)))
+        return np.sort(np.argsort(found.max(1), kind="stable")[:count])
+
 
 @dataclass(frozen=True)
 class Quick:
-    """What is known of n texts without an encoder: voices (n, outputs) and ratings (n, columns), and what they come to.
+    """What is known of n texts before an encoder is asked: voices (n, outputs), ratings (n, columns), what they come to.
 
-    together: (n, outputs), the logits of the model that decides over them.
+    together: (n, outputs), the logits of the model that decided last.
     """
 
     voices: Sequence[np.ndarray]
@@ -221,6 +230,12 @@ class Quick:
         """Those at `rows` (k,)."""
         voices = [voice[rows] for voice in self.voices]
         return Quick(voices, self.rated[rows], self.together[rows])
+
+    def told(self, rows: np.ndarray, logits: np.ndarray) -> "Quick":
+        """With `logits` (k, outputs) as what it comes to at `rows` (k,)."""
+        together = self.together.copy()
+        together[rows] = logits
+        return replace(self, together=together)
 
 
 class Polarity:
@@ -234,11 +249,11 @@ class Polarity:
         lexicon: Lexicon,
         wide: Linear,
         deciding: Deciding,
-        reader: Reader | None = None,
+        readers: Sequence[Reader] = (),
     ) -> None:
         """labels: in order. levels (classes,): their numbers where they are steps of a scale, such as stars.
 
-        wide and lexicon are the quick voices, deciding is over them.
+        wide and lexicon are the quick voices, deciding is over them. readers: asked one after the other.
         """
         self.labels, self.levels, self.reading, self.lexicon = (
             tuple(labels),
@@ -246,12 +261,12 @@ class Polarity:
             reading,
             lexicon,
         )
-        self.wide, self.deciding, self.reader = wide, deciding, reader
+        self.wide, self.deciding, self.readers = wide, deciding, tuple(readers)
 
     def judge(
         self, given: Passages, vectors: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Chances (n, classes) and the class (n,) that is chosen. vectors (n, width): the encoder's, where known."""
+        """Chances (n, classes) and the class (n,) that is chosen. vectors (n, width): the frozen encoder's, where known."""
         if len(self.labels) == 1:
             return np.ones((len(given), 1)), np.zeros(len(given), dtype=np.int64)
         voices = [wide_logits(self.wide, counts(given, self.reading.grams, self.reading.near))]
@@ -259,16 +274,16 @@ class Polarity:
         together = self.deciding.stack(heard(voices, rated, self.levels))
         known, found = Quick(voices, rated, together), chances(together)
         chosen = (found / self.deciding.prior).argmax(1)
-        if self.reader is None or not len(given):
-            return found, chosen
-        rows = np.arange(len(given))
-        if vectors is None and len(rows) > self.reader.freely:
-            count = max(self.reader.freely, round(self.reader.share * len(rows)))
-            rows = np.sort(np.argsort(found.max(1), kind="stable")[:count])
-        said = read(self.reader.voice, given.rows(rows), vectors)
-        whole = beside(self.reader.voice, said, known.rows(rows), self.levels)
-        found[rows] = chances(self.reader.deciding.stack(whole))
-        chosen[rows] = (found[rows] / self.reader.deciding.prior).argmax(1)
+        for reader in self.readers if len(given) else ():
+            told = vectors is not None and isinstance(reader.voice, Frozen)
+            rows = np.arange(len(given)) if told else reader.rows(found)
+            said = read(reader.voice, given.rows(rows), vectors if told else None)
+            logits = reader.deciding.stack(
+                beside(reader.voice, said, known.rows(rows), self.levels)
+            )
+            known = known.told(rows, logits)
+            found[rows] = chances(logits)
+            chosen[rows] = (found[rows] / reader.deciding.prior).argmax(1)
         return found, chosen
 
     def to_bundle(self) -> Bundle:
@@ -283,15 +298,18 @@ class Polarity:
         members = {}
         if self.levels is not None:
             tensors["levels"] = self.levels
-        if self.reader:
-            voice = self.reader.voice
-            tensors |= _deciding_tensors("read", self.reader.deciding)
-            config |= {"freely": self.reader.freely, "share": self.reader.share}
+        config["readers"] = [{"freely": one.freely, "share": one.share} for one in self.readers]
+        for at, reader in enumerate(self.readers):
+            voice, name = reader.voice, f"reader{at}"
+            tensors |= _deciding_tensors(name, reader.deciding)
             if isinstance(voice, Frozen):
-                tensors |= {"head.weights": voice.head.weights, "head.bias": voice.head.bias}
-                members["encoder"] = voice.encoder.to_bundle()
+                tensors |= {
+                    f"{name}.head.weights": voice.head.weights,
+                    f"{name}.head.bias": voice.head.bias,
+                }
+                members[name] = voice.encoder.to_bundle()
             else:
-                members["aspects"] = voice.to_bundle()
+                members[name] = voice.to_bundle()
         words = {"labels": list(self.labels), "lexicon": list(self.lexicon.values)}
         return Bundle(KIND, config, tensors, words, members)
 
@@ -300,16 +318,16 @@ class Polarity:
         """The model that `to_bundle` gave."""
         tensors, config, members = bundle.tensors, bundle.config, bundle.members
         rated = dict(zip(bundle.vocabulary["lexicon"], tensors["lexicon"].tolist(), strict=True))
-        voice: Frozen | AspectReader | None = None
-        if "encoder" in members:
-            voice = Frozen(
-                TextEncoder.from_bundle(members["encoder"]),
-                Linear(tensors["head.weights"], tensors["head.bias"]),
-            )
-        elif "aspects" in members:
-            voice = AspectReader.from_bundle(members["aspects"])
-        asked = (config.get("freely", 0), config.get("share", 0.0))
-        reader = Reader(voice, _deciding("read", tensors), *asked) if voice else None
+        readers = []
+        for at, asked in enumerate(config["readers"]):
+            name = f"reader{at}"
+            voice: Frozen | PolarityReader
+            if members[name].kind == READER:
+                voice = PolarityReader.from_bundle(members[name])
+            else:
+                head = Linear(tensors[f"{name}.head.weights"], tensors[f"{name}.head.bias"])
+                voice = Frozen(TextEncoder.from_bundle(members[name]), head)
+            readers.append(Reader(voice, _deciding(name, tensors), **asked))
         return cls(
             bundle.vocabulary["labels"],
             tensors.get("levels"),
@@ -317,7 +335,7 @@ class Polarity:
             Lexicon(rated),
             Linear(tensors["wide.weights"], tensors["wide.bias"]),
             _deciding("quick", tensors),
-            reader,
+            readers,
         )
 
 
@@ -351,10 +369,10 @@ def rated_width(lexicon: Lexicon, aspects: bool) -> int:
 
 
 def read(
-    voice: Frozen | AspectReader, given: Passages, vectors: np.ndarray | None = None
+    voice: Frozen | PolarityReader, given: Passages, vectors: np.ndarray | None = None
 ) -> np.ndarray:
     """(n, outputs): what a voice that has an encoder says. vectors (n, width): of a frozen one, where known."""
-    if isinstance(voice, AspectReader):
+    if isinstance(voice, PolarityReader):
         part, spans = surroundings(given)
         return voice.logits(part, spans)
     return voice.head(encode(voice.encoder, given) if vectors is None else vectors)
@@ -410,12 +428,12 @@ def surroundings(given: Passages) -> tuple[list[str], np.ndarray]:
 
 
 def beside(
-    voice: Frozen | AspectReader, said: np.ndarray, quick: Quick, levels: np.ndarray | None
+    voice: Frozen | PolarityReader, said: np.ndarray, quick: Quick, levels: np.ndarray | None
 ) -> np.ndarray:
     """(n, width): what decides where `voice` said `said` (n, outputs).
 
     A frozen encoder's head is one voice more. A trained encoder, which only rows that were held back can weigh, is held against
-    what the quick voices come to: so few rows tell few weights.
+    what was decided before it: so few rows tell few weights.
     """
     if isinstance(voice, Frozen):
         return heard([*quick.voices, said], quick.rated, levels)

@@ -1,5 +1,6 @@
 """Fitting of the polarity model: the voices on all rows, the model that decides on rows that they had not seen."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,7 +11,6 @@ import scipy.sparse as sp
 from models.encoders.ngrams import Grams, hashed_ngrams
 from models.encoders.text import TextEncoder
 from models.language.aspects_marks import Marked, sided
-from models.language.aspects_polarity import AspectReader
 from models.language.lexicon import Lexicon
 from models.language.polarity import (
     Deciding,
@@ -32,30 +32,44 @@ from models.language.polarity import (
     surroundings,
     wide_logits,
 )
-from models.language.settings import AspectSettings, EncoderSettings, PolaritySettings
+from models.language.polarity_reader import PolarityReader
+from models.language.settings import EncoderSettings, PolarityReaderSettings, PolaritySettings
 from models.training.settings import ONE, Devices
 
 SMOOTHING = 0.5
 COPIES = Grams(words=0, low=6, high=6, buckets=2)
 HEAD_STRENGTHS = (0.003, 0.01, 0.03, 0.1)
 PRIOR_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+SOME = 1000
+"""Texts whose length stands for all."""
 FEWEST = 20
 """Rows below which nothing is held back, as where all texts are one: the commonest label is all that is learned."""
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """The encoder that a model asks, and how much.
+    """The frozen encoder that a model asks, and how much.
 
     vectors (n, width): of the texts that are fitted on, where they are known already; only texts with one (a row without
-    NaN) are read then. aspects: how it is trained further, where aspects are asked about, on `devices`; None: it is frozen.
-    marks: names of its language that it reads first.
+    NaN) are read then.
     """
 
     encoder: TextEncoder
     use: EncoderSettings
     vectors: np.ndarray | None = None
-    aspects: AspectSettings | None = None
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """The encoder that is trained further on the rows, on `devices`, and how.
+
+    freely, share: see `polarity.Reader`. marks: names of its language that it reads first.
+    """
+
+    encoder: TextEncoder
+    settings: PolarityReaderSettings
+    freely: int
+    share: float
     devices: Devices = ONE
     marks: Sequence[Marked] = ()
 
@@ -71,8 +85,12 @@ def fit(
     settings: PolaritySettings,
     seed: int,
     say: Callable[[str], None] = lambda text: None,
+    tuning: Tuning | None = None,
 ) -> Polarity:
-    """The model fitted on `given` (n) with classes `truth` (n,), places in `labels`. levels, reading: see `Polarity`."""
+    """The model fitted on `given` (n) with classes `truth` (n,), places in `labels`. levels, reading: see `Polarity`.
+
+    encoding, tuning: the encoders that read beside the quick voices, in this order; None: there is no such one.
+    """
     classes = len(labels)
     folds = folds_of(given, settings.folds, seed)
     if classes < 2 or len(given) < FEWEST or not folds.any():
@@ -92,20 +110,20 @@ def fit(
     ]
     wide = fit_wide(words, truth, classes, strength)
     deciding = decide(heard(voices, rated, levels), truth, classes, settings.stack_strength)
-    reader = None
+    together = deciding.stack(heard(voices, rated, levels))
+    known = Known(given, truth, Quick(voices, rated, together), levels, classes)
+    readers = []
     if encoding is not None and len(given) <= encoding.use.read_until:
-        together = deciding.stack(heard(voices, rated, levels))
-        known = Known(given, truth, Quick(voices, rated, together), levels, classes)
-        if encoding.aspects and given.spans is not None:
-            reader = _trained(known, folds, encoding, encoding.aspects, settings, seed, say)
-        else:
-            reader = _frozen(known, encoding, settings, seed, say)
-    return Polarity(labels, levels, reading, lexicon, wide, deciding, reader)
+        reader, known = _frozen(known, encoding, settings, seed, say)
+        readers.append(reader)
+    if tuning is not None:
+        readers.append(_tuned(known, folds, tuning, settings, seed, say))
+    return Polarity(labels, levels, reading, lexicon, wide, deciding, readers)
 
 
 @dataclass(frozen=True)
 class Known:
-    """Labelled texts, and what is known of each before an encoder is asked. quick: by models without its fold."""
+    """Labelled texts, and what is known of each before an encoder is asked. quick: by models that had not seen it."""
 
     given: Passages
     truth: np.ndarray
@@ -114,7 +132,7 @@ class Known:
     classes: int
 
     def deciding(
-        self, voice: Frozen | AspectReader, rows: np.ndarray, said: np.ndarray, strength: float
+        self, voice: Frozen | PolarityReader, rows: np.ndarray, said: np.ndarray, strength: float
     ) -> Deciding:
         """What decides where `voice` said `said` (k, outputs) of `rows` (k,), which it had not seen."""
         found = beside(voice, said, self.quick.rows(rows), self.levels)
@@ -127,8 +145,8 @@ def _frozen(
     settings: PolaritySettings,
     seed: int,
     say: Callable[[str], None],
-) -> Reader:
-    """A head over the vectors of some of the texts, and what decides by what it says of each fold without it."""
+) -> tuple[Reader, Known]:
+    """A head over the vectors of some of the texts, what decides by what it says of each fold without it, what is known then."""
     use, encoder, vectors, given = encoding.use, encoding.encoder, encoding.vectors, known.given
     order = np.random.default_rng(seed).permutation(len(given))
     if vectors is not None:
@@ -144,40 +162,47 @@ def _frozen(
     said, strength = best_head(found, truth, folds, classes)
     voice = Frozen(encoder, fit_head(found, truth, classes, strength))
     deciding = known.deciding(voice, rows, said, settings.stack_strength)
-    return Reader(voice, deciding, use.freely, use.share)
+    logits = deciding.stack(beside(voice, said, known.quick.rows(rows), known.levels))
+    known = replace(known, quick=known.quick.told(rows, logits))
+    return Reader(voice, deciding, use.freely, use.share), known
 
 
-def _trained(
+def _tuned(
     known: Known,
     folds: np.ndarray,
-    encoding: Encoding,
-    aspects: AspectSettings,
+    tuning: Tuning,
     settings: PolaritySettings,
     seed: int,
     say: Callable[[str], None],
 ) -> Reader:
     """An encoder that is trained on all folds but the first, and what decides by what it says of that one."""
-    from models.language.aspects_polarity_training import train
+    from models.encoders.tuned import Cutter
+    from models.language.polarity_reader_training import train
     from models.training.fitting import spoken
 
-    order = np.random.default_rng(seed).permutation(len(folds))
-    rows = np.sort(order[folds[order] != 0][: aspects.most])
-    held = np.sort(order[folds[order] == 0][: aspects.most])
-    taught = partial(train, encoding.encoder, seed=seed, devices=encoding.devices)
-    start = None
-    if aspects.warm and encoding.marks:
-        texts, spans, praised = sided(encoding.marks)
+    taught = partial(train, tuning.encoder, seed=seed, devices=tuning.devices)
+    start, how = None, tuning.settings
+    if how.warm and tuning.marks:
+        texts, spans, praised = sided(tuning.marks)
         say(f"training the encoder on {len(texts)} marked names")
-        warm = replace(aspects, epochs=aspects.warm)
+        warm = replace(how, epochs=how.warm)
         start = taught(texts, spans, praised, 2, warm, report=spoken(say))
-    say(f"training the encoder on {len(rows)} aspects")
+    order = np.random.default_rng(seed).permutation(len(folds))
+    rows, held = order[folds[order] != 0], order[folds[order] == 0]
+    some = Cutter(tuning.encoder)(surroundings(known.given.rows(rows[:SOME]))[0])
+    count, epochs = how.afforded(len(rows), float(np.mean([len(one.ids) for one in some])))
+    # As many to learn from for each that weighs as where all are read.
+    held = np.sort(held[: math.ceil(count / (settings.folds - 1))])
+    rows = np.sort(rows[:count])
+    say(f"training the encoder on {len(rows)} rows, {epochs} times")
     texts, spans = surroundings(known.given.rows(rows))
     truth, classes = known.truth[rows], known.classes
-    voice = taught(texts, spans, truth, classes, aspects, report=spoken(say), start=start)
-    say(f"choosing how much to heed it by {len(held)} aspects that were held back")
+    how = replace(how, epochs=epochs)
+    voice = taught(texts, spans, truth, classes, how, report=spoken(say), start=start)
+    say(f"choosing how much to heed it by {len(held)} rows that were held back")
     said = read(voice, known.given.rows(held))
     deciding = known.deciding(voice, held, said, settings.stack_strength)
-    return Reader(voice, deciding, aspects.freely, encoding.use.share)
+    return Reader(voice, deciding, tuning.freely, tuning.share)
 
 
 def _constant(

@@ -55,7 +55,7 @@ class Sentiment:
 
     def quick(self) -> "Sentiment":
         """The same without encoders and stars: small, fast, a little less right."""
-        return Sentiment({name: without_reader(one) for name, one in self.models.items()})
+        return Sentiment({name: without_readers(one) for name, one in self.models.items()})
 
     def predict(self, frame: pd.DataFrame, vectors: np.ndarray | None = None) -> pd.DataFrame:
         """One line a line of `frame` (text, [language], [start, end: of the aspect that is asked about]).
@@ -109,7 +109,7 @@ class Sentiment:
         )
 
 
-def without_reader(model: Polarity) -> Polarity:
+def without_readers(model: Polarity) -> Polarity:
     """The quick voices of a model alone."""
     return Polarity(
         *(model.labels, model.levels, model.reading, model.lexicon, model.wide, model.deciding)
@@ -123,7 +123,7 @@ def parts(
     groups: list[tuple[np.ndarray, Polarity, bool]] = [(rows, model, False)]
     if vectors is not None:
         known = ~np.isnan(vectors[rows]).any(1)
-        groups = [(rows[known], model, True), (rows[~known], without_reader(model), False)]
+        groups = [(rows[known], model, True), (rows[~known], without_readers(model), False)]
     for of, one, told in groups:
         for at in range(0, len(of), BLOCK):
             part = of[at : at + BLOCK]

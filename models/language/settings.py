@@ -56,13 +56,14 @@ class EncoderSettings:
 
 
 @dataclass(frozen=True)
-class AspectSettings:
-    """How `aspects_polarity_training.train` learns the polarity of given aspects.
+class PolarityReaderSettings:
+    """How `polarity_reader_training.train` learns the polarity of texts, or of given aspects.
 
-    frozen: layers of the encoder, from the first, that stay as they are. epochs, batch: of the labelled aspects, before
-    which it reads marked names, where there are some, for `warm` epochs; rate: of the other layers' weights, that of the new ones
-    is ten times it. fewest: rows from which on it is trained; most: that it is
-    trained on. freely: see `polarity.Reader`, as the quick voices are of less use here.
+    frozen: layers of the encoder, from the first, that stay as they are. epochs, batch: of the labelled rows, before
+    which it reads marked names, where there are some, for `warm` epochs; rate: of the other layers' weights, that of the
+    new ones is ten times it. fewest: rows from which on it is trained; pieces: of words, in thousands, that it reads in
+    all epochs together at most, see `afforded`. freely: see `polarity.Reader`, of given aspects, of which
+    the quick voices know less.
     """
 
     frozen: int
@@ -71,8 +72,20 @@ class AspectSettings:
     batch: int
     rate: float
     fewest: int
-    most: int
+    pieces: int
     freely: int
+
+    def afforded(self, rows: int, length: float) -> tuple[int, int]:
+        """How many of `rows`, of `length` pieces each, are read, and in how many epochs.
+
+        >>> settings = PolarityReaderSettings(2, 0, epochs=3, batch=16, rate=1e-4, fewest=300, pieces=600, freely=3000)
+        >>> settings.afforded(2_000, 20.0), settings.afforded(2_000, 125.0), settings.afforded(50_000, 125.0)
+        ((2000, 3), (2000, 2), (4800, 1))
+        """
+        count = int(1000 * self.pieces / max(length, 1.0))
+        if count < rows:
+            return count, 1
+        return rows, min(self.epochs, count // max(rows, 1))
 
 
 @dataclass(frozen=True)

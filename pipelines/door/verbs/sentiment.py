@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from models.language.settings import (
-    AspectSettings,
     EncoderSettings,
     GramSettings,
+    PolarityReaderSettings,
     PolaritySettings,
 )
 from pipelines.door.verb import Asked, File, Verb
@@ -20,8 +20,9 @@ from pipelines.training.trained import TrainedParams
 if TYPE_CHECKING:
     import pandas as pd
 
+    from models.encoders.text import TextEncoder
     from models.language.polarity import Reading
-    from models.language.polarity_training import Encoding
+    from models.language.polarity_training import Encoding, Tuning
     from models.language.sentiment import Sentiment
 
 SECTION = "door-sentiment"
@@ -43,7 +44,7 @@ WORD = re.compile("[a-z']+")
 class DoorSentimentParams(TrainedParams):
     """near: words and fewest and most characters of an n-gram around an aspect. depth, max_tokens: of the frozen encoder.
 
-    aspects: how an encoder is trained on labelled aspects; aspect_depth: its layers, 0: it is frozen there, too.
+    tuning: how an encoder is trained on the rows; tuned_depth: its layers, 0: none is.
     """
 
     grams: GramSettings
@@ -52,8 +53,8 @@ class DoorSentimentParams(TrainedParams):
     encoder: EncoderSettings
     depth: dict[str, int]
     max_tokens: int
-    aspects: AspectSettings
-    aspect_depth: dict[str, int]
+    tuning: PolarityReaderSettings
+    tuned_depth: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ def fit(asked: Asked) -> Judge:
         asked.say(f"{len(rows)} rows of {language}")
         part = table.iloc[rows]
         spans = list(zip(part["start"], part["end"], strict=True)) if aspects else None
+        tuning = tuning_of(language, asked, params, len(rows), aspects)
         models[language] = fit_polarity(
             passages(part["text"].tolist(), spans),
             truth[rows],
@@ -96,10 +98,12 @@ def fit(asked: Asked) -> Judge:
             levels,
             reading_of(language, params, aspects),
             Lexicon(lexicons.english()),
-            encoding_of(language, asked, params, len(rows) if aspects else 0),
+            # What an encoder that is trained on aspects knows of them, a frozen one does not better.
+            None if aspects and tuning else encoding_of(language, asked, params),
             params.polarity,
             asked.seed,
-            say=asked.say,
+            asked.say,
+            tuning,
         )
     return Judge(Sentiment(models), written, types["label"], aspects)
 
@@ -212,29 +216,42 @@ def reading_of(language: str, params: DoorSentimentParams, aspects: bool) -> "Re
     return Reading(params.grams.of(spaced=language != CHINESE), near, aspects)
 
 
-def encoding_of(
-    language: str, asked: Asked, params: DoorSentimentParams, aspects: int
-) -> "Encoding | None":
-    """The encoder of a language, trained on its rows where these are enough `aspects`, else frozen; None where none is asked."""
+def encoding_of(language: str, asked: Asked, params: DoorSentimentParams) -> "Encoding | None":
+    """The frozen encoder of a language; None where none is asked."""
     from models.language.polarity_training import Encoding
+
+    encoder = encoder_of(language, asked, params, params.depth)
+    return Encoding(encoder, params.encoder) if encoder else None
+
+
+def tuning_of(
+    language: str, asked: Asked, params: DoorSentimentParams, rows: int, aspects: bool
+) -> "Tuning | None":
+    """The encoder of a language that is trained on its `rows`; None where none is, as they are too few."""
+    from models.language.polarity_training import Tuning
     from pipelines.aspect_marks import marked
+
+    if rows < params.tuning.fewest:
+        return None
+    encoder = encoder_of(language, asked, params, params.tuned_depth)
+    if encoder is None:
+        return None
+    marks = marked(ENGLISH) if language == ENGLISH else ()
+    freely = params.tuning.freely if aspects else params.encoder.freely
+    return Tuning(encoder, params.tuning, freely, params.encoder.share, params.devices, marks)
+
+
+def encoder_of(
+    language: str, asked: Asked, params: DoorSentimentParams, depth: dict[str, int]
+) -> "TextEncoder | None":
+    """As many layers as `depth` says of the packaged encoder of a language; None for no layer."""
     from pipelines.packaged.unpacked import folder
     from pipelines.packaged.weights import packed_encoder
 
     name = "english" if language == ENGLISH else "multilingual"
-    trained = params.aspect_depth[name] > 0 and aspects >= params.aspects.fewest
-    depth = params.aspect_depth[name] if trained else params.depth[name]
-    if not depth:
+    if not depth[name]:
         return None
-    encoder = packed_encoder(name, folder(name, asked), depth, params.max_tokens)
-    if not trained:
-        if aspects:
-            asked.say(
-                f"{aspects} aspects of {language}: no encoder is trained on them, a frozen one reads"
-            )
-        return Encoding(encoder, params.encoder)
-    marks = marked(ENGLISH) if language == ENGLISH else ()
-    return Encoding(encoder, params.encoder, None, params.aspects, params.devices, marks)
+    return packed_encoder(name, folder(name, asked), depth[name], params.max_tokens)
 
 
 def predict(judge: Judge, asked: Asked) -> Iterator[pa.RecordBatch]:

@@ -1,4 +1,4 @@
-"""Fitting of the reader of aspects with Lightning, on labelled aspects."""
+"""Fitting of the reader of polarity with Lightning, on labelled texts or aspects."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -10,17 +10,17 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch.utils.data import DataLoader
 
 from models.encoders.text import TextEncoder
-from models.language.aspects_polarity import AspectReader, Net, inside_of, joined, learned
-from models.language.settings import AspectSettings
+from models.language.polarity_reader import Net, PolarityReader, inside_of, joined, learned
+from models.language.settings import PolarityReaderSettings
 from models.training.fitting import BatchesByLength, fit, two_paced
 from models.training.parts import Parted
 from models.training.settings import ONE, Devices
 
 
 class Fitting(Parted):
-    """Cross-entropy of the classes of aspects."""
+    """Cross-entropy of the classes."""
 
-    def __init__(self, net: Net, settings: AspectSettings, steps: int) -> None:
+    def __init__(self, net: Net, settings: PolarityReaderSettings, steps: int) -> None:
         super().__init__()
         self.net, self.settings, self.steps = net, settings, steps
 
@@ -50,19 +50,19 @@ def train(
     spans: np.ndarray,
     truth: np.ndarray,
     classes: int,
-    settings: AspectSettings,
+    settings: PolarityReaderSettings,
     seed: int,
     report: Callable[[float, str], None] = lambda done, what: None,
     devices: Devices = ONE,
-    start: AspectReader | None = None,
-) -> AspectReader:
+    start: PolarityReader | None = None,
+) -> PolarityReader:
     """What tells the class of the aspect at `spans` (n, 2) of `texts` (n,) as `truth` (n,), of 0 to `classes`, has it.
 
     start: what it begins with, of the same encoder, but for the classes. Raises `ValueError` for an encoder that is no BERT.
     """
     pl.seed_everything(seed, workers=True, verbose=False)
     net = Net(encoder, settings.frozen, classes)
-    reader = AspectReader(net, encoder)
+    reader = PolarityReader(net, encoder)
     if start is not None:
         old = {name: value for name, value in learned(start.net) if not name.startswith("classes.")}
         net.load_state_dict({**net.state_dict(), **old})

@@ -1,7 +1,7 @@
-"""The polarity of one aspect in each text, by a transformer whose upper layers learned it from labelled aspects.
+"""The polarity of texts, or of one aspect in each, by a transformer whose upper layers learned it from labelled ones.
 
-The aspect's pieces are marked by a vector that is learned, too; what the layers make of them and of the first piece tells
-the class (Sun et al., 2019, Utilizing BERT for Aspect-Based Sentiment Analysis; Soares et al., 2019, Matching the Blanks).
+The pieces that are asked about, of the aspect or of the whole text, are marked by a vector that is learned, too; what the
+layers make of them and of the first piece tells the class (Sun et al., 2019, Utilizing BERT for Aspect-Based Sentiment Analysis; Soares et al., 2019, Matching the Blanks).
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from models.bundle import Bundle
 from models.encoders.text import TextEncoder
 from models.encoders.tuned import BATCH, Cutter, Pieces, Tuned
 
-KIND = "aspect-reader"
+KIND = "polarity-reader"
 BLOCK = 1024
 """Texts whose states stand in memory together."""
 SPREAD = 0.02
@@ -23,7 +23,7 @@ SPREAD = 0.02
 
 
 class Net(Tuned):
-    """Logits (n, classes) of the aspects in n texts."""
+    """Logits (n, classes) of what is asked about in n texts."""
 
     def __init__(self, encoder: TextEncoder, frozen: int, classes: int) -> None:
         """With the encoder's weights, see `Tuned`."""
@@ -33,15 +33,15 @@ class Net(Tuned):
         self.classes = nn.Linear(self.width, classes)
 
     def told(self, hidden: torch.Tensor, inside: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """The logits of what `known` gives. inside (n, t): 1.0 for the pieces of the aspect, at least one, else 0."""
+        """The logits of what `known` gives. inside (n, t): 1.0 for the pieces that are asked about, at least one, else 0."""
         hidden = self.read(hidden + inside[..., None] * self.mark, mask)
         share = inside / inside.sum(1, keepdim=True)
         both = torch.cat([hidden[:, 0], (hidden * share[..., None]).sum(1)], dim=1)
         return self.classes(self.drop(torch.tanh(self.middle(both))))
 
 
-class AspectReader:
-    """Reads aspects in texts."""
+class PolarityReader:
+    """Reads texts, or aspects in them."""
 
     def __init__(self, net: Net, encoder: TextEncoder) -> None:
         """encoder: what `net` was made from, without what was learned."""
@@ -81,7 +81,7 @@ class AspectReader:
         return Bundle(KIND, config, tensors, {}, {"encoder": self.encoder.to_bundle()})
 
     @classmethod
-    def from_bundle(cls, bundle: Bundle) -> "AspectReader":
+    def from_bundle(cls, bundle: Bundle) -> "PolarityReader":
         """The reader that `to_bundle` gave."""
         encoder = TextEncoder.from_bundle(bundle.members["encoder"])
         net = Net(encoder, bundle.config["frozen"], bundle.config["classes"])

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from models.bundle import load, save
 from models.encoders.ngrams import Grams
 from models.language.aspects_marks import Marked, read_marked
-from models.language.aspects_polarity import AspectReader, learned
-from models.language.aspects_polarity_training import train
 from models.language.lexicon import Lexicon
-from models.language.polarity import Frozen, Passages, Polarity, Reading, passages
-from models.language.polarity_training import Encoding, fit
-from models.language.sentiment import without_reader
-from models.language.settings import AspectSettings, EncoderSettings, PolaritySettings
+from models.language.polarity import Frozen, Passages, Polarity, Reader, Reading, passages
+from models.language.polarity_reader import PolarityReader, learned
+from models.language.polarity_reader_training import train
+from models.language.polarity_training import Encoding, Tuning, fit
+from models.language.sentiment import without_readers
+from models.language.settings import EncoderSettings, PolarityReaderSettings, PolaritySettings
 from models.training.settings import ONE
 from pipelines.door.verb import Asked
 from pipelines.door.verbs import sentiment
@@ -27,8 +27,8 @@ from tests.conftest import REPOSITORY
 from tests.training.test_language_tagging import calm
 from tests.unit.test_language_encoders import ODD
 
-QUICK = AspectSettings(
-    frozen=1, warm=1, epochs=100, batch=8, rate=0.005, fewest=8, most=100, freely=100
+QUICK = PolarityReaderSettings(
+    frozen=1, warm=1, epochs=100, batch=8, rate=0.005, fewest=8, pieces=1000, freely=100
 )
 FEW = dataclasses.replace(QUICK, epochs=1)
 GRAMS = Grams(1, 2, 3, 1 << 10)
@@ -50,50 +50,65 @@ TRUTH = np.array(
 )
 
 
-def trained(settings: AspectSettings = QUICK) -> AspectReader:
+def trained(settings: PolarityReaderSettings = QUICK) -> PolarityReader:
     return train(calm(), TEXTS, np.array(SPANS), TRUTH, 2, settings, seed=1)
 
 
 @pytest.fixture(scope="module")
-def reader() -> AspectReader:
+def reader() -> PolarityReader:
     return trained()
 
 
 def fitted(
-    aspects: AspectSettings,
+    settings: PolarityReaderSettings,
     spans: bool = True,
     marks: Sequence[Marked] = (),
     say: Callable[[str], None] = lambda text: None,
 ) -> Polarity:
     given = passages(TEXTS * 3, SPANS * 3 if spans else None)
-    encoding = Encoding(calm(), EncoderSettings(100, 100, 100, 1.0), None, aspects, ONE, marks)
+    encoding = None if spans else Encoding(calm(), EncoderSettings(100, 100, 100, 1.0))
+    tuning = Tuning(calm(), settings, 100, 1.0, ONE, marks)
     return fit(
         *(given, np.tile(TRUTH, 3), ["-", "+"], None, Reading(GRAMS, GRAMS, spans), Lexicon({})),
-        *(encoding, PolaritySettings(3, [3.0], 1.0), 1, say),
+        *(encoding, PolaritySettings(3, [3.0], 1.0), 1, say, tuning),
     )
 
 
-def test_two_names_of_one_text_are_told_apart(reader: AspectReader) -> None:
+def first_readers(model: Polarity, count: int, *others: Reader) -> Polarity:
+    """The model with the first `count` of its encoders, and then `others`."""
+    return Polarity(
+        *(model.labels, model.levels, model.reading, model.lexicon, model.wide, model.deciding),
+        [*model.readers[:count], *others],
+    )
+
+
+def assert_stored_says_the_same(model: Polarity, given: Passages, folder: Path) -> None:
+    save(model.to_bundle(), folder / "bundle")
+    again, _ = Polarity.from_bundle(load(folder / "bundle")).judge(given)
+    np.testing.assert_allclose(again, model.judge(given)[0], atol=1e-6)
+
+
+def test_two_names_of_one_text_are_told_apart(reader: PolarityReader) -> None:
     found = reader.logits(TEXTS, np.array(SPANS))
     assert found.shape == (len(TEXTS), 2)
     assert (found.argmax(1) == TRUTH).all()
 
 
-def test_the_same_rows_and_seed_give_the_same_bytes(reader: AspectReader) -> None:
+def test_the_same_rows_and_seed_give_the_same_bytes(reader: PolarityReader) -> None:
     ours, again = reader.to_bundle(), trained().to_bundle()
     assert ours.tensors.keys() == again.tensors.keys()
     for name, value in ours.tensors.items():
         assert value.tobytes() == again.tensors[name].tobytes(), name
 
 
-def test_a_stored_reader_says_the_same(reader: AspectReader, tmp_path: Path) -> None:
+def test_a_stored_reader_says_the_same(reader: PolarityReader, tmp_path: Path) -> None:
     save(reader.to_bundle(), tmp_path / "bundle")
-    again = AspectReader.from_bundle(load(tmp_path / "bundle"))
+    again = PolarityReader.from_bundle(load(tmp_path / "bundle"))
     spans = np.array(SPANS)
     np.testing.assert_array_equal(again.logits(TEXTS, spans), reader.logits(TEXTS, spans))
 
 
-def test_layers_below_stay_as_they_are(reader: AspectReader) -> None:
+def test_layers_below_stay_as_they_are(reader: PolarityReader) -> None:
     _, weights, _ = calm().transformer_parts()
     found = reader.net.bert.state_dict()
     for name, value in weights.items():
@@ -107,7 +122,7 @@ def test_layers_below_stay_as_they_are(reader: AspectReader) -> None:
     )
 )
 def test_any_aspect_of_any_text_is_told_by_its_row_alone(
-    reader: AspectReader, rows: list[tuple[str, int]]
+    reader: PolarityReader, rows: list[tuple[str, int]]
 ) -> None:
     texts = [text for text, _ in rows]
     spans = np.array([(min(at, 3), at) for _, at in rows]).reshape(-1, 2)
@@ -120,16 +135,36 @@ def test_any_aspect_of_any_text_is_told_by_its_row_alone(
 
 def test_a_trained_voice_is_heard_where_aspects_are_asked_about(tmp_path: Path) -> None:
     made = fitted(FEW)
-    assert made.reader and isinstance(made.reader.voice, AspectReader)
+    assert [type(reader.voice) for reader in made.readers] == [PolarityReader]
     given = passages(TEXTS, SPANS)
     found, _ = made.judge(given)
-    quick, _ = without_reader(made).judge(given)
+    quick, _ = without_readers(made).judge(given)
     assert np.abs(found - quick).max() > 0.01
-    save(made.to_bundle(), tmp_path / "bundle")
-    again, _ = Polarity.from_bundle(load(tmp_path / "bundle")).judge(given)
-    np.testing.assert_allclose(again, found, atol=1e-6)
-    frozen = fitted(FEW, spans=False)
-    assert frozen.reader and isinstance(frozen.reader.voice, Frozen)
+    assert_stored_says_the_same(made, given, tmp_path)
+
+
+def test_of_whole_texts_each_encoder_adds_to_what_was_decided_before(tmp_path: Path) -> None:
+    made = fitted(FEW, spans=False)
+    assert [type(reader.voice) for reader in made.readers] == [Frozen, PolarityReader]
+    given = passages(TEXTS)
+    found, _ = made.judge(given)
+    for count in (0, 1):
+        fewer = first_readers(made, count)
+        assert np.abs(found - fewer.judge(given)[0]).max() > 0.001
+    assert_stored_says_the_same(made, given, tmp_path)
+
+
+def test_an_encoder_reads_those_texts_alone_that_are_least_sure_before() -> None:
+    made = fitted(FEW, spans=False)
+    given = passages(TEXTS)
+    before, _ = first_readers(made, 0).judge(given)
+    only = dataclasses.replace(made.readers[1], freely=1, share=0.25)
+    found, _ = first_readers(made, 0, only).judge(given)
+    asked = only.rows(before)
+    assert len(asked) == len(TEXTS) // 4
+    assert before[asked].max(1).max() <= np.delete(before, asked, axis=0).max(1).min()
+    changed = np.flatnonzero((found != before).any(1))
+    assert set(changed) == set(asked)
 
 
 def test_marked_names_are_read_first() -> None:
@@ -150,15 +185,24 @@ def test_marked_names_are_read_first() -> None:
 
 def test_of_a_single_text_the_commonest_label_is_learned() -> None:
     given = Passages([TEXTS[0]] * 24, np.array([SPANS[0], SPANS[1]] * 12))
-    encoding = Encoding(calm(), EncoderSettings(100, 100, 100, 1.0), aspects=FEW)
+    tuning = Tuning(calm(), FEW, 100, 1.0)
     made = fit(
         *(given, np.array([1, 0, 1] * 8), ["-", "+"], None, Reading(GRAMS, GRAMS, True)),
-        *(Lexicon({}), encoding, PolaritySettings(3, [3.0], 1.0), 1),
+        *(Lexicon({}), None, PolaritySettings(3, [3.0], 1.0), 1),
+        tuning=tuning,
     )
-    assert made.reader is None and made.judge(given)[1].all()
+    assert not made.readers and made.judge(given)[1].all()
 
 
-def test_the_door_trains_an_encoder_from_enough_aspects_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_pieces_are_read_than_the_settings_afford() -> None:
+    said: list[str] = []
+    fitted(dataclasses.replace(QUICK, pieces=1), spans=False, say=said.append)
+    (read,) = [text for text in said if text.startswith("training the encoder")]
+    rows, times = (int(word) for word in read.split() if word.strip(",").isdigit())
+    assert rows > 0 and times < QUICK.epochs and rows * times * 4 <= 1000
+
+
+def test_the_door_trains_an_encoder_from_enough_rows_on(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = Asked({}, {}, REPOSITORY, "default", 1, 1, lambda text: None)
     params = asked.params(sentiment.SECTION, sentiment.DoorSentimentParams)
     made: dict[str, Any] = {}
@@ -167,10 +211,15 @@ def test_the_door_trains_an_encoder_from_enough_aspects_on(monkeypatch: pytest.M
         "pipelines.packaged.weights.packed_encoder",
         lambda name, folder, depth, most: made.update({name: depth}) or calm(),
     )
-    fewest = params.aspects.fewest
+    fewest = params.tuning.fewest
     for language, name in (("en", "english"), ("any", "multilingual")):
         for count in (0, fewest - 1, fewest):
-            found = sentiment.encoding_of(language, asked, params, count)
-            enough = count == fewest and params.aspect_depth[name] > 0
-            assert found and found.aspects == (params.aspects if enough else None)
-            assert made[name] == (params.aspect_depth if enough else params.depth)[name]
+            for aspects in (False, True):
+                found = sentiment.tuning_of(language, asked, params, count, aspects)
+                assert (found is not None) == (count == fewest and params.tuned_depth[name] > 0)
+                if found:
+                    assert made.pop(name) == params.tuned_depth[name]
+                    use = params.tuning if aspects else params.encoder
+                    assert found.freely == use.freely and bool(found.marks) == (language == "en")
+        assert sentiment.encoding_of(language, asked, params)
+        assert made[name] == params.depth[name]
