@@ -18,7 +18,8 @@ from pipelines.harness.absent import made
 from pipelines.harness.params import as_moment, read_params, read_tables
 from pipelines.harness.stage import settle, stage_lock
 from pipelines.harness.state import State
-from pipelines.history.figures import figures, orders, pairs
+from pipelines.history.change import figures_of_all
+from pipelines.history.sums import Sums, orders, pairs
 from pipelines.lists.archive import filing
 from pipelines.tables import Interactions
 
@@ -61,10 +62,10 @@ def make(root: Path, moment: datetime.datetime) -> Path:
                     f"{tables['interactions']} holds no event before {moment.isoformat()}"
                 )
             products = engine.read_parquet(connection, tables["products"])
-            sums = engine.keep(connection, "sums", pairs(events))
             ordered = orders(events) if Interactions.ORDER in events.columns else None
-            for key, file in FILES.items():
-                engine.write(figures(sums, ordered, products, key), folder / file, [key])
+            sums = Sums(pairs(events), ordered)
+            for key, figures in figures_of_all(connection, sums, products, None).items():
+                engine.write(figures, folder / FILES[key], [key])
     return place
 
 

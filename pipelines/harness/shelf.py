@@ -112,8 +112,12 @@ class Shelf:
         self._used.add(folder)
         return Kept(folder, note)
 
+    def leave(self, kept: Kept) -> None:
+        """Have `tidy` remove what was found, but is of no use to a later run."""
+        self._used.discard(kept.folder)
+
     def tidy(self) -> None:
-        """Remove what this run neither found nor put."""
+        """Remove what this run neither found nor put, or left."""
         for folder in self._home.glob("*"):
             if folder not in self._used:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -298,24 +298,30 @@ def test_figures_of_behaviour_are_the_same(shop: Shop, spark: Tables) -> None:
     events = events.append_column("order_id", pa.array(orders, pa.string()))
     events = changed(events, "timestamp", dict.fromkeys(range(0, 90, 9), START))
     shop.validated("products", made["products"])
-    for at, name in enumerate(("2024-01", "2024-02")):
-        shop.put(name, events.slice(at * 200, 200), "validate-interactions/table.parquet")
-    cut = shop.root / "data/split/recommending/cut.json"
-    cut.parent.mkdir(parents=True)
-    cut.write_text(json.dumps({"valid_from": (START + 50 * DAY).isoformat()}))
     shelf = shop.root / ".vitrine/shelf/behaviour"
 
-    def found() -> dict[str, bytes]:
+    def found(parts: int, until: int) -> dict[str, bytes]:
+        """What is written where so many parts, of 200 events each, and so many days before the cut are there."""
+        for at in range(parts):
+            name = f"2024-{at + 1:02}"
+            shop.put(name, events.slice(at * 200, 200), "validate-interactions/table.parquet")
+        cut = shop.root / "data/split/recommending/cut.json"
+        cut.parent.mkdir(parents=True, exist_ok=True)
+        cut.write_text(json.dumps({"valid_from": (START + until * DAY).isoformat()}))
         assert shop.run(behaviour) == 0
         sums = {f"{path.parent.name}/{path.name}": path.read_bytes() for path in shelf.glob("*/*")}
         return {**shop.bytes_of("behaviour"), **sums}
 
-    before = found()
+    before = [found(1, 20), found(2, 50)]
     shutil.rmtree(shelf)
+    shutil.rmtree(shop.root / "data/validate-interactions")
     on(shop, spark)
-    after = found()
-    assert len(before) == 3 + 2 * 3
-    assert [name for name in before if before[name] != after.get(name)] == []
+    after = [found(1, 20), found(2, 50)]
+    shutil.rmtree(shelf)
+    after.append(found(2, 50))
+    assert len(before[1]) == 3 + 2 * 3 + 4
+    for one, other in zip([*before, before[1]], after, strict=True):
+        assert [name for name in one if one[name] != other.get(name)] == []
 
 
 def test_interests_are_the_same(tmp_path: Path, spark: Tables) -> None:

@@ -12,7 +12,8 @@ from pipelines import engine
 from pipelines.collaborative import alike
 from pipelines.content import ContentParams, interests
 from pipelines.harness import BadConfig
-from pipelines.history.figures import figures, pairs
+from pipelines.history.change import figures_of_all
+from pipelines.history.sums import Sums, pairs
 
 DAYS = pd.Timestamp("2024-01-01", tz="UTC") + pd.to_timedelta([0, 10, 20, 20, 20], "D")
 EVENTS = pd.DataFrame(
@@ -38,7 +39,8 @@ def made(tmp_path: Path, what: str, events: pd.DataFrame = EVENTS) -> pd.DataFra
         products = engine.bring(connection, "products", pa.Table.from_pandas(PRODUCTS))
         if what == "interests":
             return interests(rows, products, PARAMS).to_pyarrow().to_pandas()
-        return figures(pairs(rows), None, products, what).to_pyarrow().to_pandas().set_index(what)
+        found = figures_of_all(connection, Sums(pairs(rows), None), products, None)[what]
+        return found.to_pyarrow().to_pandas().set_index(what)
 
 
 def test_figures_of_users_are_those_counted_by_hand(tmp_path: Path) -> None:
@@ -51,8 +53,8 @@ def test_figures_of_users_are_those_counted_by_hand(tmp_path: Path) -> None:
     ]
     assert found.loc["a", "category_favourites"].tolist() == ["tea", "pot"]
     assert found.loc["a", "category_loyalty"] == pytest.approx(0.6667)
-    # x costs 2 on average, y 4: user a paid 8 where 2 + 4 + 2 is usual.
-    assert found.loc["a", "price_level"] == 1.0
+    # Tea typically costs 2, a pot 4.5 (y 4, z 5): user a paid 8 where 2 + 4.5 + 2 is usual.
+    assert found.loc["a", "price_level"] == round(8 / 8.5, 4)
     assert found.loc["b", "repeat_share"] == 0.0
 
 
