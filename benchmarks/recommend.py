@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.list_speed import made
@@ -22,6 +23,7 @@ from models.kinds import load_model
 from pipelines.harness.params import read_params, section
 from pipelines.harness.stage import peak_memory_mb, settle
 from pipelines.harness.state import State
+from pipelines.history import event_files
 from pipelines.lists.files import NAME, Tally, write
 from pipelines.lists.parts import parts
 from pipelines.own_tables.exclusions import Exclusions
@@ -29,10 +31,9 @@ from pipelines.recommend import (
     PARTS,
     SPLIT,
     RecommendParams,
-    everyone,
+    listable,
     make_lists,
     open_shop,
-    read_events,
 )
 
 
@@ -60,9 +61,11 @@ def main() -> None:
         model, frame, products, users = made_up(asked)
     with tempfile.TemporaryDirectory() as scratch:
         started, worked = time.perf_counter(), time.process_time()
-        shop = open_shop(model.items, products, frame, params, Exclusions())
+        items = listable(model.items, products)
+        known = event_files.written(pa.Table.from_pandas(frame).to_batches(), items, Path(scratch))
+        shop = open_shop(known, products, params, Exclusions())
         with parts(State(Path(scratch)), ["benchmark"], []) as done:
-            blocks = make_lists(model, shop, frame, users, params, done, asked.threads)
+            blocks = make_lists(model, shop, known, users, params, done, asked.threads)
             tally = Tally(params.k)
             write(tally.watch(blocks), Path(scratch) / NAME)
         spent, worked = time.perf_counter() - started, time.process_time() - worked
@@ -80,8 +83,12 @@ def fitted(data: Path, times: int) -> tuple[Any, pd.DataFrame, pd.DataFrame, lis
     """The recommender of a run, and the events, products and users of its shop, everybody so many times."""
     model = load_model(data / "recommender/bundle")
     split = data / SPLIT
-    once = read_events(split / f"{part}.parquet" for part in PARTS)
-    users = everyone(once, split / "users.parquet")
+    once = pd.concat(
+        pq.read_table(split / f"{part}.parquet", columns=event_files.COLUMNS).to_pandas()
+        for part in PARTS
+    )
+    named = pq.read_table(split / "users.parquet", columns=["user_id"])["user_id"].to_pylist()
+    users = sorted({*once["user_id"], *named})
     copies = [once.assign(user_id=once["user_id"] + f" {at}") for at in range(times)]
     frame = pd.concat(copies, ignore_index=True)
     products = pq.read_table(split / "products.parquet").to_pandas()

@@ -218,15 +218,18 @@ def make_lists(shop: Path) -> None:
     from models.kinds import load_model
     from pipelines import recommend
     from pipelines.harness.params import read_params, section
+    from pipelines.history import event_files
     from pipelines.lists import files as list_files
     from pipelines.own_tables.exclusions import Exclusions
 
     document = read_params(shop)
     params = section(document, "recommend", recommend.RecommendParams)
     model = load_model(shop / "data/hybrid/bundle")
-    known = recommend.read_events([shop / SPLIT / f"{part}.parquet" for part in recommend.PARTS])
     products = pq.read_table(shop / SPLIT / "products.parquet").to_pandas()
-    open_to = recommend.open_shop(model.items, products, known, params, Exclusions())
+    items = recommend.listable(model.items, products)
+    events = event_files.batches(shop / SPLIT / f"{part}.parquet" for part in recommend.PARTS)
+    known = event_files.written(events, items, State(shop).spill / "lists")
+    open_to = recommend.open_shop(known, products, params, Exclusions())
     users = pq.read_table(shop / WHO)[0].to_pylist()
     threads = document["threads"]
     lists = recommend.make_lists(model, open_to, known, users, params, threads=threads)

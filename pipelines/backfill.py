@@ -9,10 +9,13 @@ that a run which was cut off had done.
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from models.kinds import load_model
@@ -22,6 +25,7 @@ from pipelines.harness.absent import made
 from pipelines.harness.params import as_moment, read_params, section
 from pipelines.harness.stage import settle, stage_lock
 from pipelines.harness.state import State
+from pipelines.history import event_files
 from pipelines.lists import archive as list_archive
 from pipelines.lists.archive import Facts, Kept
 from pipelines.lists.files import Tally, write
@@ -32,6 +36,8 @@ from pipelines.promotion.registry import CHAMPION, Registry
 from pipelines.recommend import (
     RecommendParams,
     everyone,
+    items_of,
+    listable,
     make_lists,
     open_shop,
     what_sells,
@@ -39,19 +45,25 @@ from pipelines.recommend import (
 from pipelines.tables import Interactions, Products
 
 CAPABILITY = "recommender"
-COLUMNS = [Interactions.USER, Interactions.ITEM, Interactions.TIME, Interactions.EVENT]
 CUT = "data/split/recommending/cut.json"
 
 
 @dataclass(frozen=True)
 class Tables:
-    """The validated tables of today. events: those before a moment, at least one. files: what they were read from."""
+    """The validated tables of today. events: files of them. moment: those before it count, `newest` is the last; there is one.
+    files: what all were read from."""
 
-    events: pd.DataFrame
+    events: list[Path]
+    moment: pa.Scalar
+    newest: pd.Timestamp
     products: pd.DataFrame
     users: Path
     kept_off: Exclusions
     files: list[Path]
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The events."""
+        return event_files.batches(self.events, self.moment)
 
 
 def backfill(root: Path, moment: pd.Timestamp) -> Kept:
@@ -63,7 +75,7 @@ def backfill(root: Path, moment: pd.Timestamp) -> Kept:
     registry = Registry(state)
     champion = registry.aliases(CAPABILITY).get(CHAMPION)
     facts = Facts(
-        known_until=tables.events[Interactions.TIME].max().isoformat(),
+        known_until=tables.newest.isoformat(),
         before=moment.isoformat(),
         champion=champion.manifest if champion else list_archive.NO_MODEL,
         # What sells is counted from the events before the moment, and knows no more than they.
@@ -80,16 +92,18 @@ def backfill(root: Path, moment: pd.Timestamp) -> Kept:
             with registry.fetch(champion) as folder:
                 model = load_model(folder)
         else:
-            items = tables.products[Products.ITEM].tolist()
-            model = what_sells(tables.events, items, params.half_life_days)
-        shop = open_shop(model.items, tables.products, tables.events, params, tables.kept_off)
-        users = everyone(tables.events, tables.users)
+            items = [*tables.products[Products.ITEM], *items_of(tables.batches())]
+            model = what_sells(items, params.half_life_days)
+        items = listable(model.items, tables.products)
+        known = event_files.written(tables.batches(), items, state.spill / f"lists-{facts.name}")
+        shop = open_shop(known, tables.products, params, tables.kept_off)
+        users = everyone(known, tables.users)
         words = [facts.name, facts.champion, facts.before, params.model_dump_json()]
         with (
             parts(state, words, tables.files) as done,
             list_archive.filing(list_archive.archive(state) / facts.name) as place,
         ):
-            blocks = make_lists(model, shop, tables.events, users, params, done)
+            blocks = make_lists(model, shop, known, users, params, done)
             tally = Tally(params.k)
             write(tally.watch(blocks), place / list_archive.LISTS)
             facts = replace(facts, rows=tally.rows, users=len(users))
@@ -103,15 +117,23 @@ def read_tables(root: Path, moment: pd.Timestamp) -> Tables:
     paths = {
         name: made(root / "data" / stage / "table.parquet", stage) for name, stage in stages.items()
     }
-    before = [(Interactions.TIME, "<", moment.to_pydatetime())]
-    events = pq.read_table(paths["interactions"], columns=COLUMNS, filters=before).to_pandas()
-    if events.empty:
+    events = engine.files_of(paths["interactions"])
+    before = pa.scalar(
+        moment.to_pydatetime(), pq.read_schema(events[0]).field(Interactions.TIME).type
+    )
+    newest = [
+        pc.max(batch[Interactions.TIME]).as_py()
+        for batch in event_files.batches(events, before)
+        if len(batch)
+    ]
+    if not newest:
         raise MissingResource(f"{paths['interactions']} holds no event before {moment.isoformat()}")
     products = pq.read_table(paths["products"]).to_pandas()
     own = root / exclusions.FILE
     files = [file for path in paths.values() for file in engine.files_of(path)]
     files += [own] if own.exists() else []
-    return Tables(events, products, paths["users"], exclusions.read(own), files)
+    found = pd.Timestamp(max(newest))
+    return Tables(events, before, found, products, paths["users"], exclusions.read(own), files)
 
 
 def fitted_before(root: Path) -> str:

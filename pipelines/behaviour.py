@@ -49,7 +49,7 @@ def behaviour(run: Run, params: BehaviourParams) -> None:
     table = run.input("validate-interactions/table.parquet")
     catalogue = run.optional("validate-products/table.parquet")
     cut = json.loads(run.input("split/recommending/cut.json").read_text("utf-8"))
-    spill = run.state.home / "spill" / run.name
+    spill = run.state.spill / run.name
     shelf = Shelf(run)
     with engine.engine(run.threads, params.memory_gb, spill, run.tables) as connection:
         parts = summed(run, shelf, connection, table, as_moment(cut["valid_from"]), spill / "parts")

@@ -26,7 +26,7 @@ class ContentParams(TowerParams):
 @stage
 def content(run: Run, params: ContentParams) -> None:
     fit_towers(run, Content, params, item_content(run), behaviour=False)
-    spill = run.state.home / "spill" / run.name
+    spill = run.state.spill / run.name
     with engine.engine(run.threads, engine.MEMORY_GB, spill, run.tables) as connection:
         events = engine.read_parquet(connection, run.input(f"{TASK}/train.parquet"))
         products = engine.read_parquet(connection, run.input(f"{TASK}/products.parquet"))

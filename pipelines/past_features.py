@@ -48,7 +48,7 @@ def make(root: Path, moment: datetime.datetime) -> Path:
             table: made(root / "data" / stage / "table.parquet", stage)
             for table, stage in stages.items()
         }
-        spill = state.home / "spill" / f"features-{name}"
+        spill = state.spill / f"features-{name}"
         with (
             engine.engine(
                 document["threads"], engine.MEMORY_GB, spill, read_tables(document)

@@ -4,13 +4,13 @@ The champion is the one that the receipt of its promotion names, fetched by the 
 (no challenger beat the baselines, or none was approved yet) the lists hold what sells. A list is made from all that is
 known today, the test days included.
 
-Users are taken a block at a time, so that memory beyond the events depends on the block and the catalogue, not on the
-number of users. A partition is a stretch of blocks of all users in the order of their ids: partitions one after the other
+Events lie in files, and users are taken a block at a time, so that memory depends on the block and the catalogue, and but for
+their names not on the number of users or events. A partition is a stretch of blocks of all users in the order of their ids: partitions one after the other
 hold the same rows, to the bit, however many there are. What is counted over all users, `deliver` counts.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +19,17 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from threadpoolctl import threadpool_limits
 
 from models.kinds import load_model
+from models.recommenders.base import blocks
 from models.recommenders.baselines import Popularity
-from models.recommenders.events import Events, hash_order
+from models.recommenders.events import hash_order
 from pipelines.harness import BadConfig, Params, Run, stage
+from pipelines.history import event_files
+from pipelines.history.event_files import EventFiles
 from pipelines.lists.files import (
     AGAIN,
     BECAUSE,
@@ -104,13 +108,15 @@ class Shop:
 def recommend(run: Run, params: RecommendParams) -> None:
     if min(params.k, params.block_users) < 1 or params.half_life_days <= 0:
         raise BadConfig("recommend.k, block_users and half_life_days must be above 0")
-    frame = read_events([run.input(f"{SPLIT}/{part}.parquet") for part in PARTS])
-    run.rows_in = len(frame)
+    events = [run.input(f"{SPLIT}/{part}.parquet") for part in PARTS]
     products = pq.read_table(run.input(f"{SPLIT}/products.parquet")).to_pandas()
-    model = serving(run, frame, products[Products.ITEM].tolist(), params.half_life_days)
+    model = serving(run, events, products[Products.ITEM].tolist(), params.half_life_days)
+    items = listable(model.items, products)
+    known = event_files.written(event_files.batches(events), items, run.state.spill / run.name)
+    run.rows_in = sum(pq.read_metadata(path).num_rows for path in events)
     kept_off = exclusions.read(run.source_file(exclusions.FILE))
-    shop = open_shop(model.items, products, frame, params, kept_off)
-    users = everyone(frame, run.input(f"{SPLIT}/users.parquet"))
+    shop = open_shop(known, products, params, kept_off)
+    users = everyone(known, run.input(f"{SPLIT}/users.parquet"))
     partitions = run.graph.instances("recommend")
     own = partition(users, partitions.index(run.name), len(partitions), params.block_users)
     total = -(-len(own) // params.block_users)
@@ -120,7 +126,7 @@ def recommend(run: Run, params: RecommendParams) -> None:
     words = [run.name, str(len(partitions)), params.model_dump_json()]
     tally = Tally(params.k)
     with parts(run.state, words, [receipt, *read]) as done:
-        blocks = make_lists(model, shop, frame, own, params, done, run.threads)
+        blocks = make_lists(model, shop, known, own, params, done, run.threads)
         write(tally.watch(run.progress(blocks, "listing", total)), run.output(NAME))
     run.rows_out = tally.rows
     for name, value in {
@@ -133,32 +139,39 @@ def recommend(run: Run, params: RecommendParams) -> None:
         run.measure(name, value)
 
 
-def serving(run: Run, frame: pd.DataFrame, items: list[str], half_life: float) -> Any:
-    """The champion; where there is none, what sells."""
+def serving(run: Run, events: Sequence[Path], items: list[str], half_life: float) -> Any:
+    """The champion; where there is none, what sells of `items` and of what else is in `events`."""
     try:
         with champion_bundle(run.root, run.input("promote/recommender/receipt.json")) as folder:
             return load_model(folder)
     except NoChampion as none:
         run.miss("a champion", f"the lists hold what sells: {none}")
-        return what_sells(frame, items, half_life)
+        return what_sells([*items, *items_of(event_files.batches(events))], half_life)
 
 
-def what_sells(frame: pd.DataFrame, items: list[str], half_life: float) -> Popularity:
-    """What stands in for a champion: popularity over `items` and whatever else the events in `frame` name."""
-    known = hash_order([*items, *frame[Interactions.ITEM].unique()])
-    return Popularity.fit(Events.from_frame(frame, known), half_life)
+def what_sells(items: Iterable[str], half_life: float) -> Popularity:
+    """What stands in for a champion: popularity over `items`, once it is told the events (`make_lists`)."""
+    known = hash_order([*items])
+    return Popularity(known, np.zeros(len(known), np.float32), half_life)
 
 
-def read_events(parts: Iterable[Path]) -> pd.DataFrame:
-    """user_id, item_id, timestamp and event of all parts of the split: what is known today."""
-    columns = [Interactions.USER, Interactions.ITEM, Interactions.TIME, Interactions.EVENT]
-    return pa.concat_tables([pq.read_table(part, columns=columns) for part in parts]).to_pandas()
+def items_of(batches: Iterable[pa.RecordBatch]) -> set[str]:
+    """The items of events."""
+    found: set[str] = set()
+    for batch in batches:
+        found.update(pc.unique(batch[Interactions.ITEM]).to_pylist())
+    return found
 
 
-def everyone(frame: pd.DataFrame, users: Path) -> list[str]:
+def listable(known: list[str], products: pd.DataFrame) -> list[str]:
+    """The items that `known` (the model's) and `products` name, those of the model first."""
+    return [*known, *sorted(set(products[Products.ITEM]) - set(known))]
+
+
+def everyone(known: EventFiles, users: Path) -> list[str]:
     """Ids of all users, sorted: those with events and those in the table of users."""
     named = pq.read_table(users, columns=[Users.USER])[Users.USER].to_pylist()
-    return sorted({*frame[Interactions.USER].unique(), *named})
+    return sorted({*known.users, *named})
 
 
 def partition(users: list[str], at: int, of: int, block: int) -> list[str]:
@@ -172,18 +185,13 @@ def partition(users: list[str], at: int, of: int, block: int) -> list[str]:
 
 
 def open_shop(
-    known: list[str],
-    products: pd.DataFrame,
-    frame: pd.DataFrame,
-    params: RecommendParams,
-    kept_off: Exclusions,
+    known: EventFiles, products: pd.DataFrame, params: RecommendParams, kept_off: Exclusions
 ) -> Shop:
-    """The items that `known` (the model's) and `products` name, with what the rules need of them.
+    """The items of `known`, which are `listable`, with what the rules need of them.
 
     Raises `BadConfig` for bounds of prices that products have none of, or that none keeps.
     """
-    newer = sorted(set(products[Products.ITEM]) - set(known))
-    items = [*known, *newer]
+    items = known.items
     rows = products.set_index(Products.ITEM).reindex(items)
     available = np.array(rows.index.isin(products[Products.ITEM]))
     if Products.AVAILABLE in rows:
@@ -210,14 +218,14 @@ def open_shop(
         numbered(rows[name]) if name in rows else np.full(len(items), -1)
         for name in (Products.CATEGORY, Products.BRAND)
     )
-    weight = Events.from_frame(frame, items).popularity(params.half_life_days)
+    weight = known.events().popularity(params.half_life_days)
     return Shop(np.asarray(items, dtype=object), available, category, brand, weight, barred)
 
 
 def make_lists(
     model: Any,
     shop: Shop,
-    frame: pd.DataFrame,
+    known: EventFiles,
     users: list[str],
     params: RecommendParams,
     done: Parts | None = None,
@@ -225,18 +233,20 @@ def make_lists(
 ) -> Iterator[pa.Table]:
     """The lists of one block of users after the other, each as a table of `SCHEMA`.
 
-    done: blocks that are there already, which are not made again; those that are made are added. threads: blocks that are
-    made at once.
+    known: the events over the items of `shop`. done: blocks that are there already, which are not made again; those that
+    are made are added. threads: blocks that are made at once.
     """
-    events = Events.from_frame(frame, list(model.items), kinds=model.kinds)
+    mine = known.where(lambda item, kind: item < len(model.items), model.items)
+    events = mine.events(model.kinds)
     model = model.observe(events)
-    histories = events.of(users).histories
-    bought = None
+    owned = None
     if params.exclude_bought == "always" or (
         params.exclude_bought == "auto" and not events.bought_again
     ):
-        purchases = frame[frame[Interactions.EVENT].isin(OWNED)]
-        bought = Events.from_frame(purchases, list(shop.items)).of(users).histories
+        kinds = [at for at, name in enumerate(known.names) if name in OWNED]
+        owned = known.where(lambda item, kind: np.isin(kind, kinds)).events()
+    # Both have the users of `known`.
+    places = pd.Index(known.users, dtype=object).get_indexer(pd.Index(users, dtype=object))
     rules, shelf = params.rules, shop.shelf
     whose = pd.Index(users).get_indexer(shop.barred[0])
 
@@ -245,22 +255,28 @@ def make_lists(
         if done and at in done:
             return done.read(at)
         block = np.arange(at, min(at + params.block_users, len(users)))
-        mine = histories.take(block)
-        told = model.scored(mine)
-        scores = np.full((len(block), len(shop.items)), -np.inf, dtype=np.float32)
-        scores[:, : len(model.items)] = told.scores
-        allowed = np.repeat(shop.available[None, :], len(block), axis=0)
-        if bought is not None:
-            had = bought.take(block)
-            allowed[had.owner, had.item] = False
-        here = (whose >= at) & (whose <= block[-1])
-        allowed[whose[here] - at, shop.barred[1][here]] = False
-        items, ours = choose(scores, allowed, shelf, rules)
-        causes = told.explain(np.where(ours, items, -1))
-        table = as_table(block, users, items, ours, causes, scores, shop)
+        # A large catalogue's scores are made of fewer users at a time.
+        parts = [scored(block[part]) for part in blocks(len(block), len(shop.items))]
+        table = pa.concat_tables(parts).combine_chunks()
         if done:
             done.write(at, table)
         return table
+
+    def scored(block: np.ndarray) -> pa.Table:
+        """The lists of these users, whose scores stand in memory together."""
+        names = [users[at] for at in block]
+        told = model.scored(events.at(places[block], names).histories)
+        scores = np.full((len(block), len(shop.items)), -np.inf, dtype=np.float32)
+        scores[:, : len(model.items)] = told.scores
+        allowed = np.repeat(shop.available[None, :], len(block), axis=0)
+        if owned is not None:
+            had = owned.at(places[block], names).histories
+            allowed[had.owner, had.item] = False
+        here = (whose >= block[0]) & (whose <= block[-1])
+        allowed[whose[here] - block[0], shop.barred[1][here]] = False
+        items, ours = choose(scores, allowed, shelf, rules)
+        causes = told.explain(np.where(ours, items, -1))
+        return as_table(names, items, ours, causes, scores, shop)
 
     yield from in_turn(listed, range(0, len(users), params.block_users), threads)
 
@@ -290,7 +306,6 @@ def in_turn(
 
 
 def as_table(
-    block: np.ndarray,
     users: list[str],
     items: np.ndarray,
     ours: np.ndarray,
@@ -298,14 +313,14 @@ def as_table(
     scores: np.ndarray,
     shop: Shop,
 ) -> pa.Table:
-    """Lists (users, k) of positions, -1 where short, as rows sorted by user and rank."""
+    """Lists (users, k) of positions of these users, -1 where short, as rows sorted by user and rank."""
     user, place = np.nonzero(items >= 0)
     item, cause, by_model = items[user, place], causes[user, place], ours[user, place]
     reason = np.where(shop.weight[item] > 0, POPULAR, CATALOGUE).astype(object)
     reason[cause >= 0] = BECAUSE
     reason[cause == item] = AGAIN
     named = np.where(reason == BECAUSE, shop.items[np.maximum(cause, 0)], None)
-    names = np.asarray([users[at] for at in block], dtype=object)
+    names = np.asarray(users, dtype=object)
     return pa.table(
         [
             pa.array(names[user], pa.string()),

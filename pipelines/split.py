@@ -109,7 +109,7 @@ def split(run: Run, params: SplitParams) -> None:
     if run.off:
         return
     with engine.engine(
-        run.threads, params.memory_gb, run.state.home / "spill" / run.name, run.tables
+        run.threads, params.memory_gb, run.state.spill / run.name, run.tables
     ) as con:
         tables = {name: engine.read_parquet(con, path) for name, path in paths.items()}
         cut = find_cut(tables, params)

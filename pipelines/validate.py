@@ -82,7 +82,7 @@ def validate(run: Run, params: ValidateParams) -> None:
     files = _inputs(run, contract.name)
     contract = _with_known_references(run, contract)
     judge = Judge(contract.name)
-    spill = run.state.home / "spill" / run.name
+    spill = run.state.spill / run.name
     with engine.engine(run.threads, params.memory_gb, spill, run.tables) as con:
         gate = Gate(run, params, contract, files, judge, con)
         gate.lines = Quarantine(spill / "quarantine")

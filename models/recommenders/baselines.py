@@ -7,6 +7,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from models.recommenders.base import Recommender, blocks, runs, top_k
+from models.recommenders.columns import release
 from models.recommenders.events import HALF_LIVES, Events, Histories
 
 
@@ -19,13 +20,54 @@ def matrix(histories: Histories) -> sp.csr_matrix:
 
 def touched(events: Events) -> sp.csr_matrix:
     """`matrix` of the histories of these events, without what else a history tells."""
-    ones = np.ones(len(events.user), dtype=np.float32)
-    indptr = np.searchsorted(events.user, np.arange(len(events.users) + 1))
-    shape = (len(events.users), len(events.items))
-    found = sp.csr_matrix((ones, events.item, indptr), shape=shape, copy=True)
+    return _touched(events.item, events.bounds, len(events.items))
+
+
+def _touched(item: np.ndarray, indptr: np.ndarray, items: int) -> sp.csr_matrix:
+    ones = np.ones(len(item), dtype=np.float32)
+    found = sp.csr_matrix((ones, item, indptr), shape=(len(indptr) - 1, items), copy=True)
     found.sum_duplicates()
     found.data[:] = 1.0
     return found
+
+
+def nearest_of(events: Events, histories: Histories, k: int) -> np.ndarray:
+    """Positions of the users, in rising order, who are among the k + 1 nearest of anyone of `histories`, by `UserNeighbours`'
+    cosine; one more than k, as one's own row may be among them.
+
+    A stretch of the known users at a time, and of each only those who are nearer than who was found before.
+    """
+    mine = matrix(histories)
+    size = np.sqrt(np.maximum(np.asarray(mine.sum(1), dtype=np.float32), 1.0))[:, 0]
+    best = np.zeros((len(histories), k + 1), dtype=np.float32)
+    position = np.full(best.shape, -1)
+    for part in events.stretches():
+        first, last = np.searchsorted(events.bounds, (part.start, part.stop), "right") - 1
+        last = max(last, first + 1) if part.stop > part.start else first
+        known = _touched(
+            events.item[part], events.bounds[first : last + 1] - part.start, len(events.items)
+        )
+        release(events.item)
+        other = np.sqrt(np.maximum(np.asarray(known.sum(1), dtype=np.float32), 1.0))[:, 0]
+        across = known.T.tocsr()
+        for block in blocks(len(histories), max(known.shape[0], 1)):
+            shared = (mine[block] @ across).tocoo()
+            row = block[0] + shared.row
+            cosine = shared.data / size[row] / other[shared.col]
+            nearer = cosine > best[row, -1]
+            row, cosine, column = row[nearer], cosine[nearer], first + shared.col[nearer]
+            there, before = np.nonzero(position[block] >= 0)
+            there += block[0]
+            row = np.r_[there, row]
+            column = np.r_[position[there, before], column]
+            cosine = np.r_[best[there, before], cosine]
+            order = np.lexsort((column, -cosine, row))
+            row, column, cosine = row[order], column[order], cosine[order]
+            place = np.arange(len(row)) - np.searchsorted(row, row)
+            kept = place <= k
+            best[row[kept], place[kept]] = cosine[kept]
+            position[row[kept], place[kept]] = column[kept]
+    return np.unique(position[position >= 0])
 
 
 @dataclass(frozen=True)
@@ -38,8 +80,10 @@ class Popularity(Recommender):
     kind = "popularity"
 
     @classmethod
-    def fit(cls, events: Events, half_life: float) -> "Popularity":
-        return cls(events.items, events.popularity(half_life).astype(np.float32), half_life)
+    def fit(cls, events: Events, half_life: float, until: float | None = None) -> "Popularity":
+        """until: as of a day, of what was before it; without it all."""
+        weight = events.popularity(half_life, until).astype(np.float32)
+        return cls(events.items, weight, half_life)
 
     def scores(self, histories: Histories) -> np.ndarray:
         return np.repeat(self.weight[None, :], len(histories), axis=0)
@@ -64,8 +108,11 @@ class PersonalPopularity(Recommender):
     kind = "personal-popularity"
 
     @classmethod
-    def fit(cls, events: Events, half_life: float) -> "PersonalPopularity":
-        return cls(events.items, Popularity.fit(events, 30.0), half_life)
+    def fit(
+        cls, events: Events, half_life: float, until: float | None = None
+    ) -> "PersonalPopularity":
+        """until: see `Popularity.fit`."""
+        return cls(events.items, Popularity.fit(events, 30.0, until), half_life)
 
     def scores(self, histories: Histories) -> np.ndarray:
         scores = self.popular.scores(histories)
@@ -99,8 +146,15 @@ class UserNeighbours(Recommender):
     kind = "user-neighbours"
 
     @classmethod
-    def fit(cls, events: Events, k: int) -> "UserNeighbours":
-        return cls(events.items, touched(events), Popularity.fit(events, 30.0), k)
+    def fit(cls, events: Events, k: int, whom: Histories | None = None) -> "UserNeighbours":
+        """whom: those who will be listed, where they are known: only who votes for them is kept. Their lists are the same."""
+        popular = Popularity.fit(events, 30.0)
+        if whom is not None:
+            # Where nobody is like anyone, one stands for all.
+            near = nearest_of(events, whom, k)
+            near = near if len(near) else np.arange(min(len(events.users), 1))
+            events = events.at(near, [events.users[at] for at in near])
+        return cls(events.items, touched(events), popular, k)
 
     def neighbours(self, histories: Histories) -> tuple[np.ndarray, np.ndarray]:
         """Positions and cosines (users, k) of the nearest known users, own row left out; cosine 0 for none.

@@ -1,7 +1,7 @@
 """Events as arrays, and histories: what each user did, item by item, weighed by age."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
@@ -9,19 +9,24 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from models.recommenders.columns import parts, picked, release, stretches
+
 SECONDS_A_DAY = 86_400.0
 HALF_LIVES = (7.0, 30.0, 90.0, 365.0)
 """Days after which an event counts half; a history keeps one decayed count for each."""
 
-BLOCK_EVENTS = 1 << 24
-"""Events that are weighed at a time."""
 REBOUGHT = 0.01
 """A share of repeated events below which what a user has belongs on no list of theirs."""
 
 
 def hash_order(ids: Sequence[str]) -> list[str]:
     """Distinct ids ordered by a hash, so that a position tells nothing and ties are broken by chance alone."""
-    return sorted(set(ids), key=lambda name: hashlib.sha256(name.encode()).digest())
+    return sorted(set(ids), key=name_hash)
+
+
+def name_hash(name: str) -> bytes:
+    """What `hash_order` orders by."""
+    return hashlib.sha256(name.encode()).digest()
 
 
 def encoded(column: pa.Array) -> tuple[np.ndarray, list[str]]:
@@ -44,7 +49,8 @@ class Events:
     1970. now: the moment that ages are counted from, in days. clock: False where only the order is known; then the
     days are minus the number of the user's events that came later, and `now` is 0. weight: (E,) float32, how much each
     says, the greatest 1; None where all say the same. kinds: how much an event of each kind says here, likewise.
-    Events of one moment stand in an order that a hash of user and item gives, another one for each user.
+    Events of one moment stand in an order that a hash of user and item gives, another one for each user. The columns may
+    be mapped files, which are read a block at a time.
     """
 
     users: list[str]
@@ -98,50 +104,6 @@ class Events:
         return replace(found, now=max(found.now, self.now))
 
     @classmethod
-    def from_batches(
-        cls,
-        batches: Iterable[pa.RecordBatch],
-        items: list[str],
-        now: float | None = None,
-        kinds: Mapping[str, float] | None = None,
-    ) -> "Events":
-        """`from_frame` of batches of rows, one at a time: of an event stay two positions, a day and its kind."""
-        catalogue = pd.Index(items)
-        numbers: dict[str, int] = {}
-        names_of: dict[str, int] = {}
-        types = (np.int32, np.int32, np.float64, np.int16)
-        parts: list[list[np.ndarray]] = [[np.zeros(0, kind)] for kind in types]
-        for batch in batches:
-            user, names = encoded(batch.column("user_id"))
-            item, found = encoded(batch.column("item_id"))
-            place = catalogue.get_indexer(pd.Index(found, dtype=object))[item]
-            of = np.array([numbers.setdefault(name, len(numbers)) for name in names], np.int32)
-            known = place >= 0
-            moments = batch.column("timestamp").to_numpy(zero_copy_only=False)
-            event = np.zeros(len(known), np.int16)
-            if kinds and "event" in batch.schema.names:
-                codes, names = encoded(batch.column("event"))
-                numbered = [names_of.setdefault(name, len(names_of)) for name in names]
-                event = np.array(numbered, np.int16)[codes]
-            days = days_of(moments[known])
-            cells = (of[user[known]], place[known].astype(np.int32), days, event[known])
-            for part, cell in zip(parts, cells, strict=True):
-                part.append(cell)
-        # A column's parts go as soon as it is joined.
-        user, item, day, event = (np.concatenate(parts.pop(0)) for _ in types)
-        users = sorted(numbers)
-        rank = np.zeros(len(users), np.int32)
-        rank[[numbers[name] for name in users]] = np.arange(len(users))
-        weight = None
-        if names_of and kinds:
-            kinds = scaled(event, list(names_of), kinds)
-            weight = said_by(event, list(names_of), kinds)
-        user = rank[user]
-        del numbers, rank, event
-        made = cls.from_arrays(users, items, user, item, day, now, weight=weight)
-        return replace(made, kinds=ordered(kinds))
-
-    @classmethod
     def from_arrays(
         cls,
         users: list[str],
@@ -159,10 +121,7 @@ class Events:
         columns = [values.astype(kind, copy=False) for values, kind in given]
         if weight is not None:
             columns.append(weight)
-        order = _by_time(columns[0], columns[2])
-        if order is not None:
-            columns = [column[order] for column in columns]
-        columns = _settled(columns, users, items)
+        columns = settled(columns, users, lambda: hashed(items))
         return cls(
             users=users,
             items=items,
@@ -176,35 +135,85 @@ class Events:
 
     def before(self, day: float) -> "Events":
         """The events before a moment, which becomes `now`. Users stay, also those who have none left."""
-        return self.chosen(self.day < day, day)
+        return self._where(lambda part: self.day[part] < day, day)
 
     def between(self, start: float, end: float) -> "Events":
         """The events from `start` to before `end`."""
-        return self.chosen((self.day >= start) & (self.day < end), end)
+        return self._where(lambda part: (self.day[part] >= start) & (self.day[part] < end), end)
 
     def chosen(self, kept: np.ndarray, now: float) -> "Events":
         """The events that `kept` (E,) marks. Users stay, also those who have none left."""
-        return replace(
-            self,
-            user=self.user[kept],
-            item=self.item[kept],
-            day=self.day[kept],
-            now=now,
-            weight=None if self.weight is None else self.weight[kept],
-        )
+        return self._where(lambda part: kept[part], now)
+
+    def _where(self, keep: Callable[[slice], np.ndarray], now: float) -> "Events":
+        """`chosen`, told of each part of the events: (part,) booleans."""
+        found: list[list[np.ndarray]] = [[] for _ in self.columns]
+        for part in parts(len(self.user)):
+            kept = keep(part)
+            for column, into in zip(self.columns, found, strict=True):
+                into.append(column[part][kept])
+            release(*self.columns)
+        return self._of(now, *(np.concatenate(found.pop(0)) for _ in self.columns))
+
+    @property
+    def columns(self) -> list[np.ndarray]:
+        """What there is of user, item, day and weight."""
+        columns = [self.user, self.item, self.day]
+        return columns if self.weight is None else [*columns, self.weight]
+
+    def _of(
+        self,
+        now: float,
+        user: np.ndarray,
+        item: np.ndarray,
+        day: np.ndarray,
+        weight: np.ndarray | None = None,
+    ) -> "Events":
+        return replace(self, now=now, user=user, item=item, day=day, weight=weight)
 
     @property
     def strongest(self) -> "Events":
         """The events that say most: purchases, where views are known too."""
-        if self.weight is None:
+        weight = self.weight
+        if weight is None:
             return self
-        return self.chosen(self.weight >= self.weight.max(initial=0.0), self.now)
+        top = self._top_before(np.inf)
+        return self._where(lambda part: weight[part] >= top, self.now)
+
+    def _top_before(self, end: float) -> float:
+        """The greatest weight that is there before a day."""
+        if self.weight is None:
+            return 1.0
+        found = 0.0
+        for part in parts(len(self.weight)):
+            weight = self.weight[part][self.day[part] < end]
+            found = max(found, float(weight.max(initial=0.0)))
+            release(*self.columns)
+        return found
+
+    @cached_property
+    def bounds(self) -> np.ndarray:
+        """Where the events of each user begin, and where the last one's end, (U + 1,)."""
+        counts = np.zeros(len(self.users) + 1, np.int64)
+        for part in parts(len(self.user)):
+            user = self.user[part]
+            if len(user):
+                counts[user[0] + 1 : user[-1] + 2] += np.bincount(user - user[0])
+            release(self.user)
+        return np.cumsum(counts)
+
+    def stretches(self) -> Iterator[slice]:
+        """See `columns.stretches`."""
+        return stretches(self.bounds)
 
     @property
     def later(self) -> np.ndarray:
         """How many events of the same user came after each event, (E,)."""
-        ends = np.cumsum(np.bincount(self.user, minlength=len(self.users)))
-        return ends[self.user] - 1 - np.arange(len(self.user))
+        return self.later_in(slice(0, len(self.user)))
+
+    def later_in(self, part: slice) -> np.ndarray:
+        """`later` of the events of a part."""
+        return self.bounds[1:][self.user[part]] - 1 - np.arange(part.start, part.stop)
 
     def without_clock(self) -> "Events":
         """The same with nothing but the order of each user's events."""
@@ -213,25 +222,29 @@ class Events:
     def of(self, names: Sequence[str]) -> "Events":
         """The events of these users, who become users 0, 1, … in this order; unknown ones have no events."""
         position = pd.Index(list(names)).get_indexer(self.users)
-        user = position[self.user]
-        kept = user >= 0
-        # The sort is stable: a user's events stay in their order.
-        order = np.argsort(user[kept], kind="stable")
-        return replace(
-            self,
-            users=list(names),
-            user=user[kept][order].astype(np.int32),
-            item=self.item[kept][order],
-            day=self.day[kept][order],
-            weight=None if self.weight is None else self.weight[kept][order],
-        )
+        known = np.flatnonzero(position >= 0)
+        places = np.full(len(names), -1)
+        places[position[known]] = known
+        return self.at(places, names)
+
+    def at(self, places: np.ndarray, names: Sequence[str]) -> "Events":
+        """`of` the users at these places (m,), -1 for who has no events. names: (m,)."""
+        there = np.flatnonzero(places >= 0)
+        starts = self.bounds[places[there]]
+        lengths = self.bounds[places[there] + 1] - starts
+        ends = np.cumsum(lengths)
+        rows = np.arange(ends[-1] if len(ends) else 0)
+        rows += np.repeat(starts - (ends - lengths), lengths)
+        user = np.repeat(there, lengths).astype(np.int32)
+        told = (picked(column, rows) for column in self.columns[1:])
+        return replace(self._of(self.now, user, *told), users=list(names))
 
     def drawn(self, most: int, seed: int) -> "Events":
         """The events of users who are drawn until they have so many together; all where there are no more."""
         if len(self.user) <= most:
             return self
         order = np.random.default_rng(seed).permutation(len(self.users))
-        held = np.cumsum(np.bincount(self.user, minlength=len(self.users))[order])
+        held = np.cumsum(np.diff(self.bounds)[order])
         few = np.sort(order[: np.searchsorted(held, most, side="right")])
         return self.of([self.users[at] for at in few])
 
@@ -242,25 +255,38 @@ class Events:
         """
         now = self.now if until is None else until
         found = np.zeros(len(self.items))
-        for start in range(0, len(self.day), BLOCK_EVENTS):
-            part = slice(start, start + BLOCK_EVENTS)
-            weight = decay(now - self.day[part], half_life)
+        for part in parts(len(self.day)):
+            day = self.day[part]
+            weight = decay(now - day, half_life)
             if until is not None:
-                weight[self.day[part] >= until] = 0.0
+                weight[day >= until] = 0.0
             if self.weight is not None:
                 weight = weight * self.weight[part]
-            found += np.bincount(self.item[part], weight, len(self.items))
+            np.add.at(found, self.item[part], weight)
+            release(*self.columns)
         return found
 
     @cached_property
     def bought_again(self) -> bool:
         """Whether goods are bought again here: whether `REBOUGHT` of the strongest events are with an item of an earlier day."""
-        bought = self.strongest
-        key = bought.user.astype(np.int64) * len(self.items) + bought.item
-        order = np.lexsort((bought.day, key))
-        key, day = key[order], np.floor(bought.day[order])
-        again = (key[1:] == key[:-1]) & (day[1:] > day[:-1])
-        return bool(again.sum() >= REBOUGHT * max(len(key), 1))
+        return self.again_before(np.inf)
+
+    def again_before(self, end: float) -> bool:
+        """`bought_again` of what was before a day."""
+        again = bought = 0
+        top = self._top_before(end)
+        for part in self.stretches():
+            kept = self.day[part] < end
+            if self.weight is not None:
+                kept &= self.weight[part] >= top
+            user, item, day = (column[part][kept] for column in (self.user, self.item, self.day))
+            key = user.astype(np.int64) * len(self.items) + item
+            order = np.lexsort((day, key))
+            key, day = key[order], np.floor(day[order])
+            again += int(((key[1:] == key[:-1]) & (day[1:] > day[:-1])).sum())
+            bought += len(key)
+            release(*self.columns)
+        return bool(again >= REBOUGHT * max(bought, 1))
 
     @cached_property
     def histories(self) -> "Histories":
@@ -311,27 +337,38 @@ def said_by(
     return None if (found == 1.0).all() else found
 
 
-def _by_time(user: np.ndarray, day: np.ndarray) -> np.ndarray | None:
-    """The order of events (E,) by user and day, equal ones as they come; None where it is that already, as in a file that is sorted."""
+def settled(
+    columns: list[np.ndarray], users: list[str], of_item: Callable[[], np.ndarray]
+) -> list[np.ndarray]:
+    """Columns user, item, day (E,), … by user and day; what has one of each in the order of `scatter`.
+
+    of_item: gives the hashes of all items' names. Equal events stay as they come.
+    """
+    user, _, day = columns[:3]
     falls = user[1:] < user[:-1]
     falls |= (user[1:] == user[:-1]) & (day[1:] < day[:-1])
-    return np.lexsort((day, user)) if falls.any() else None
-
-
-def _settled(columns: list[np.ndarray], users: list[str], items: list[str]) -> list[np.ndarray]:
-    """Columns user, item, day (E,), …, which are by user and day, with what has one of each in the order of `scatter`."""
+    # A file may be sorted already.
+    if falls.any():
+        order = np.lexsort((day, user))
+        columns = [column[order] for column in columns]
     user, item, day = columns[:3]
     tied = (user[1:] == user[:-1]) & (day[1:] == day[:-1])
     if not tied.any():
         return columns
     at = np.flatnonzero(np.r_[tied, False] | np.r_[False, tied])
-    of_user, of_item = (pd.util.hash_array(np.asarray(ids, dtype=object)) for ids in (users, items))
-    mixed = scatter(of_user[user[at]], of_item[item[at]])
+    named, code = np.unique(user[at], return_inverse=True)
+    of_user = hashed([users[one] for one in named])[code]
+    mixed = scatter(of_user, of_item()[item[at]])
     order = at[np.lexsort((mixed, day[at], user[at]))]
     found = [column.copy() for column in columns]
     for column, before in zip(found, columns, strict=True):
         column[at] = before[order]
     return found
+
+
+def hashed(names: Sequence[str]) -> np.ndarray:
+    """A hash of each name, (n,) uint64."""
+    return pd.util.hash_array(np.asarray(names, dtype=object), categorize=False)
 
 
 def scatter(user: np.ndarray, item: np.ndarray) -> np.ndarray:
@@ -373,41 +410,20 @@ class Histories:
 
     @classmethod
     def from_events(cls, events: Events) -> "Histories":
-        """Group events into pairs: one sort, then sums over runs."""
+        """Group events into pairs: of a stretch of users one sort, then sums over runs."""
         n, users = len(events.items), len(events.users)
-        key = events.user.astype(np.int64) * n + events.item
-        order = np.argsort(key, kind="stable")
-        key = key[order]
-        age = events.now - events.day[order]
-        starts = np.flatnonzero(np.r_[True, key[1:] != key[:-1]]) if len(key) else np.zeros(0, int)
-        weights = np.stack([decay(age, half) for half in HALF_LIVES], axis=1)
-        strength = np.ones(len(key), dtype=np.float32)
-        if events.weight is not None:
-            strength = events.weight[order]
-            weights *= strength[:, None]
-        later = events.later[order]
-        first = age
-        if len(key):
-            first = np.maximum.reduceat(age, starts)
-            later = np.minimum.reduceat(later, starts)
-            strength = np.maximum.reduceat(strength, starts)
-            decayed = np.add.reduceat(weights, starts, axis=0)
-            recency = np.minimum.reduceat(age, starts)
-            count = np.diff(np.r_[starts, len(key)])
-        else:
-            decayed, recency, count = weights, age, np.zeros(0, int)
-        owner, item = key[starts] // n, key[starts] % n
-        return cls(
-            indptr=np.searchsorted(owner, np.arange(users + 1)),
-            item=item.astype(np.int32),
-            decayed=decayed.astype(np.float32),
-            count=count.astype(np.float32),
-            recency=np.maximum(recency, 0.0).astype(np.float32),
-            first=np.maximum(first, 0.0).astype(np.float32),
-            place=later.astype(np.float32),
-            strength=strength,
-            items=n,
-        )
+        sizes = np.zeros(users, np.int64)
+        found: list[list[np.ndarray]] = []
+        for part in events.stretches():
+            owner, *columns = _pairs(events, part)
+            if len(owner):
+                sizes[owner[0] : owner[-1] + 1] = np.bincount(owner - owner[0])
+            found.append(columns)
+            release(*events.columns)
+        indptr = np.concatenate([[0], np.cumsum(sizes)])
+        # A column's parts go as soon as it is joined.
+        joined = (np.concatenate([one.pop(0) for one in found]) for _ in range(7))
+        return cls(indptr, *joined, items=n)
 
     def __len__(self) -> int:
         return len(self.indptr) - 1
@@ -447,6 +463,10 @@ class Histories:
         keys = [pairs.owner * np.int64(self.items) + pairs.item for pairs in (self, other)]
         return self.kept(~np.isin(*keys))
 
+    def some(self, entries: np.ndarray) -> "Histories":
+        """These entries, as if they were all of one user."""
+        return self._of(np.array([0, len(entries)]), entries)
+
     def kept(self, keep: np.ndarray) -> "Histories":
         """The entries that `keep` (P,) marks; users stay."""
         return self._of(np.concatenate([[0], np.cumsum(keep)])[self.indptr], keep)
@@ -457,3 +477,40 @@ class Histories:
         return replace(
             self, indptr=indptr, **{name: getattr(self, name)[entries] for name in arrays}
         )
+
+
+def _pairs(events: Events, part: slice) -> list[np.ndarray]:
+    """The owner of each pair of user and item of a stretch, and its columns in the order of `Histories`."""
+    n = len(events.items)
+    user, item, day = (column[part] for column in (events.user, events.item, events.day))
+    key = user.astype(np.int64) * n + item
+    order = np.argsort(key, kind="stable")
+    key = key[order]
+    age = events.now - day[order]
+    starts = np.flatnonzero(np.r_[True, key[1:] != key[:-1]]) if len(key) else np.zeros(0, int)
+    weights = np.stack([decay(age, half) for half in HALF_LIVES], axis=1)
+    strength = np.ones(len(key), dtype=np.float32)
+    if events.weight is not None:
+        strength = events.weight[part][order]
+        weights *= strength[:, None]
+    later = events.later_in(part)[order]
+    first = age
+    if len(key):
+        first = np.maximum.reduceat(age, starts)
+        later = np.minimum.reduceat(later, starts)
+        strength = np.maximum.reduceat(strength, starts)
+        decayed = np.add.reduceat(weights, starts, axis=0)
+        recency = np.minimum.reduceat(age, starts)
+        count = np.diff(np.r_[starts, len(key)])
+    else:
+        decayed, recency, count = weights, age, np.zeros(0, int)
+    return [
+        key[starts] // n if n else key,
+        (key[starts] % n if n else key).astype(np.int32),
+        decayed.astype(np.float32),
+        count.astype(np.float32),
+        np.maximum(recency, 0.0).astype(np.float32),
+        np.maximum(first, 0.0).astype(np.float32),
+        later.astype(np.float32),
+        strength,
+    ]

@@ -12,6 +12,7 @@ written before it: vectors that had seen the window would be trusted too much.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -62,17 +63,26 @@ class Content:
 
 @dataclass(frozen=True)
 class Window:
-    """One cut: histories before it, what each user bought after it, and the figures that both need.
+    """One cut: histories before it and what each user bought after it.
 
-    day: of the cut. bought: (P,) whether the entry's item was bought again. popular: (n, 3) as of the cut.
+    day: of the cut. popular: (n, 3) as of the cut.
     """
 
     day: float
     histories: Histories
-    features: np.ndarray
-    bought: np.ndarray
     targets: Histories
     popular: np.ndarray
+
+    @cached_property
+    def features(self) -> np.ndarray:
+        """What r sees of each entry, (P, PAIR_FEATURES): many times what is kept of those who teach."""
+        return pair_features(self.histories, self.popular)
+
+    @cached_property
+    def bought(self) -> np.ndarray:
+        """Whether each entry's item was bought again, (P,)."""
+        both = (self.histories, self.targets)
+        return np.isin(*(pairs.owner * np.int64(pairs.items) + pairs.item for pairs in both))
 
     @property
     def learners(self) -> np.ndarray:
@@ -86,14 +96,7 @@ class Window:
         users = self.learners
         if len(users) > most:
             users = np.sort(np.random.default_rng(seed).permutation(users)[:most])
-        entries = self.histories.entries(users)
-        return replace(
-            self,
-            histories=self.histories.take(users),
-            features=self.features[entries],
-            bought=self.bought[entries],
-            targets=self.targets.take(users),
-        )
+        return replace(self, histories=self.histories.take(users), targets=self.targets.take(users))
 
 
 def windows(
@@ -122,8 +125,7 @@ def _window(events: Events, start: float, end: float, everybody: Events) -> Wind
     popular = popularity_features(everybody, start)
     before = events.before(start).histories
     then = events.between(start, end).strongest.histories
-    keys = [pairs.owner * np.int64(pairs.items) + pairs.item for pairs in (before, then)]
-    return Window(start, before, pair_features(before, popular), np.isin(*keys), then, popular)
+    return Window(start, before, then, popular)
 
 
 @dataclass
@@ -144,9 +146,10 @@ class Usual:
 
     def add(self, cut: Window) -> None:
         """A cut, of all users. In double precision: single would lose count of millions."""
-        self.count += len(cut.features)
-        for rows in np.array_split(cut.features, -(-len(cut.features) // BLOCK_ENTRIES) or 1):
-            wide = rows.astype(np.float64)
+        count = len(cut.histories.item)
+        self.count += count
+        for rows in np.array_split(np.arange(count), -(-count // BLOCK_ENTRIES) or 1):
+            wide = pair_features(cut.histories.some(rows), cut.popular).astype(np.float64)
             self.total = self.total + wide.sum(0)
             self.squares = self.squares + (wide**2).sum(0)
         self.bought += int(np.isin(cut.targets.item, self.active).sum())

@@ -9,10 +9,12 @@ Baselines: popularity with recency, and the tutorials' user-to-user cosine neigh
 measure each user's own decayed purchases too: a stronger one where people buy again.
 """
 
+import heapq
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -33,7 +35,17 @@ from models.metrics import (
 )
 from models.recommenders.base import Recommender, recommend
 from models.recommenders.baselines import PersonalPopularity, Popularity, UserNeighbours
-from models.recommenders.events import HALF_LIVES, SECONDS_A_DAY, Events, Histories, hash_order
+from models.recommenders.columns import release
+from models.recommenders.events import (
+    HALF_LIVES,
+    SECONDS_A_DAY,
+    Events,
+    Histories,
+    hash_order,
+    name_hash,
+)
+from pipelines.history import event_files
+from pipelines.history.event_files import COLUMNS
 from pipelines.tables import Interactions, Products
 
 METRIC = "NDCG@20"
@@ -41,10 +53,8 @@ KEY: str | None = None
 TIME: str | None = Interactions.TIME
 SIDES: tuple[str, ...] = ("coverage", "full")
 K = 20
-COLUMNS = [Interactions.USER, Interactions.ITEM, Interactions.TIME, Interactions.EVENT]
 BEFORE = {"valid": ("train",), "test": ("train", "valid")}
 START = {"valid": "valid_from", "test": "test_from"}
-BATCH_ROWS = 65_536
 FROZEN_ROWS = 1 << 20
 """Of a history that are written at a time."""
 NEW = 5
@@ -74,7 +84,8 @@ def freeze(split: Path, part: str, rows: Path, beside: Path | None = None) -> No
     bought = pc.equal(truth[Interactions.EVENT], PURCHASE)
     # A shop that knows no purchases (ratings, views) is judged on what it knows.
     truth = truth.filter(bought) if pc.any(bought).as_py() else truth
-    asked = hash_order(pc.unique(truth[Interactions.USER]).to_pylist())[:MOST_USERS]
+    users = pc.unique(truth[Interactions.USER]).to_pylist()
+    asked = heapq.nsmallest(MOST_USERS, users, name_hash)
     truth = truth.filter(pc.is_in(truth[Interactions.USER], pa.array(asked, pa.string())))
     pq.write_table(truth, rows / "truth.parquet", compression="zstd")
     shutil.copyfile(split / "products.parquet", rows / "products.parquet")
@@ -94,29 +105,18 @@ def catalogue(rows: Path) -> list[str]:
     )
 
 
-def read_events(
-    paths: Sequence[Path], items: list[str], now: float, kinds: Mapping[str, float] | None = None
-) -> Events:
-    """The events of Parquet files, of which `COLUMNS` matter, read in batches."""
-    batches = (
-        batch
-        for path in paths
-        for batch in pq.ParquetFile(path).iter_batches(BATCH_ROWS, columns=COLUMNS)
-    )
-    return Events.from_batches(batches, items, now, kinds)
-
-
 def asked(
     rows: Path, items: list[str], kinds: Mapping[str, float] | None = None
 ) -> tuple[Events, list[str], Histories]:
     """The frozen events as of the window's start, who bought in it, and what (with their order of users).
 
-    kinds: how much an event of each kind says.
+    The events are files that have no name, on the disk of `rows`. kinds: how much an event of each kind says.
 
     Items that a model doesn't know stay in the truth: not to know them costs it.
     """
     now = moment(json.loads((rows / "window.json").read_text("utf-8"))["from"])
-    history = read_events([rows / "history.parquet"], items, now, kinds)
+    found = event_files.batches([rows / "history.parquet"])
+    history = event_files.written(found, items, rows).events(kinds, now)
     truth = pq.read_table(rows / "truth.parquet").to_pandas()
     unknown = sorted(set(truth[Interactions.ITEM]) - set(items))
     bought = Events.from_frame(truth, [*items, *unknown])
@@ -177,8 +177,13 @@ def groups(events: np.ndarray) -> np.ndarray:
 
 def buyers(history: Events) -> np.ndarray:
     """How many users had each item, (n,)."""
-    pairs = np.unique(history.user.astype(np.int64) * len(history.items) + history.item)
-    return np.bincount(pairs % max(len(history.items), 1), minlength=len(history.items))
+    found = np.zeros(len(history.items), np.int64)
+    for part in history.stretches():
+        key = history.user[part].astype(np.int64) * len(history.items) + history.item[part]
+        item = np.unique(key) % max(len(history.items), 1)
+        found += np.bincount(item, minlength=len(history.items))
+        release(*history.columns)
+    return found
 
 
 def favourites(mine: Events, codes: np.ndarray, names: list[str]) -> np.ndarray:
@@ -214,7 +219,7 @@ def baselines(split: Path, rows: Path, seed: int) -> dict[str, np.ndarray]:
     history, users, truth = asked(rows, catalogue(rows))
     fitted = {
         "popularity": tuned(Popularity.fit, history),
-        "user neighbours": UserNeighbours.fit(history, NEIGHBOURS),
+        "user neighbours": UserNeighbours.fit(history, NEIGHBOURS, history.of(users).histories),
     }
     return {name: listed(model, history, users, truth) for name, model in fitted.items()}
 
@@ -233,15 +238,25 @@ def against_own(model: Recommender, rows: Path, seed: int) -> dict[str, float]:
     }
 
 
-def tuned(fit: Callable[[Events, float], Recommender], history: Events) -> Recommender:
+class Fit(Protocol):
+    """How a baseline is fitted with a half-life, on what was before a day or on all."""
+
+    def __call__(
+        self, events: Events, half_life: float, until: float | None = None
+    ) -> Recommender: ...
+
+
+def tuned(fit: Fit, history: Events) -> Recommender:
     """`fit` with the half-life that was best on the history's last days, of which it then knows all."""
-    before = history.before(history.now - TUNING_DAYS)
-    after = history.between(history.now - TUNING_DAYS, history.now)
+    start = history.now - TUNING_DAYS
+    after = history.between(start, history.now)
     bought = np.flatnonzero(np.bincount(after.user, minlength=len(history.users)))
-    users = hash_order([history.users[at] for at in bought])[:TUNING_USERS]
+    named = (history.users[at] for at in bought)
+    users = heapq.nsmallest(TUNING_USERS, named, name_hash)
     truth = after.of(users).histories
-    value = {
-        half_life: float(listed(fit(before, half_life), before, users, truth).sum())
-        for half_life in HALF_LIVES
-    }
+    mine, again = history.of(users).before(start).histories, history.again_before(start)
+    value = {}
+    for half_life in HALF_LIVES:
+        lists, _ = recommend(fit(history, half_life, start), mine, K, again=again)
+        value[half_life] = float(ndcg(lists, truth.indptr, truth.item).sum())
     return fit(history, max(HALF_LIVES, key=lambda half_life: value[half_life]))

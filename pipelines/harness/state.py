@@ -66,6 +66,11 @@ class State:
         return self.home / "shelf"
 
     @property
+    def spill(self) -> Path:
+        """What doesn't fit into memory, a folder a stage, while that works."""
+        return self.home / "spill"
+
+    @property
     def peers(self) -> Path:
         """The environment of the recommenders of other libraries that ours are measured beside."""
         return self.home / "peers"

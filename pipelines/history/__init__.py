@@ -1,1 +1,1 @@
-"""What users did and what was done with items, summed up part by part."""
+"""What users did and what was done with items: as sums of parts, and event by event."""

@@ -20,12 +20,11 @@ from pipelines.harness.state import State
 
 STALE_SECONDS = 7 * 86_400
 """After which nobody takes up what was cut off."""
-HERE = Path(__file__).parent
+PIPELINES = Path(__file__).parents[1]
 CODE = (
-    "exclusions.py",
-    "list_files.py",
-    "list_parts.py",
-    "list_rules.py",
+    "history/event_files.py",
+    "lists/*.py",
+    "own_tables/exclusions.py",
     "recommend.py",
     "../models/recommenders/*.py",
 )
@@ -72,7 +71,7 @@ def identity(words: Iterable[str], files: Iterable[Path]) -> str:
     found = hashlib.sha256()
     for word in words:
         found.update(hashlib.sha256(word.encode()).digest())
-    code = [path for pattern in CODE for path in sorted(HERE.glob(pattern))]
+    code = [path for pattern in CODE for path in sorted(PIPELINES.glob(pattern))]
     for path in [*files, *code]:
         with path.open("rb") as file:
             found.update(hashlib.file_digest(file, "sha256").digest())

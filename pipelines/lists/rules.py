@@ -8,8 +8,8 @@ import pandas as pd
 
 WIDTHS = (8, 64)
 """How many times k candidates are looked at before all are."""
-ROWS_AT_ONCE = 32
-"""Rows of the rare last look at all items, so that its memory stays small."""
+CELLS_AT_ONCE = 1 << 21
+"""Scores of the rare last look at all items, which takes some 100 bytes for each: so few users at a time."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def choose(
     for depth, filled in [*(look for look in looks if look[0] < n), (n, n)]:
         if not len(left):
             break
-        step = ROWS_AT_ONCE if depth == n else max(len(left), 1)
+        step = max(CELLS_AT_ONCE // n, 1) if depth == n else max(len(left), 1)
         still = []
         for at in range(0, len(left), step):
             rows = left[at : at + step]

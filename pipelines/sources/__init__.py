@@ -155,7 +155,7 @@ def _write_in_parts(
     """Write events of which all parts are made anew."""
     with contextlib.ExitStack() as stack:
         if isinstance(table, pa.Table):
-            spill = run.state.home / "spill" / f"{run.name}-parts"
+            spill = run.state.spill / f"{run.name}-parts"
             connection = stack.enter_context(
                 engine.engine(run.threads, engine.MEMORY_GB, spill, run.tables)
             )

@@ -23,7 +23,7 @@ TABLES = ("transactions", "products", "demographics")
 def read(run: Run, users: int, memory_gb: float) -> Iterator[Found]:
     """interactions, products and users; of `users` households (0: all) and what they ever bought."""
     (archive,) = fetched(run, PACKAGE).values()
-    spill = run.state.home / "spill" / run.name
+    spill = run.state.spill / run.name
     with engine.engine(run.threads, memory_gb, spill, run.tables) as connection:
         raw = {}
         for name in TABLES:

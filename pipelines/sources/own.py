@@ -20,7 +20,7 @@ from pipelines.tables import Images
 def read(run: Run, shop: ShopParams, offer: str) -> Iterator[Found]:
     """The tables of `offer` that the shop has. Raises `BadData` naming file, row, column and cure."""
     watch(run, shop)
-    spill = run.state.home / "spill" / run.name
+    spill = run.state.spill / run.name
     with engine.engine(run.threads, shop.memory_gb, spill, run.tables) as connection:
         tables = {
             name: Events(run, connection, shop, spill)

@@ -22,6 +22,7 @@ from models.recommenders.two_tower import TwoTower
 from pipelines.artefacts.vectors import read_vectors
 from pipelines.capabilities import recommending as judge
 from pipelines.harness import BadData, Run
+from pipelines.history import event_files
 from pipelines.tables import SIDE, Images, Products, Reviews
 from pipelines.training.judging import judge_on_validation
 from pipelines.training.trained import TrainedParams
@@ -52,14 +53,15 @@ class TowerParams(TrainedParams):
 
 
 def known_events(run: Run, parts: Sequence[str], now: float, kinds: Mapping[str, float]) -> Events:
-    """The events of these parts of the split, over the whole catalogue.
+    """The events of these parts of the split, over the whole catalogue, as files of the run's own.
 
     now: days since 1970 that ages count from. kinds: how much an event of each kind says.
     """
     split = run.input(TASK)
     products = pq.read_table(split / "products.parquet", columns=[Products.ITEM])
     items = hash_order(products[0].to_pylist())
-    return judge.read_events([split / f"{part}.parquet" for part in parts], items, now, kinds)
+    found = event_files.batches(split / f"{part}.parquet" for part in parts)
+    return event_files.written(found, items, run.state.spill / run.name).events(kinds, now)
 
 
 def training_events(run: Run, kinds: Mapping[str, float]) -> tuple[Events, float]:
@@ -95,7 +97,7 @@ def fit_towers(
     for name, values in curves.items():
         run.tracker.curve(name, values)
     run.advance(0.75, "choosing on validation")
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(dir=run.state.spill / run.name) as scratch:
         rows = Path(scratch) / "rows"
         judge.freeze(run.input(TASK), "valid", rows)
         history, users, truth = judge.asked(rows, model.items, model.kinds)

@@ -1,6 +1,7 @@
 """What training learns: planted habits, closed-form vectors, and no look at what comes after a cut."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -149,6 +150,38 @@ def test_a_large_shop_is_learnt_from_a_part_of_it() -> None:
     scores = model.without_again().scores(mine) - model.popular @ model.weights["popular"]
     own = np.arange(60)[:, None] % 2 == taste[None, :]
     assert (scores[own].mean() - scores[~own].mean()) / scores.std() > 0.5
+
+
+def test_mapped_events_and_small_blocks_give_the_same_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pyarrow as pa
+
+    from models.bundle import save
+    from models.recommenders.collaborative import Collaborative
+    from models.recommenders.training import train
+    from pipelines.history.event_files import written
+
+    events, _ = planted()
+    frame = pd.DataFrame(
+        {
+            "user_id": np.asarray(events.users, dtype=object)[events.user],
+            "item_id": np.asarray(events.items, dtype=object)[events.item],
+            "timestamp": pd.to_datetime(events.day * SECONDS, unit="s", utc=True),
+        }
+    )
+    settings = replace(towers(), epochs=3, most_events=len(events.user) // 2)
+    hashes = []
+    for name, block in (("memory", 1 << 20), ("files", 100)):
+        monkeypatch.setattr("models.recommenders.columns.BLOCK_EVENTS", block)
+        known = Events.from_frame(frame, events.items)
+        if name == "files":
+            known = written(
+                pa.Table.from_pandas(frame).to_batches(), events.items, tmp_path
+            ).events()
+        model, _, _ = train(Collaborative, known, None, True, settings, 5, seed=7)
+        hashes.append(save(model.to_bundle(), tmp_path / name))
+    assert hashes[0] == hashes[1]
 
 
 def test_reviews_tell_what_was_written_before_a_day() -> None:

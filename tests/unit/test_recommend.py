@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +16,7 @@ from models.recommenders.baselines import PersonalPopularity
 from models.recommenders.events import Events, hash_order
 from pipelines.harness import BadConfig, BadData
 from pipelines.harness.state import State
+from pipelines.history.event_files import EventFiles, written
 from pipelines.lists.files import REASONS, Tally, write
 from pipelines.lists.parts import parts
 from pipelines.own_tables import exclusions
@@ -22,6 +24,7 @@ from pipelines.own_tables.exclusions import Exclusions
 from pipelines.recommend import (
     RecommendParams,
     everyone,
+    listable,
     make_lists,
     open_shop,
     serving,
@@ -77,8 +80,14 @@ def lists(
     kept_off: Exclusions = Exclusions(),  # noqa: B008 frozen
 ) -> pd.DataFrame:
     users = sorted({*events["user_id"], *more})
-    shop = open_shop(model.items, products, events, params, kept_off)
-    return pa.concat_tables(make_lists(model, shop, events, users, params)).to_pandas()
+    known = on_disk(model, products, events)
+    shop = open_shop(known, products, params, kept_off)
+    return pa.concat_tables(make_lists(model, shop, known, users, params)).to_pandas()
+
+
+def on_disk(model: PersonalPopularity, products: pd.DataFrame, events: pd.DataFrame) -> EventFiles:
+    batches = pa.Table.from_pandas(events).to_batches()
+    return written(batches, listable(model.items, products), Path(tempfile.gettempdir()))
 
 
 def test_every_user_has_a_full_list_in_order(model, products, events) -> None:
@@ -97,7 +106,9 @@ def test_without_a_champion_lists_hold_what_sells(products, events, tmp_path: Pa
     receipt.write_text(json.dumps({"capability": "recommender", "champion": None}))
     missed = {}
     run = SimpleNamespace(root=tmp_path, input=lambda path: receipt, miss=missed.setdefault)
-    popular = serving(run, events, products["item_id"].tolist(), 14.0)
+    events.to_parquet(tmp_path / "events.parquet", index=False)
+    paths = [tmp_path / "events.parquet"]
+    popular = serving(run, paths, products["item_id"].tolist(), 14.0)
     assert "no champion" in missed["a champion"]
     table = lists(popular, products, events, PARAMS)
     assert table.groupby("user_id").size().eq(6).all()
@@ -236,12 +247,13 @@ def test_reasons_are_true(model, products, events) -> None:
 
 
 def test_equal_inputs_give_equal_bytes_and_true_counts(model, products, events, tmp_path) -> None:
-    shop = open_shop(model.items, products, events, PARAMS, Exclusions())
+    known = on_disk(model, products, events)
+    shop = open_shop(known, products, PARAMS, Exclusions())
     users = sorted(set(events["user_id"]))
     counts = []
     for name in ("one", "two"):
         counts.append(Tally(PARAMS.k))
-        blocks = make_lists(model, shop, events, users, PARAMS)
+        blocks = make_lists(model, shop, known, users, PARAMS)
         write(counts[-1].watch(blocks), tmp_path / name)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
     assert counts[0] == counts[1]
@@ -257,7 +269,8 @@ class Cut(Exception):
 def test_what_was_cut_off_goes_on_where_it_stopped_and_ends_in_equal_bytes(
     model, products, events, tmp_path, monkeypatch
 ) -> None:
-    shop = open_shop(model.items, products, events, PARAMS, Exclusions())
+    known = on_disk(model, products, events)
+    shop = open_shop(known, products, PARAMS, Exclusions())
     users = sorted(set(events["user_id"]))
     state, source = State(tmp_path), tmp_path / "events"
     source.write_text("some")
@@ -269,7 +282,7 @@ def test_what_was_cut_off_goes_on_where_it_stopped_and_ends_in_equal_bytes(
 
     def run(name: str, words: list[str], stop: int | None = None) -> bytes:
         with parts(state, words, [source]) as done:
-            blocks = make_lists(model, shop, events, users, PARAMS, done)
+            blocks = make_lists(model, shop, known, users, PARAMS, done)
             if stop is not None:
                 for _ in range(stop):
                     next(blocks)
@@ -298,5 +311,6 @@ def test_what_was_cut_off_goes_on_where_it_stopped_and_ends_in_equal_bytes(
 
 def test_users_without_events_are_known_too(events: pd.DataFrame, tmp_path: Path) -> None:
     pq.write_table(pa.table({"user_id": ["u00", "a"]}), tmp_path / "users.parquet")
-    found = everyone(events, tmp_path / "users.parquet")
+    batches = pa.Table.from_pandas(events).to_batches()
+    found = everyone(written(batches, [], tmp_path), tmp_path / "users.parquet")
     assert found == sorted({*events["user_id"], "a"})

@@ -1,7 +1,5 @@
 """The recommenders: histories, exact lists, neighbours, reasons, fold-in, and what they do with odd shops."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -105,7 +103,7 @@ def test_popularity_of_a_past_is_that_of_its_events(
     day = float(np.median(events.day))
     before = events.before(day)
     np.testing.assert_array_equal(events.popularity(30.0, day), before.popularity(30.0))
-    monkeypatch.setattr("models.recommenders.events.BLOCK_EVENTS", 7)
+    monkeypatch.setattr("models.recommenders.columns.BLOCK_EVENTS", 7)
     np.testing.assert_allclose(events.popularity(30.0, day), before.popularity(30.0))
 
 
@@ -326,39 +324,3 @@ def test_a_paired_interval_covers_a_planted_difference() -> None:
     gain = paired_interval(theirs + 0.2 + rng.normal(0, 0.1, 500), theirs, seed=1)
     assert gain.low < 0.2 < gain.high
     assert gain.high - gain.low < 0.05
-
-
-def test_events_of_batches_are_those_of_a_frame_in_less_memory() -> None:
-    """Users, items and days bit for bit, with unknown items, other users in each batch and one empty batch."""
-    import tracemalloc
-
-    import pyarrow as pa
-
-    rng = np.random.default_rng(4)
-    count = 50_000
-    seconds = rng.integers(0, 10**8, count)
-    table = pa.table(
-        {
-            "user_id": [f"customer number {at}" for at in rng.integers(0, 5_000, count)],
-            "item_id": [f"Artikel 号 {at}" for at in rng.integers(0, 1_250, count)],
-            "timestamp": pa.array(seconds, pa.int64()).cast(pa.timestamp("s", "UTC")),
-        }
-    )
-    items = hash_order([f"Artikel 号 {at}" for at in range(1_000)])
-
-    def peak(make: Callable[[], Events]) -> tuple[Events, int]:
-        tracemalloc.start()
-        made = make()
-        reached = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        return made, reached
-
-    batches = [*table.slice(0, 0).to_batches(), *table.to_batches(max_chunksize=8_192)]
-    ours, small = peak(lambda: Events.from_batches(iter(batches), items))
-    wanted, large = peak(lambda: Events.from_frame(table.to_pandas(), items))
-    assert ours.users == wanted.users and ours.now == wanted.now
-    for name in ("user", "item", "day"):
-        one, other = getattr(ours, name), getattr(wanted, name)
-        assert one.dtype == other.dtype
-        np.testing.assert_array_equal(one, other)
-    assert small < 90 * count < large, (small / count, large / count)

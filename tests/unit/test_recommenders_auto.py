@@ -21,8 +21,9 @@ from models.recommenders.ranker import Ranker, Rows, fit_trees, linear
 from models.recommenders.registry import RECOMMENDERS, Choice, Given, fitted
 from models.recommenders.settings import RegistrySettings, SequenceSettings
 from models.recommenders.stored import packed
+from pipelines.history.event_files import written
 from pipelines.own_tables.exclusions import Exclusions
-from pipelines.recommend import RecommendParams, make_lists, open_shop
+from pipelines.recommend import RecommendParams, listable, make_lists, open_shop
 
 ITEMS, USERS = 30, 60
 NAMES = hash_order([f"货 {at}" for at in range(ITEMS)])
@@ -302,7 +303,7 @@ def test_a_member_that_was_fitted_before_takes_part_and_is_not_fitted_again() ->
     assert found.members["ours"].half_life == 90.0
 
 
-def test_the_shop_lists_with_auto_and_gives_its_reasons(model: Auto) -> None:
+def test_the_shop_lists_with_auto_and_gives_its_reasons(model: Auto, tmp_path: Path) -> None:
     known = events()
     frame = pd.DataFrame(
         {
@@ -323,10 +324,12 @@ def test_the_shop_lists_with_auto_and_gives_its_reasons(model: Auto) -> None:
         block_users=25,
         half_life_days=14.0,
     )
-    shop = open_shop(model.items, products, frame, params, Exclusions())
+    batches = pa.Table.from_pandas(frame).to_batches()
+    on_disk = written(batches, listable(model.items, products), tmp_path)
+    shop = open_shop(on_disk, products, params, Exclusions())
     users = [*known.users, "nobody yet"]
-    table = pa.concat_tables(make_lists(model, shop, frame, users, params)).to_pandas()
-    at_once = pa.concat_tables(make_lists(model, shop, frame, users, params, threads=3))
+    table = pa.concat_tables(make_lists(model, shop, on_disk, users, params)).to_pandas()
+    at_once = pa.concat_tables(make_lists(model, shop, on_disk, users, params, threads=3))
     pd.testing.assert_frame_equal(at_once.to_pandas(), table)
     assert (table.groupby("user_id").size() == params.k).all() and len(table) == 6 * len(users)
     assert set(table[table.user_id == "nobody yet"].reason) == {"popular"}
