@@ -17,10 +17,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 MANIFEST = "manifest.json"
 FORMAT = 1
+HOW: dict[str, Any] = {"ensure_ascii": False, "sort_keys": True, "allow_nan": False, "indent": 1}
+"""How JSON is written."""
+TYPES = {
+    "BOOL": np.bool_,
+    "F16": np.float16,
+    "F32": np.float32,
+    "F64": np.float64,
+    "I8": np.int8,
+    "I16": np.int16,
+    "I32": np.int32,
+    "I64": np.int64,
+    "U8": np.uint8,
+    "U16": np.uint16,
+    "U32": np.uint32,
+    "U64": np.uint64,
+}
+"""Names of types in a file of safetensors."""
 
 
 class DamagedBundle(Exception):
@@ -43,7 +60,7 @@ class Bundle:
 
 
 def _dump(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, allow_nan=False, indent=1) + "\n"
+    return json.dumps(value, **HOW) + "\n"
 
 
 def sha256(path: Path) -> str:
@@ -63,7 +80,10 @@ def save(bundle: Bundle, folder: Path) -> str:
     )
     tensors = {name: np.ascontiguousarray(bundle.tensors[name]) for name in sorted(bundle.tensors)}
     save_file(tensors, folder / "tensors.safetensors")
-    (folder / "vocabulary.json").write_text(_dump(dict(bundle.vocabulary)), "utf-8")
+    with (folder / "vocabulary.json").open("w", encoding="utf-8") as file:
+        # A text of all names would be as large as they are.
+        json.dump(dict(bundle.vocabulary), file, **HOW)
+        file.write("\n")
     for name, member in bundle.members.items():
         save(member, folder / name)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -109,9 +129,27 @@ def _load(folder: Path) -> Bundle:
     return Bundle(
         kind=head["kind"],
         config=head["config"],
-        tensors=load_file(folder / "tensors.safetensors"),
+        tensors=_mapped(folder / "tensors.safetensors"),
         vocabulary=json.loads((folder / "vocabulary.json").read_text("utf-8")),
         members={
             path.parent.name: _load(path.parent) for path in sorted(folder.glob("*/config.json"))
         },
     )
+
+
+def _mapped(path: Path) -> dict[str, np.ndarray]:
+    """The tensors of a file as its format tells them: eight bytes of the header's length, the header, the numbers.
+
+    They are read when they are looked at: a recommender's events, half of its bytes, mostly are not. What is written to
+    them changes no file.
+    """
+    whole = np.memmap(path, np.uint8, "c")
+    begin = 8 + int(whole[:8].view("<u8")[0])
+    header = json.loads(whole[8:begin].tobytes())
+    header.pop("__metadata__", None)
+    found = {}
+    for name, told in header.items():
+        start, end = told["data_offsets"]
+        part = np.asarray(whole[begin + start : begin + end])
+        found[name] = part.view(TYPES[told["dtype"]]).reshape(told["shape"])
+    return found

@@ -10,6 +10,9 @@ from models.recommenders.base import Recommender, blocks, runs, top_k
 from models.recommenders.columns import release
 from models.recommenders.events import HALF_LIVES, Events, Histories
 
+TOGETHER = 4096
+"""Known users who are compared at a time."""
+
 
 def matrix(histories: Histories) -> sp.csr_matrix:
     """Who touched what, (users, items) of ones."""
@@ -35,32 +38,29 @@ def nearest_of(events: Events, histories: Histories, k: int) -> np.ndarray:
     """Positions of the users, in rising order, who are among the k + 1 nearest of anyone of `histories`, by `UserNeighbours`'
     cosine; one more than k, as one's own row may be among them.
 
-    A stretch of the known users at a time, and of each only those who are nearer than who was found before.
+    So many of the known users at a time as are `TOGETHER`, and of these only who is nearer than those who were found before.
     """
     mine = matrix(histories)
     size = np.sqrt(np.maximum(np.asarray(mine.sum(1), dtype=np.float32), 1.0))[:, 0]
     best = np.zeros((len(histories), k + 1), dtype=np.float32)
     position = np.full(best.shape, -1)
-    for part in events.stretches():
-        first, last = np.searchsorted(events.bounds, (part.start, part.stop), "right") - 1
-        last = max(last, first + 1) if part.stop > part.start else first
-        known = _touched(
-            events.item[part], events.bounds[first : last + 1] - part.start, len(events.items)
-        )
+    # Of each pair who share an item some fifty bytes stand in memory.
+    asked = [(block, mine[block]) for block in blocks(len(histories), 4 * TOGETHER)]
+    for first in range(0, len(events.users), TOGETHER):
+        bounds = events.bounds[first : first + TOGETHER + 1]
+        item = events.item[bounds[0] : bounds[-1]]
+        known = _touched(item, bounds - bounds[0], len(events.items))
         release(events.item)
         other = np.sqrt(np.maximum(np.asarray(known.sum(1), dtype=np.float32), 1.0))[:, 0]
         across = known.T.tocsr()
-        for block in blocks(len(histories), max(known.shape[0], 1)):
-            shared = (mine[block] @ across).tocoo()
-            row = block[0] + shared.row
-            cosine = shared.data / size[row] / other[shared.col]
-            nearer = cosine > best[row, -1]
-            row, cosine, column = row[nearer], cosine[nearer], first + shared.col[nearer]
+        for block, rows in asked:
+            shared = (rows @ across).tocoo()
+            cosine = shared.data / size[block][shared.row] / other[shared.col]
+            nearer = np.flatnonzero(cosine > best[block, -1][shared.row])
             there, before = np.nonzero(position[block] >= 0)
-            there += block[0]
-            row = np.r_[there, row]
-            column = np.r_[position[there, before], column]
-            cosine = np.r_[best[there, before], cosine]
+            row = block[0] + np.r_[there, shared.row[nearer]]
+            column = np.r_[position[block][there, before], first + shared.col[nearer]]
+            cosine = np.r_[best[block][there, before], cosine[nearer]]
             order = np.lexsort((column, -cosine, row))
             row, column, cosine = row[order], column[order], cosine[order]
             place = np.arange(len(row)) - np.searchsorted(row, row)

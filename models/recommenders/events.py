@@ -246,7 +246,7 @@ class Events:
         order = np.random.default_rng(seed).permutation(len(self.users))
         held = np.cumsum(np.diff(self.bounds)[order])
         few = np.sort(order[: np.searchsorted(held, most, side="right")])
-        return self.of([self.users[at] for at in few])
+        return self.at(few, [self.users[at] for at in few])
 
     def popularity(self, half_life: float, until: float | None = None) -> np.ndarray:
         """Decayed number of events of each item, each by its weight, (n,) float64.

@@ -14,10 +14,13 @@ import numpy as np
 import scipy.sparse as sp
 
 from models.bundle import Bundle, DamagedBundle
+from models.recommenders.columns import parts, release
 
 HOME = __name__.rpartition(".")[0]
 """The package whose data classes are read and written: no other."""
 SPARSE = ("data", "indices", "indptr")
+HASHED = 1 << 24
+"""Bytes that are hashed at a time."""
 
 
 @dataclass
@@ -30,7 +33,7 @@ class _Writer:
 
     def array(self, value: np.ndarray, name: str) -> str:
         value = np.ascontiguousarray(value)
-        key = (value.dtype.str, value.shape, hashlib.sha256(value.tobytes()).digest())
+        key = (value.dtype.str, value.shape, _digest(value))
         if key not in self.seen:
             self.seen[key] = name
             self.tensors[name] = value
@@ -73,6 +76,15 @@ class _Writer:
                 for one in fields(value)
             },
         }
+
+
+def _digest(value: np.ndarray) -> bytes:
+    """Of the bytes of an array that may be mapped."""
+    found, whole = hashlib.sha256(), value.reshape(-1).view(np.uint8)
+    for part in parts(len(whole), HASHED):
+        found.update(whole[part])
+        release(value)
+    return found.digest()
 
 
 def packed(kind: str, model: Any) -> Bundle:

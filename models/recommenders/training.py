@@ -21,6 +21,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from models.recommenders.columns import parts
 from models.recommenders.events import HALF_LIVES, Events, Histories
 from models.recommenders.factors import described, item_vectors, turned, value_vectors
 from models.recommenders.settings import TowerSettings
@@ -40,6 +41,8 @@ START = 0.3
 """Of the maps: the towers start as this multiple of the identity, so that alike items attract from the first step."""
 BLOCK_ENTRIES = 1 << 20
 """Entries of histories that are summed up at a time."""
+BLOCK_ITEMS = 1 << 17
+"""Items whose vectors are made at a time."""
 POPULAR = 0.3
 """First weight of each popularity."""
 BEHAVIOUR, ATTRIBUTES, REVIEWS = "behaviour", "attributes", "reviews"
@@ -461,12 +464,16 @@ def train(
     )
     curves = fit(network, loader, epochs=settings.epochs, seed=seed, report=report, devices=devices)
     weights = network.weights()
-    given = {name: torch.from_numpy(values) for name, values in newest.items()}
+
+    def given_of_items() -> Iterator[Given]:
+        for part in parts(items, BLOCK_ITEMS):
+            yield {name: torch.from_numpy(values[part]) for name, values in newest.items()}
 
     def made(without: str) -> TwoTower:
         with torch.inference_mode():
             vectors = [
-                tower(given, without).numpy() for tower in (network.tower_in, network.tower_out)
+                np.concatenate([tower(some, without).numpy() for some in given_of_items()])
+                for tower in (network.tower_in, network.tower_out)
             ]
         return kind(
             items=events.items,

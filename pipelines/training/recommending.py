@@ -14,6 +14,7 @@ from models.bundle import save
 from models.metrics import paired_interval
 from models.recommenders.base import Recommender
 from models.recommenders.baselines import Popularity
+from models.recommenders.columns import parts
 from models.recommenders.events import Events, days_of, hash_order
 from models.recommenders.settings import TowerSettings
 from models.recommenders.told import Told
@@ -40,6 +41,8 @@ NOT_ATTRIBUTES = (
 )
 SHARED = 5
 """Products with which a value must be shared to tell something."""
+BLOCK_ITEMS = 1 << 17
+"""Vectors of items that are shortened at a time."""
 DENSE_WIDTH = 64
 """Numbers that are kept of the text's or the picture's vector."""
 
@@ -52,15 +55,15 @@ class TowerParams(TrainedParams):
     towers: TowerSettings
 
 
-def known_events(run: Run, parts: Sequence[str], now: float, kinds: Mapping[str, float]) -> Events:
-    """The events of these parts of the split, over the whole catalogue, as files of the run's own.
+def known_events(run: Run, names: Sequence[str], now: float, kinds: Mapping[str, float]) -> Events:
+    """The events of the parts of the split of these names, over the whole catalogue, as files of the run's own.
 
     now: days since 1970 that ages count from. kinds: how much an event of each kind says.
     """
     split = run.input(TASK)
     products = pq.read_table(split / "products.parquet", columns=[Products.ITEM])
     items = hash_order(products[0].to_pylist())
-    found = event_files.batches(split / f"{part}.parquet" for part in parts)
+    found = event_files.batches(split / f"{part}.parquet" for part in names)
     return event_files.written(found, items, run.state.spill / run.name).events(kinds, now)
 
 
@@ -184,14 +187,25 @@ def _dense(path: Path, key: str, wanted: pd.Series) -> np.ndarray:
 
 def _shortened(vectors: np.ndarray) -> np.ndarray:
     """The first principal directions of vectors (n, d), (n, at most `DENSE_WIDTH`) float32; vectors of zeros stay."""
-    matrix = vectors.astype(np.float32)
-    there = matrix.any(1)
-    matrix[there] -= matrix[there].mean(0)
-    values, directions = np.linalg.eigh(matrix.T @ matrix)
+    blocks = list(parts(len(vectors), BLOCK_ITEMS))
+    sums, count = [], 0
+    for part in blocks:
+        there = vectors[part][vectors[part].any(1)].astype(np.float32)
+        sums.append(there.sum(0))
+        count += len(there)
+    mean = np.sum(sums, axis=0) / np.float32(max(count, 1))
+
+    def centred(part: slice) -> np.ndarray:
+        matrix = vectors[part].astype(np.float32)
+        matrix[matrix.any(1)] -= mean
+        return matrix
+
+    squares = np.sum([matrix.T @ matrix for matrix in map(centred, blocks)], axis=0)
+    values, directions = np.linalg.eigh(squares)
     kept = directions[:, np.argsort(-values, kind="stable")[:DENSE_WIDTH]]
     # The sign of a direction is arbitrary: the largest part is made positive, so that equal runs agree.
     kept *= np.sign(kept[np.abs(kept).argmax(0), np.arange(kept.shape[1])])
-    return matrix @ kept
+    return np.concatenate([centred(part) @ kept for part in blocks])
 
 
 def _of_length_one(vectors: np.ndarray, measured: np.ndarray) -> np.ndarray:

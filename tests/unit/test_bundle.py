@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import load_file
 
 from models.bundle import Bundle, DamagedBundle, load, manifest_hash, save, verify
 from models.kinds import KINDS, load_model, model_class
@@ -42,6 +43,24 @@ def test_equal_bundles_give_equal_bytes(tmp_path: Path) -> None:
         one.members,
     )
     assert save(one, tmp_path / "one") == save(turned, tmp_path / "two")
+
+
+def test_tensors_are_those_of_the_format_and_writing_to_them_changes_no_file(
+    tmp_path: Path,
+) -> None:
+    kinds = ["?", "f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"]
+    tensors = {kind: (np.arange(6).reshape(2, 3) % 2).astype(kind) for kind in kinds}
+    tensors |= {"none": np.zeros((0, 4), np.float32), "one": np.full((1, 1, 1), 2.5)}
+    save(Bundle("text", {}, tensors), tmp_path / "one")
+    before = (tmp_path / "one/tensors.safetensors").read_bytes()
+    found, wanted = load(tmp_path / "one").tensors, load_file(tmp_path / "one/tensors.safetensors")
+    assert set(found) == set(wanted) == set(tensors)
+    for name, values in found.items():
+        assert (values.dtype, values.shape) == (wanted[name].dtype, wanted[name].shape)
+        np.testing.assert_array_equal(values, wanted[name])
+        values += values
+    np.testing.assert_array_equal(found["f8"], 2 * tensors["f8"])
+    assert (tmp_path / "one/tensors.safetensors").read_bytes() == before
 
 
 def test_nothing_is_written_over(tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def test_what_is_told_of_files_is_what_is_told_of_memory(
     assert on_disk.again_before(end) == whole[-4]
 
 
-@pytest.mark.parametrize("block", [1 << 20, 64])
+@pytest.mark.parametrize("block", [4096, 7])
 def test_neighbours_of_those_who_ask_are_those_among_all(
     monkeypatch: pytest.MonkeyPatch, block: int
 ) -> None:
@@ -133,7 +133,7 @@ def test_neighbours_of_those_who_ask_are_those_among_all(
     asked = [*(f"u{at}" for at in range(0, 130, 2)), "nobody"]
     mine = events.of(asked).histories
     whole = UserNeighbours.fit(events, 5)
-    monkeypatch.setattr("models.recommenders.columns.BLOCK_EVENTS", block)
+    monkeypatch.setattr("models.recommenders.baselines.TOGETHER", block)
     few = UserNeighbours.fit(events, 5, mine)
     assert few.known.shape[0] <= whole.known.shape[0]
     np.testing.assert_array_equal(few.scores(mine), whole.scores(mine))
@@ -150,7 +150,7 @@ def test_twins_and_the_own_row_are_told_apart(monkeypatch: pytest.MonkeyPatch) -
         users, ITEMS, np.repeat(np.arange(9), 2), item.ravel(), np.arange(18.0)
     )
     mine = events.histories
-    monkeypatch.setattr("models.recommenders.columns.BLOCK_EVENTS", 4)
+    monkeypatch.setattr("models.recommenders.baselines.TOGETHER", 2)
     for k in (1, 2, 4):
         whole, few = UserNeighbours.fit(events, k), UserNeighbours.fit(events, k, mine)
         np.testing.assert_array_equal(few.scores(mine), whole.scores(mine))

@@ -14,6 +14,7 @@ from pipelines.content import ContentParams, interests
 from pipelines.harness import BadConfig
 from pipelines.history.change import figures_of_all
 from pipelines.history.sums import Sums, pairs
+from pipelines.training import recommending
 
 DAYS = pd.Timestamp("2024-01-01", tz="UTC") + pd.to_timedelta([0, 10, 20, 20, 20], "D")
 EVENTS = pd.DataFrame(
@@ -88,3 +89,13 @@ def test_neighbours_come_with_what_they_share() -> None:
     assert found["score"].tolist() == [0.5, 0.5]
     assert [list(items) for items in found["shared"]] == [["y"], ["y"]]
     assert np.isfinite(found["score"]).all()
+
+
+def test_vectors_are_shortened_alike_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    vectors = (rng.normal(size=(500, 90)) * np.arange(90, 0, -1)).astype(np.float16)
+    vectors[::9] = 0
+    whole = recommending._shortened(vectors)
+    assert whole.shape == (500, recommending.DENSE_WIDTH) and not whole[::9].any()
+    monkeypatch.setattr(recommending, "BLOCK_ITEMS", 64)
+    np.testing.assert_allclose(recommending._shortened(vectors), whole, atol=1e-2)
