@@ -1,13 +1,16 @@
-"""The whole pipeline, run once by `dvc repro` for all tests that look at it."""
+"""The whole pipeline, run once by `dvc repro` for all tests that look at it, and a stand-in of it."""
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
+from pipelines.harness.state import State
 from tests.pipeline.shop import Shop, make_shop
+from tests.pipeline.standin.project import Project
 
 NOTE = "outputs.json"
 
@@ -31,3 +34,13 @@ def tiny_shop(tmp_path_factory: pytest.TempPathFactory, warm_python: Path) -> Sh
 def tiny_outputs(tiny_shop: Shop) -> dict[str, str]:
     """Path to SHA-256 of what that first run left."""
     return json.loads((Path(tiny_shop.root).parent / NOTE).read_text())
+
+
+@pytest.fixture
+def project(tmp_path: Path, migrated_database: Path, warm_python: Path) -> Project:
+    """The stand-in of the whole project, with a database of its own."""
+    made = Project(tmp_path / "shop", warm_python)
+    database = State(made.root).mlflow / "mlflow.db"
+    database.parent.mkdir(parents=True)
+    shutil.copy(migrated_database, database)
+    return made

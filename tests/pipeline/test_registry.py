@@ -31,15 +31,6 @@ from tests.pipeline.standin.project import ROWS, Project
 from tests.waiting import poll
 
 
-@pytest.fixture
-def project(tmp_path: Path, migrated_database: Path, warm_python: Path) -> Project:
-    made = Project(tmp_path / "shop", warm_python)
-    database = State(made.root).mlflow / "mlflow.db"
-    database.parent.mkdir(parents=True)
-    shutil.copy(migrated_database, database)
-    return made
-
-
 def right(share: float) -> np.ndarray:
     """Which rows are answered rightly: `share` of them, spread over all slices."""
     return np.random.default_rng(7).random(ROWS) < share

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -73,15 +72,6 @@ def example_of(root: Path, name: str) -> str:
     uri = registry.api.get_model_version_download_uri(version.name, version.number)
     place = Path(uri.removeprefix("file://"))
     return (place / "serving_input_example.json").read_text()
-
-
-@pytest.fixture
-def project(tmp_path: Path, migrated_database: Path, warm_python: Path) -> Project:
-    made = Project(tmp_path / "shop", warm_python)
-    database = State(made.root).mlflow / "mlflow.db"
-    database.parent.mkdir(parents=True)
-    shutil.copy(migrated_database, database)
-    return made
 
 
 @pytest.mark.parametrize("pictures", [False, True], ids=["texts", "pictures"])

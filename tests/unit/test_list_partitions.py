@@ -24,21 +24,13 @@ from pipelines.harness.state import State
 from pipelines.lists import archive as list_archive
 from pipelines.lists import files as list_files
 from pipelines.lists.files import SCHEMA, Tally, read, write
-from pipelines.recommend import RecommendParams, partition, recommend
+from pipelines.recommend import partition, recommend
 from pipelines.storefront.goods import newest_mark, read_lists
 from tests.conftest import REPOSITORY
+from tests.list_params import unlimited
 
 USERS, ITEMS = 11, 9
-PARAMS = RecommendParams(
-    k=4,
-    exclude_bought="never",
-    max_per_category=0,
-    max_per_brand=0,
-    min_price=0.0,
-    max_price=0.0,
-    block_users=3,
-    half_life_days=14.0,
-)
+PARAMS = unlimited(4, 3)
 
 
 @dataclass

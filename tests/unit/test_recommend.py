@@ -29,18 +29,10 @@ from pipelines.recommend import (
     open_shop,
     serving,
 )
+from tests.list_params import unlimited
 
 ITEMS = [f"i{at:02d}" for at in range(24)]
-PARAMS = RecommendParams(
-    k=6,
-    exclude_bought="never",
-    max_per_category=0,
-    max_per_brand=0,
-    min_price=0.0,
-    max_price=0.0,
-    block_users=4,
-    half_life_days=14.0,
-)
+PARAMS = unlimited(6, 4)
 
 
 def changed(**more: object) -> RecommendParams:

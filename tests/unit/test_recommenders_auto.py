@@ -23,7 +23,8 @@ from models.recommenders.settings import RegistrySettings, SequenceSettings
 from models.recommenders.stored import packed
 from pipelines.history.event_files import written
 from pipelines.own_tables.exclusions import Exclusions
-from pipelines.recommend import RecommendParams, listable, make_lists, open_shop
+from pipelines.recommend import listable, make_lists, open_shop
+from tests.list_params import unlimited
 
 ITEMS, USERS = 30, 60
 NAMES = hash_order([f"货 {at}" for at in range(ITEMS)])
@@ -314,16 +315,7 @@ def test_the_shop_lists_with_auto_and_gives_its_reasons(model: Auto, tmp_path: P
         }
     )
     products = pd.DataFrame({"item_id": [*NAMES, "newer than the model"]})
-    params = RecommendParams(
-        k=6,
-        exclude_bought="never",
-        max_per_category=0,
-        max_per_brand=0,
-        min_price=0.0,
-        max_price=0.0,
-        block_users=25,
-        half_life_days=14.0,
-    )
+    params = unlimited(6, 25)
     batches = pa.Table.from_pandas(frame).to_batches()
     on_disk = written(batches, listable(model.items, products), tmp_path)
     shop = open_shop(on_disk, products, params, Exclusions())
