@@ -10,20 +10,31 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from models.bundle import save
+from models.encoders.tuned import LONGEST
 from models.language.lexicon import Lexicon
 from models.language.polarity import Polarity, Reading, passages
-from models.language.polarity_training import FEWEST, Encoding, fit
+from models.language.polarity_training import FEWEST, Encoding, Tuning, fit
 from models.language.sentiment import CHINESE, LABELS, Sentiment
-from models.language.settings import EncoderSettings, GramSettings, PolaritySettings
+from models.language.settings import (
+    EncoderSettings,
+    GramSettings,
+    PolarityReaderSettings,
+    PolaritySettings,
+)
 from models.language.tone import tones
+from models.language.tongue import ENGLISH
 from pipelines.artefacts.vectors import read_vectors
+from pipelines.aspect_marks import marked
 from pipelines.capabilities import sentiment as judge
-from pipelines.harness import BadConfig, BadData, Params, Run, stage
+from pipelines.harness import BadConfig, BadData, Run, stage
 from pipelines.packaged import lexicons
 from pipelines.packaged.encoders import text_encoder
+from pipelines.packaged.unpacked import folder
+from pipelines.packaged.weights import Layers, packed_encoder
 from pipelines.review_trust import suspects
 from pipelines.tables import Reviews
 from pipelines.training.judging import judge_on_validation
+from pipelines.training.trained import TrainedParams
 
 BLOCK = 16384
 RATED, STEPS = 200, 10
@@ -41,12 +52,16 @@ TOLD = pa.schema(
 )
 
 
-class SentimentParams(Params):
-    """encoder: as of text-features. It reads every text."""
+class SentimentParams(TrainedParams):
+    """encoder: as of text-features. It reads every text. tuned: by language, what is trained on its labelled reviews, as
+    tuning says.
+    """
 
     encoder: str
     grams: GramSettings
     polarity: PolaritySettings
+    tuned: dict[str, Layers]
+    tuning: PolarityReaderSettings
 
 
 @stage
@@ -75,7 +90,8 @@ def sentiment(run: Run, params: SentimentParams) -> None:
         if rows[Reviews.REVIEW].isin(place.keys()).sum() >= FEWEST:
             encoding = Encoding(encoder, every, vectors_of(rows, place, vectors))
         truth = rows[Reviews.LABEL].map(labels.index).to_numpy(np.int64)
-        models[language] = fitted(rows, truth, labels, None, encoding, params, run)
+        tuning = tuning_of(language, len(rows), params, run)
+        models[language] = fitted(rows, truth, labels, None, params, run, encoding, tuning)
     model = Sentiment(models, starred(train, params, run))
     save(model.to_bundle(), run.output("bundle"))
     run.advance(0.7, "reading all reviews")
@@ -102,8 +118,18 @@ def starred(train: pd.DataFrame, params: SentimentParams, run: Run) -> dict[str,
         if len(rows) < RATED or not 3 <= len(levels) <= STEPS:
             continue
         names = [f"{level:g}" for level in levels]
-        found[str(language)] = fitted(rows, truth, names, levels, None, params, run)
+        found[str(language)] = fitted(rows, truth, names, levels, params, run)
     return found
+
+
+def tuning_of(language: str, rows: int, params: SentimentParams, run: Run) -> Tuning | None:
+    """The encoder that is trained on the `rows` of a language; None where none is to be, or they are too few."""
+    layers = params.tuned.get(language)
+    if layers is None or rows < params.tuning.fewest:
+        return None
+    encoder = packed_encoder(layers.encoder, folder(layers.encoder, run), layers.depth, LONGEST)
+    marks = marked(language) if language in (ENGLISH, CHINESE) else ()
+    return Tuning(encoder, params.tuning, params.devices, marks)
 
 
 def fitted(
@@ -111,13 +137,14 @@ def fitted(
     truth: np.ndarray,
     labels: list[str],
     levels: np.ndarray | None,
-    encoding: Encoding | None,
     params: SentimentParams,
     run: Run,
+    encoding: Encoding | None = None,
+    tuning: Tuning | None = None,
 ) -> Polarity:
     """What tells the label of a text, fitted on `rows` (n) of one language; truth (n,): places in `labels`.
 
-    levels: numbers of the labels where they are steps; encoding: of the rows by an encoder, where it is to be asked.
+    levels: numbers of the labels where they are steps; encoding, tuning: see `polarity_training.fit`.
     """
     grams = params.grams.of(spaced=rows[Reviews.LANGUAGE].iloc[0] != CHINESE)
     return fit(
@@ -130,7 +157,8 @@ def fitted(
         encoding,
         params.polarity,
         run.seed,
-        say=run.say,
+        run.say,
+        tuning,
     )
 
 

@@ -63,13 +63,11 @@ class Encoding:
 class Tuning:
     """The encoder that is trained further on the rows, on `devices`, and how.
 
-    freely, share: see `polarity.Reader`. marks: names of its language that it reads first.
+    marks: names of its language that it reads first.
     """
 
     encoder: TextEncoder
     settings: PolarityReaderSettings
-    freely: int
-    share: float
     devices: Devices = ONE
     marks: Sequence[Marked] = ()
 
@@ -202,7 +200,7 @@ def _tuned(
     say(f"choosing how much to heed it by {len(held)} rows that were held back")
     said = read(voice, known.given.rows(held))
     deciding = known.deciding(voice, held, said, settings.stack_strength)
-    return Reader(voice, deciding, tuning.freely, tuning.share)
+    return Reader(voice, deciding, how.freely, how.share)
 
 
 def _constant(

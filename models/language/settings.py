@@ -62,8 +62,7 @@ class PolarityReaderSettings:
     frozen: layers of the encoder, from the first, that stay as they are. epochs, batch: of the labelled rows, before
     which it reads marked names, where there are some, for `warm` epochs; rate: of the other layers' weights, that of the
     new ones is ten times it. fewest: rows from which on it is trained; pieces: of words, in thousands, that it reads in
-    all epochs together at most, see `afforded`. freely: see `polarity.Reader`, of given aspects, of which
-    the quick voices know less.
+    all epochs together at most, see `afforded`. freely, share: see `polarity.Reader`.
     """
 
     frozen: int
@@ -74,11 +73,12 @@ class PolarityReaderSettings:
     fewest: int
     pieces: int
     freely: int
+    share: float
 
     def afforded(self, rows: int, length: float) -> tuple[int, int]:
         """How many of `rows`, of `length` pieces each, are read, and in how many epochs.
 
-        >>> settings = PolarityReaderSettings(2, 0, epochs=3, batch=16, rate=1e-4, fewest=300, pieces=600, freely=3000)
+        >>> settings = PolarityReaderSettings(2, 0, epochs=3, batch=16, rate=1e-4, fewest=300, pieces=600, freely=3000, share=0.04)
         >>> settings.afforded(2_000, 20.0), settings.afforded(2_000, 125.0), settings.afforded(50_000, 125.0)
         ((2000, 3), (2000, 2), (4800, 1))
         """

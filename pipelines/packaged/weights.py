@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.harness import MissingResource
+from pipelines.harness import MissingResource, Params
 
 if TYPE_CHECKING:
     from models.encoders.text import TextEncoder
@@ -33,6 +33,13 @@ NAMES = {
     "fo": "output.dense",
     "oln": "output.LayerNorm",
 }
+
+
+class Layers(Params):
+    """encoder: one of `ingest_encoders.PACKAGES`. depth: its first layers, that are trained further."""
+
+    encoder: str
+    depth: int
 
 
 def bert_of_onnx(path: Path) -> dict[str, np.ndarray]:

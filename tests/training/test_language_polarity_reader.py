@@ -28,7 +28,7 @@ from tests.training.test_language_tagging import calm
 from tests.unit.test_language_encoders import ODD
 
 QUICK = PolarityReaderSettings(
-    frozen=1, warm=1, epochs=100, batch=8, rate=0.005, fewest=8, pieces=1000, freely=100
+    frozen=1, warm=1, epochs=100, batch=8, rate=0.005, fewest=8, pieces=1000, freely=100, share=1.0
 )
 FEW = dataclasses.replace(QUICK, epochs=1)
 GRAMS = Grams(1, 2, 3, 1 << 10)
@@ -67,7 +67,7 @@ def fitted(
 ) -> Polarity:
     given = passages(TEXTS * 3, SPANS * 3 if spans else None)
     encoding = None if spans else Encoding(calm(), EncoderSettings(100, 100, 100, 1.0))
-    tuning = Tuning(calm(), settings, 100, 1.0, ONE, marks)
+    tuning = Tuning(calm(), settings, ONE, marks)
     return fit(
         *(given, np.tile(TRUTH, 3), ["-", "+"], None, Reading(GRAMS, GRAMS, spans), Lexicon({})),
         *(encoding, PolaritySettings(3, [3.0], 1.0), 1, say, tuning),
@@ -185,7 +185,7 @@ def test_marked_names_are_read_first() -> None:
 
 def test_of_a_single_text_the_commonest_label_is_learned() -> None:
     given = Passages([TEXTS[0]] * 24, np.array([SPANS[0], SPANS[1]] * 12))
-    tuning = Tuning(calm(), FEW, 100, 1.0)
+    tuning = Tuning(calm(), FEW)
     made = fit(
         *(given, np.array([1, 0, 1] * 8), ["-", "+"], None, Reading(GRAMS, GRAMS, True)),
         *(Lexicon({}), None, PolaritySettings(3, [3.0], 1.0), 1),
@@ -220,6 +220,8 @@ def test_the_door_trains_an_encoder_from_enough_rows_on(monkeypatch: pytest.Monk
                 if found:
                     assert made.pop(name) == params.tuned_depth[name]
                     use = params.tuning if aspects else params.encoder
-                    assert found.freely == use.freely and bool(found.marks) == (language == "en")
+                    assert found.settings.freely == use.freely and bool(found.marks) == (
+                        language == "en"
+                    )
         assert sentiment.encoding_of(language, asked, params)
         assert made[name] == params.depth[name]

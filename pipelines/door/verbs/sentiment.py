@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -44,7 +44,8 @@ WORD = re.compile("[a-z']+")
 class DoorSentimentParams(TrainedParams):
     """near: words and fewest and most characters of an n-gram around an aspect. depth, max_tokens: of the frozen encoder.
 
-    tuning: how an encoder is trained on the rows; tuned_depth: its layers, 0: none is.
+    tuning: how an encoder is trained on the rows, whose `freely` is of given aspects, of which the quick voices know less;
+    tuned_depth: its layers, 0: none is.
     """
 
     grams: GramSettings
@@ -238,7 +239,7 @@ def tuning_of(
         return None
     marks = marked(ENGLISH) if language == ENGLISH else ()
     freely = params.tuning.freely if aspects else params.encoder.freely
-    return Tuning(encoder, params.tuning, freely, params.encoder.share, params.devices, marks)
+    return Tuning(encoder, replace(params.tuning, freely=freely), params.devices, marks)
 
 
 def encoder_of(
