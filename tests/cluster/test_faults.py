@@ -21,14 +21,18 @@ from tests.waiting import poll
 
 RUN_SECONDS = 1200.0
 STORE_AWAY_SECONDS = 60.0
-LAST = "split"
-"""The stages up to this one are run: the tables, eleven of them, without what learns from them."""
+ENDS = ("behaviour", "image-features", "review-features")
+"""The stages up to these are run: the tables and what is told of them, seventeen, without what learns from them.
+
+So many, for each fault must find the run at work, and some end while one is brought about.
+"""
 
 
 def make_tables_shop(root: Path, warm: Path | None = None) -> Shop:
-    """A copy of the project whose graph ends with the tables."""
+    """A copy of the project whose graph ends before anything is learned."""
     shop = make_shop(root, "tiny", warm)
-    kept = {*read_graph(root).upstream(LAST), LAST}
+    graph = read_graph(root)
+    kept = {*ENDS, *(name for end in ENDS for name in graph.upstream(end))}
     path = root / "dvc.yaml"
     document = yaml.safe_load(path.read_text("utf-8"))
     document["stages"] = {name: one for name, one in document["stages"].items() if name in kept}
@@ -81,16 +85,16 @@ def test_a_run_outlives_its_worker_its_queue_its_database_and_its_store(
     goes_on(cluster, run)
     cluster.up()
 
-    cluster.restart("redis", signal.SIGTERM)
-    goes_on(cluster, run)
-
-    cluster.restart("postgres", signal.SIGINT)
-    goes_on(cluster, run)
-
-    assert not cluster.over(run), f"{cluster.states(cluster.dags[0], run)}\n{cluster.logs()}"
     cluster.mode.write_text("503")
     threading.Event().wait(STORE_AWAY_SECONDS)
     cluster.mode.unlink()
+    goes_on(cluster, run)
+
+    cluster.restart("redis", signal.SIGTERM)
+    goes_on(cluster, run)
+
+    assert not cluster.over(run), f"{cluster.states(cluster.dags[0], run)}\n{cluster.logs()}"
+    cluster.restart("postgres", signal.SIGINT)
 
     tasks = cluster.done(run, RUN_SECONDS)
     assert {one["state"] for one in tasks.values()} == {"success"}
