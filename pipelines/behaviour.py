@@ -58,7 +58,7 @@ def behaviour(run: Run, params: BehaviourParams) -> None:
         attributes = [name for name in ATTRIBUTES if name in columns]
         # Products of which nothing is told are as good as none.
         digest = file_hash(catalogue) if catalogue and attributes else None
-        group = shelf.name("figures", sums.orders is not None, attributes)
+        group = shelf.name("figures", sums.pairs.columns, sums.orders is not None, attributes)
         former = state.find(shelf, group, parts)
         files = {out: run.output(out) for out in OUTS.values()}
         products = None

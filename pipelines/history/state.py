@@ -31,7 +31,7 @@ class Former:
 def find(shelf: Shelf, group: str, parts: Iterable[str]) -> Former | None:
     """The figures that share most of the parts of which there are sums now; None where there are none, or no part stays.
 
-    group: a name of the shelf for figures of equal columns. What is found is left there by this run's `tidy` no longer.
+    group: a name of the shelf for figures of equal columns. This run's `tidy` removes all that is found.
     """
     now, found = set(parts), []
     for kept in shelf.like(group):

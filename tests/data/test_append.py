@@ -248,5 +248,10 @@ def test_what_was_touched_on_the_shelf_is_made_anew(tmp_path: Path) -> None:
     rows.write_text("rowz")  # in place, as nobody should
     assert Shelf(run).find(name) is None
     assert Shelf(run).find(shelf.name("part", 2)) is None
+    shelf = Shelf(run)
+    stays = shelf.put(shelf.name("part", 3), {"rows": rows}, {})
+    shelf.leave(shelf.put(shelf.name("part", 4), {"rows": rows}, {}))
+    shelf.tidy()
+    assert list((tmp_path / ".vitrine/shelf/a").iterdir()) == [stays.folder]
     Shelf(run).tidy()
     assert not list((tmp_path / ".vitrine/shelf/a").iterdir())

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,11 +16,14 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from pipelines import engine
 from pipelines.behaviour import BehaviourParams, behaviour
 from pipelines.harness.absent import absence, write_placeholder
 from pipelines.harness.graph import Node
 from pipelines.harness.params import Tables
+from pipelines.harness.shelf import Shelf
 from pipelines.harness.state import State
+from pipelines.history import state
 from tests.data.shops import START, Shop, changed, make_shop, tables
 
 DAY = datetime.timedelta(days=1)
@@ -72,14 +76,20 @@ ROWS = st.tuples(
 CELLS = st.sampled_from(["tea", "pot", None])
 STEPS = st.lists(
     st.tuples(
-        # Parts that come, change or go (None), the day of the cut and its hour, and the products where they change.
+        # Parts that come, change or go (None), the day of the cut and its hour, the products where they change, and where
+        # the run before is killed.
         st.dictionaries(st.integers(1, 3), st.none() | st.lists(ROWS, min_size=1, max_size=5)),
         st.tuples(st.integers(1, 4), st.integers(0, 9)),
         st.none() | st.lists(st.tuples(CELLS, CELLS), min_size=4, max_size=4),
+        st.sampled_from([None, None, (engine, "write"), (state, "put"), (Shelf, "tidy")]),
     ),
     min_size=2,
     max_size=4,
 )
+
+
+class Killed(Exception):
+    """In the place of a signal."""
 
 
 class Project:
@@ -137,10 +147,10 @@ class Project:
             output=self.partial.joinpath,
             rows_out=0,
         )
-        behaviour.function(run, BehaviourParams(memory_gb=0.5))
-        found = {path.name: path.read_bytes() for path in self.partial.iterdir()}
         for path in self.partial.iterdir():
             path.unlink()
+        behaviour.function(run, BehaviourParams(memory_gb=0.5))
+        found = {path.name: path.read_bytes() for path in self.partial.iterdir()}
         return found | {"rows": str(run.rows_in).encode()}
 
 
@@ -158,17 +168,21 @@ class Project:
 def test_however_events_come_the_figures_are_those_of_a_run_from_nothing(
     steps: list[Any], told: list[str], known: bool
 ) -> None:
-    """Parts come, change and go, the cut moves to and fro, and the products change."""
+    """Parts come, change and go, the cut moves to and fro, the products change, and runs are killed."""
     with tempfile.TemporaryDirectory() as place:
         project = Project(Path(place), ["user_id", "item_id", "timestamp", *told])
         project.part(0, [("a", "p0", 0, 1.0, "x"), ("b", "p1", 0, 2.0, None)])
         if known:
             project.products([("tea", None), ("pot", None), ("pot", "m"), (None, None)])
-        for at, (parts, cut, products) in enumerate(steps):
+        for at, (parts, cut, products, fault) in enumerate(steps):
             for day, rows in parts.items():
                 project.part(day, rows)
             if known and products:
                 project.products(products)
+            if fault:
+                with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+                    patch.setattr(*fault, Mock(side_effect=Killed))
+                    project.look("grown", cut)
             grown = project.look("grown", cut)
             assert grown == project.look(f"fresh-{at}", cut)
         kept = list((project.root / "grown/.vitrine/shelf/behaviour").iterdir())
