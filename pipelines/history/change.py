@@ -99,11 +99,11 @@ def _renewed(
 ) -> ibis.Table:
     """`rows` of all keys: made of those `touched`, a table of one column; of the others as they were."""
     (key,) = touched.columns
-    touched = engine.keep(connection, f"touched {key}", touched)
+    touched = engine.keep(connection, f"touched_{key}", touched)
     own = sums.of(touched)
-    own = Sums(engine.keep(connection, f"pairs of {key}", merged(own.pairs)), own.orders)
+    own = Sums(engine.keep(connection, f"pairs_{key}", merged(own.pairs)), own.orders)
     made = rows(own, products, usual, key)
     stay = before.figures[key].select(made.columns).anti_join(touched, key)
     found = engine.keep(connection, key, made.union(stay.cast(made.schema())))
-    engine.let_go(connection, f"pairs of {key}")
+    engine.let_go(connection, f"pairs_{key}")
     return found

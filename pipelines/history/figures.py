@@ -34,6 +34,8 @@ FAVOURITES = 3
 ATTRIBUTES = (Products.CATEGORY, Products.BRAND)
 PRICE, LEVEL, TYPICAL = "price", "price_level", "typical"
 DAY = 86_400.0
+PLACES = 4
+"""Figures are rounded to so many."""
 POWERS = range(-4, 13)
 """Powers of ten of the first digit of typical prices: what four places and `GREATEST` leave."""
 
@@ -73,16 +75,16 @@ def rows(sums: Sums, products: ibis.Table | None, usual: ibis.Table | None, key:
     said = {
         EVENTS: found[EVENTS],
         LAST: found[LAST],
-        "repeat_share": (again / found[EVENTS]).round(4),
-        "repeat_days": mean(found.days, found.days_beyond, again).round(4),
+        "repeat_share": _placed(again / found[EVENTS]),
+        "repeat_days": _placed(mean(found.days, found.days_beyond, again)),
     }
     if orders is not None:
         said["orders"] = found.orders.fill_null(0)
     if PRICED in pairs.columns:
-        said[PRICE] = mean(found[PAID], found[PAID_BEYOND], found[PRICED]).round(4)
+        said[PRICE] = _placed(mean(found[PAID], found[PAID_BEYOND], found[PRICED]))
     if usual is not None:
         against = number(found.usual, found.usual_beyond).nullif(0)
-        said[LEVEL] = (number(found.held, found.held_beyond) / against).round(4)
+        said[LEVEL] = _placed(number(found.held, found.held_beyond) / against)
     found = found.select(key, **said)
     for name in ATTRIBUTES:
         if products is not None and name in products.columns:
@@ -107,7 +109,7 @@ def typical(items: ibis.Table) -> ibis.Table | None:
     sums = {"n": known.count(), "whole": total(whole), "beyond": total(beyond)}
     found = known.group_by(Products.CATEGORY).aggregate(**sums)
     found = found.select(Products.CATEGORY, mean=mean(found.whole, found.beyond, found.n))
-    places = [(found.mean < 10.0 ** (at + 1), _to_step(found.mean, at - 1)) for at in POWERS]
+    places = [(found.mean < 10.0 ** (at + 1), _placed(found.mean, at - 1)) for at in POWERS]
     said = found.mutate(**{TYPICAL: ibis.cases(*places, else_=found.mean)})
     return said.filter(said[TYPICAL] > 0).select(Products.CATEGORY, TYPICAL)
 
@@ -116,16 +118,19 @@ def finished(made: ibis.Table, usual: ibis.Table | None, key: str) -> ibis.Table
     """`rows` of all keys with what hangs on the newest event of all, and of items on what is typical; sorted."""
     columns = [name for name in made.columns if name not in (EVENTS, LAST)]
     at = made[LAST].epoch_seconds().cast("float64")
-    found = made.mutate(recency_days=((at.max().over(ibis.window()) - at) / DAY).round(4))
+    found = made.mutate(recency_days=_placed((at.max().over(ibis.window()) - at) / DAY))
     if usual is not None and key == Interactions.ITEM:
         found = found.left_join(usual, Products.CATEGORY).drop(f"{Products.CATEGORY}_right")
-        found = found.mutate(**{LEVEL: (found[PRICE] / found[TYPICAL]).round(4)})
+        found = found.mutate(**{LEVEL: _placed(found[PRICE] / found[TYPICAL])})
         columns.insert(columns.index(PRICE) + 1, LEVEL)
     return found.select([key, EVENTS, LAST, "recency_days", *columns[1:]]).order_by(key)
 
 
-def _to_step(number: ibis.Value, power: int) -> ibis.Value:
-    """A number to a multiple of a power of ten, of which whole numbers alone have an exact form."""
+def _placed(number: ibis.Value, power: int = -PLACES) -> ibis.Value:
+    """A number to a multiple of a power of ten, halves away from zero.
+
+    Not by the engines' own rounding to places: for halves these disagree on whether the number or its decimal form counts.
+    """
     scale = 10.0 ** abs(power)
     if power < 0:
         return (number * scale).round().cast("float64") / scale
@@ -158,7 +163,7 @@ def _favourites(pairs: ibis.Table, products: ibis.Table, key: str, name: str) ->
     place = ibis.row_number().over(
         ibis.window(group_by=key, order_by=[ibis.desc(counts.n), counts[name]])
     )
-    best = counts.mutate(place=place, share=(counts.n / whole).round(4))
+    best = counts.mutate(place=place, share=_placed(counts.n / whole))
     best = best.filter(best.place < FAVOURITES)
     places = [best[name].max(where=best.place == at) for at in range(FAVOURITES)]
     favourites = {f"_{at}": place for at, place in enumerate(places)}

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from pipelines import engine
@@ -154,6 +154,12 @@ class Project:
         return found | {"rows": str(run.rows_in).encode()}
 
 
+@example(
+    # The same events, but for the order.
+    [({1: [("a", "p0", 0, 1.0, name)]}, (4, 0), None, None) for name in ("x", "y")],
+    ["price", "order_id"],
+    False,
+)
 @given(
     STEPS,
     st.sampled_from([["price", "order_id"], ["price"], ["order_id"], []]),
