@@ -1,6 +1,7 @@
 """Tables of vectors: a key and a float16 vector a row, in Parquet, with the hash of the model that made them."""
 
 import hashlib
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 MODEL = b"vitrine.model"
+BATCH_ROWS = 16_384
 CONTENT = "content"
 """The column with the hash of what a vector was made of."""
 
@@ -56,6 +58,23 @@ def read_vectors(path: Path, key: str) -> tuple[list[str], np.ndarray, str]:
     """Keys (n,), vectors (n, d) float16 and the hash of the model that made them."""
     table = pq.read_table(path)
     return table.column(key).to_pylist(), _matrix(table), _model(table)
+
+
+def map_vectors(path: Path, key: str, folder: Path) -> tuple[pa.Array, np.ndarray]:
+    """Keys (n,) and vectors (n, d) float16 that may be larger than memory: mapped, in a file of `folder` without a name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    keys: list[pa.Array] = []
+    with pq.ParquetFile(path) as table, tempfile.TemporaryFile(dir=folder) as file:
+        schema = table.schema_arrow
+        width = schema.field("vector").type.list_size
+        for batch in table.iter_batches(BATCH_ROWS, columns=[key, "vector"]):
+            keys.append(batch.column(key))
+            batch.column("vector").flatten().to_numpy(zero_copy_only=False).tofile(file)
+        file.flush()
+        found = pa.chunked_array(keys, schema.field(key).type).combine_chunks()
+        if not len(found):
+            return found, np.zeros((0, width), np.float16)
+        return found, np.asarray(np.memmap(file, np.float16, "r")).reshape(len(found), width)
 
 
 def _matrix(table: pa.Table) -> np.ndarray:

@@ -14,13 +14,13 @@ from models.bundle import save
 from models.metrics import paired_interval
 from models.recommenders.base import Recommender
 from models.recommenders.baselines import Popularity
-from models.recommenders.columns import parts
+from models.recommenders.columns import parts, release
 from models.recommenders.events import Events, days_of, hash_order
 from models.recommenders.settings import TowerSettings
 from models.recommenders.told import Told
 from models.recommenders.training import Content, train
 from models.recommenders.two_tower import TwoTower
-from pipelines.artefacts.vectors import read_vectors
+from pipelines.artefacts.vectors import map_vectors, read_vectors
 from pipelines.capabilities import recommending as judge
 from pipelines.harness import BadData, Run
 from pipelines.history import event_files
@@ -41,7 +41,7 @@ NOT_ATTRIBUTES = (
 )
 SHARED = 5
 """Products with which a value must be shared to tell something."""
-BLOCK_ITEMS = 1 << 17
+BLOCK_ITEMS = 1 << 15
 """Vectors of items that are shortened at a time."""
 DENSE_WIDTH = 64
 """Numbers that are kept of the text's or the picture's vector."""
@@ -100,39 +100,58 @@ def fit_towers(
     for name, values in curves.items():
         run.tracker.curve(name, values)
     run.advance(0.75, "choosing on validation")
+    del content
     with tempfile.TemporaryDirectory(dir=run.state.spill / run.name) as scratch:
         rows = Path(scratch) / "rows"
         judge.freeze(run.input(TASK), "valid", rows)
-        history, users, truth = judge.asked(rows, model.items, model.kinds)
-
-        def quality(candidate: TwoTower) -> np.ndarray:
-            return judge.listed(candidate, history, users, truth)
-
-        found = {scale: quality(model.scaled(scale)) for scale in SCALES}
-        best = max(SCALES, key=lambda scale: float(found[scale].mean()))
-        run.measure("towers_share", best)
-        lesser = {name: other.scaled(best) for name, other in ablated.items()}
-        for name, other in {**lesser, "buying again": model.scaled(best).without_again()}.items():
-            left = quality(other)
-            run.measure(f"without {name}", float(left.mean()))
-            worth = paired_interval(found[best], left, run.seed)
-            for figure, value in worth.named(f"worth of {name}").items():
-                run.measure(figure, value)
-        listers: dict[str, Recommender] = {
-            f"without {name}": other for name, other in lesser.items()
-        }
-        listers |= {"ours": model.scaled(best), "popularity": judge.tuned(Popularity.fit, history)}
-        for name, lister in listers.items():
-            shares = judge.discovered(lister, history, users, truth)
-            if len(shares):
-                run.measure(f"new to the user/{name}", float(shares.mean()))
-        for name, value in judge.against_own(model.scaled(best), rows, run.seed).items():
+        model = chosen(run, model, ablated, rows)
+        for name, value in judge.against_own(model, rows, run.seed).items():
             run.measure(name, value)
-    model = model.scaled(best)
     save(model.to_bundle(), run.output("bundle"))
     run.advance(0.9, "judging on validation")
     table = judge_on_validation(run, judge, "recommending", model)
     run.rows_out = len(table)
+    return model
+
+
+def chosen(run: Run, model: TwoTower, ablated: dict[str, TwoTower], rows: Path) -> TwoTower:
+    """`model` with the share of its towers that is best on the frozen `rows`; tells what each of its parts is worth there.
+
+    ablated: the model without each of its sources. They go one by one: of a large catalogue each is as large as the model.
+    """
+    history, users, truth = judge.asked(rows, model.items, model.kinds)
+
+    def quality(candidate: TwoTower) -> np.ndarray:
+        return judge.listed(candidate, history, users, truth)
+
+    found = {scale: quality(model.scaled(scale)) for scale in SCALES}
+    best = max(SCALES, key=lambda scale: float(found[scale].mean()))
+    run.measure("towers_share", best)
+    model = model.scaled(best)
+    shares = {}
+
+    def worth(name: str, lesser: TwoTower) -> None:
+        left = quality(lesser)
+        run.measure(f"without {name}", float(left.mean()))
+        gain = paired_interval(found[best], left, run.seed)
+        for figure, value in gain.named(f"worth of {name}").items():
+            run.measure(figure, value)
+
+    for name in list(ablated):
+        lesser = ablated.pop(name).scaled(best)
+        worth(name, lesser)
+        shares[f"without {name}"] = judge.discovered(lesser, history, users, truth)
+        del lesser
+    worth("buying again", model.without_again())
+    listers: dict[str, Recommender] = {
+        "ours": model,
+        "popularity": judge.tuned(Popularity.fit, history),
+    }
+    for name, lister in listers.items():
+        shares[name] = judge.discovered(lister, history, users, truth)
+    for name, values in shares.items():
+        if len(values):
+            run.measure(f"new to the user/{name}", float(values.mean()))
     return model
 
 
@@ -145,11 +164,12 @@ def item_content(run: Run) -> Content:
     items = hash_order(products[Products.ITEM].tolist())
     products = products.set_index(Products.ITEM).reindex(items)
     titles = run.input("text-features/products.parquet")
-    dense = {"text": _dense(titles, Products.ITEM, pd.Series(items))}
+    spill = run.state.spill / run.name
+    dense = {"text": _dense(titles, Products.ITEM, pd.Series(items), spill)}
     if Products.IMAGE in products and products[Products.IMAGE].notna().any():
         path = run.optional("image-features/images.parquet")
         if path:
-            dense["picture"] = _dense(path, Images.IMAGE, products[Products.IMAGE])
+            dense["picture"] = _dense(path, Images.IMAGE, products[Products.IMAGE], spill)
     columns = [
         name
         for name in products.columns
@@ -175,14 +195,18 @@ def _told(path: Path, items: list[str]) -> Told:
     return replace(found, vectors=_of_length_one(found.vectors, found.until(np.inf, len(items))))
 
 
-def _dense(path: Path, key: str, wanted: pd.Series) -> np.ndarray:
-    """The vectors of what is `wanted`, shortened, scaled to length near 1; zeros where there is none."""
-    keys, vectors, _ = read_vectors(path, key)
+def _dense(path: Path, key: str, wanted: pd.Series, spill: Path) -> np.ndarray:
+    """The vectors of what is `wanted`, shortened, scaled to length near 1; zeros where there is none.
+
+    spill: a folder for what may be larger than memory.
+    """
+    keys, vectors = map_vectors(path, key, spill)
     short = _shortened(vectors)
     short = _of_length_one(short, short)
-    place = pd.Index(keys).get_indexer(wanted)
-    found = np.where(place[:, None] >= 0, short[np.maximum(place, 0)], 0.0)
-    return np.ascontiguousarray(found, dtype=np.float32)
+    place = pd.Index(keys.to_pandas()).get_indexer(wanted)
+    found = np.zeros((len(place), short.shape[1]), np.float32)
+    found[place >= 0] = short[place[place >= 0]]
+    return found
 
 
 def _shortened(vectors: np.ndarray) -> np.ndarray:
@@ -193,11 +217,13 @@ def _shortened(vectors: np.ndarray) -> np.ndarray:
         there = vectors[part][vectors[part].any(1)].astype(np.float32)
         sums.append(there.sum(0))
         count += len(there)
+        release(vectors)
     mean = np.sum(sums, axis=0) / np.float32(max(count, 1))
 
     def centred(part: slice) -> np.ndarray:
         matrix = vectors[part].astype(np.float32)
-        matrix[matrix.any(1)] -= mean
+        release(vectors)
+        matrix -= mean * matrix.any(1)[:, None]
         return matrix
 
     squares = np.sum([matrix.T @ matrix for matrix in map(centred, blocks)], axis=0)

@@ -18,7 +18,7 @@ from pipelines.harness import BadConfig, BadData
 from pipelines.harness.state import State
 from pipelines.history.event_files import EventFiles, written
 from pipelines.lists.files import REASONS, Tally, write
-from pipelines.lists.parts import parts
+from pipelines.lists.parts import CODE, PIPELINES, parts
 from pipelines.own_tables import exclusions
 from pipelines.own_tables.exclusions import Exclusions
 from pipelines.recommend import (
@@ -299,6 +299,11 @@ def test_what_was_cut_off_goes_on_where_it_stopped_and_ends_in_equal_bytes(
     os.utime(folder, (0, 0))
     run("later", ["b"])
     assert not folder.exists()
+
+
+def test_lists_are_known_by_code_that_is_there() -> None:
+    for pattern in CODE:
+        assert list(PIPELINES.glob(pattern)), pattern
 
 
 def test_users_without_events_are_known_too(events: pd.DataFrame, tmp_path: Path) -> None:
