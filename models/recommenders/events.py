@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -422,8 +423,11 @@ class Histories:
             release(*events.columns)
         indptr = np.concatenate([[0], np.cumsum(sizes)])
         # A column's parts go as soon as it is joined.
-        joined = (np.concatenate([one.pop(0) for one in found]) for _ in range(7))
-        return cls(indptr, *joined, items=n)
+        names = [one.name for one in fields(cls) if one.name not in ("indptr", "items")]
+        joined: dict[str, Any] = {
+            name: np.concatenate([one.pop(0) for one in found]) for name in names
+        }
+        return cls(indptr=indptr, items=n, **joined)
 
     def __len__(self) -> int:
         return len(self.indptr) - 1

@@ -82,7 +82,7 @@ def _digest(value: np.ndarray) -> bytes:
     """Of the bytes of an array that may be mapped."""
     found, whole = hashlib.sha256(), value.reshape(-1).view(np.uint8)
     for part in parts(len(whole), HASHED):
-        found.update(whole[part])
+        found.update(whole[part].data)
         release(value)
     return found.digest()
 

@@ -32,7 +32,12 @@ from pipelines.tables import Interactions
 
 COLUMNS = [Interactions.USER, Interactions.ITEM, Interactions.TIME, Interactions.EVENT]
 BATCH_ROWS = 65_536
-TYPES = {"user": np.int32, "item": np.int32, "day": np.float64, "kind": np.int16}
+TYPES: dict[str, type[np.generic]] = {
+    "user": np.int32,
+    "item": np.int32,
+    "day": np.float64,
+    "kind": np.int16,
+}
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What the stages of the recommenders share: reading events and content, fitting, judging on validation."""
 
 import json
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -64,7 +65,10 @@ def known_events(run: Run, names: Sequence[str], now: float, kinds: Mapping[str,
     products = pq.read_table(split / "products.parquet", columns=[Products.ITEM])
     items = hash_order(products[0].to_pylist())
     found = event_files.batches(split / f"{part}.parquet" for part in names)
-    return event_files.written(found, items, run.state.spill / run.name).events(kinds, now)
+    spill = run.state.spill / run.name
+    # What a run that was killed had frozen to judge by.
+    shutil.rmtree(spill, ignore_errors=True)
+    return event_files.written(found, items, spill).events(kinds, now)
 
 
 def training_events(run: Run, kinds: Mapping[str, float]) -> tuple[Events, float]:
@@ -223,7 +227,7 @@ def _shortened(vectors: np.ndarray) -> np.ndarray:
     def centred(part: slice) -> np.ndarray:
         matrix = vectors[part].astype(np.float32)
         release(vectors)
-        matrix -= mean * matrix.any(1)[:, None]
+        matrix -= mean * np.asarray(matrix.any(1))[:, None]
         return matrix
 
     squares = np.sum([matrix.T @ matrix for matrix in map(centred, blocks)], axis=0)
