@@ -47,7 +47,7 @@ def rows(sums: Sums, products: ibis.Table | None, usual: ibis.Table | None, key:
     of categories, which users are held against; None for items, and where there are none.
     """
     pairs, orders = sums.pairs, sums.orders
-    if usual is not None:
+    if products is not None and usual is not None:
         pairs = _with_usual(pairs, products, usual)
     first, last = (pairs[name].epoch_seconds().cast("float64") for name in (FIRST, LAST))
     # What lies between repeated events of a pair adds up to what lies between its first and its last.
@@ -61,7 +61,7 @@ def rows(sums: Sums, products: ibis.Table | None, usual: ibis.Table | None, key:
     }
     if PRICED in pairs.columns:
         counts |= {name: total(pairs[name]) for name in (PRICED, PAID, PAID_BEYOND)}
-    if usual is not None:
+    if TYPICAL in pairs.columns:
         whole, beyond = (pairs[PRICED] * part for part in told(pairs[TYPICAL]))
         compared = {"held": pairs[PAID], "held_beyond": pairs[PAID_BEYOND]}
         compared |= {"usual": whole, "usual_beyond": beyond}
@@ -82,7 +82,7 @@ def rows(sums: Sums, products: ibis.Table | None, usual: ibis.Table | None, key:
         said["orders"] = found.orders.fill_null(0)
     if PRICED in pairs.columns:
         said[PRICE] = _placed(mean(found[PAID], found[PAID_BEYOND], found[PRICED]))
-    if usual is not None:
+    if TYPICAL in pairs.columns:
         against = number(found.usual, found.usual_beyond).nullif(0)
         said[LEVEL] = _placed(number(found.held, found.held_beyond) / against)
     found = found.select(key, **said)
@@ -137,7 +137,7 @@ def _placed(number: ibis.Value, power: int = -PLACES) -> ibis.Value:
     return (number / scale).round().cast("float64") * scale
 
 
-def _with_usual(pairs: ibis.Table, products: ibis.Table | None, usual: ibis.Table) -> ibis.Table:
+def _with_usual(pairs: ibis.Table, products: ibis.Table, usual: ibis.Table) -> ibis.Table:
     """The pairs with the column `typical`, of the item's category; null where none is known."""
     items = products.select(Products.ITEM, Products.CATEGORY).inner_join(usual, Products.CATEGORY)
     items = items.select(Products.ITEM, TYPICAL)
