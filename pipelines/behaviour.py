@@ -149,16 +149,14 @@ def known(
     connection: Any, former: Former, parts: Mapping[str, Kept], sums: Sums, digest: str | None
 ) -> Before:
     """What the run before knew. parts, sums: of now. digest: of the products now."""
-    come = [parts[name] for name in parts if name not in former.stays]
     figures = {
         key: engine.read_parquet(connection, former.kept.file(out)) for key, out in OUTS.items()
     }
     products = None
     if former.catalogue != digest:
         products = engine.read_parquet(connection, former.kept.file(PRODUCTS))
-    gone, come = (
-        sums_of(connection, some) if some else sums.none() for some in (former.gone, come)
-    )
+    new = [parts[name] for name in parts if name not in former.stays]
+    gone, come = (sums_of(connection, some) if some else sums.none() for some in (former.gone, new))
     return Before(figures, gone, come, products)
 
 
