@@ -20,6 +20,8 @@ KIND = "text-encoder"
 POOLINGS = ("mean", "cls")
 HASHES = 4
 """How many coordinates an n-gram is added to by the hashing backend."""
+HASHED = 1 << 14
+"""Texts whose n-grams it holds at a time."""
 
 FEWEST_TOKENS = 64
 """From so many rows on a row of a matrix product comes out the same to the last bit, however many more there are: measured
@@ -158,6 +160,14 @@ class Hashing:
         self.width = width
 
     def vectors(self, texts: Sequence[str], batch: int, progress: Progress) -> np.ndarray:
+        found = np.empty((len(texts), self.width), np.float32)
+        for start in range(0, len(texts), HASHED):
+            some = texts[start : start + HASHED]
+            found[start : start + len(some)] = self._hashed(some)
+            progress((start + len(some)) / len(texts), "hashing texts")
+        return found
+
+    def _hashed(self, texts: Sequence[str]) -> np.ndarray:
         values, offsets = hashed_ngrams(texts, self.GRAMS)
         rows = np.repeat(np.arange(len(texts)), np.diff(offsets))
         flat = np.zeros(len(texts) * self.width, dtype=np.float64)
@@ -167,8 +177,7 @@ class Hashing:
                 column = ((drawn >> np.uint64(1)) % np.uint64(self.width)).astype(np.int64)
                 sign = 1.0 - 2.0 * (drawn & np.uint64(1)).astype(np.float64)
                 flat += np.bincount(rows * self.width + column, sign, minlength=len(flat))
-            progress(1.0, "hashing texts")
-        return flat.reshape(len(texts), self.width).astype(np.float32)
+        return flat.reshape(len(texts), self.width)
 
     def parts(self) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, list[str]]]:
         return {"backend": "hashing", "width": self.width}, {}, {}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from models.bundle import load, save
 from models.encoders.ngrams import CJK, FACTOR, Grams, bucket_ids, hashed_ngrams
 from models.encoders.reranker import Reranker
-from models.encoders.text import TextEncoder
+from models.encoders.text import Hashing, TextEncoder
 
 ODD = ["", " ", "😀", "x" * 100_000, "\x00\x01\x1b", "很好，推荐！", "a\ud800b", "ﬁne\u2028print"]
 MASK = (1 << 64) - 1
@@ -166,3 +166,15 @@ def test_overlap_prefers_the_passage_with_the_words_of_the_question(tmp_path) ->
     assert np.array_equal(again.score(ODD, ODD[::-1]), reranker.score(ODD, ODD[::-1]))
     with pytest.raises(ValueError, match="2 questions and 1 passages"):
         reranker.score(["a", "b"], ["a"])
+
+
+def test_texts_are_hashed_alike_however_many_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [*(f"Teekanne 茶壶 {at} of kind {at % 7}" for at in range(40)), "", "a"]
+    backend, told = Hashing(32), []
+    whole = backend.vectors(texts, 8, lambda done, what: None)
+    monkeypatch.setattr("models.encoders.text.HASHED", 9)
+    np.testing.assert_array_equal(
+        backend.vectors(texts, 8, lambda done, what: told.append(done)), whole
+    )
+    assert told == sorted(told) and told[-1] == 1.0
+    assert backend.vectors([], 8, lambda done, what: None).shape == (0, 32)
