@@ -78,8 +78,14 @@ def freeze(split: Path, part: str, rows: Path, beside: Path | None = None) -> No
     schema = pa.schema([there.field(name) for name in COLUMNS], there.metadata)
     with pq.ParquetWriter(rows / "history.parquet", schema, compression="zstd") as writer:
         for path in known:
-            for batch in pq.ParquetFile(path).iter_batches(FROZEN_ROWS, columns=COLUMNS):
-                writer.write_table(pa.Table.from_batches([batch]).cast(schema))
+            waiting = schema.empty_table()
+            for batch in event_files.batches([path]):
+                waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch]).cast(schema)])
+                while len(waiting) >= FROZEN_ROWS:
+                    writer.write_table(waiting.slice(0, FROZEN_ROWS).combine_chunks())
+                    waiting = waiting.slice(FROZEN_ROWS)
+            if len(waiting):
+                writer.write_table(waiting.combine_chunks())
     truth = pq.read_table(split / f"{part}.parquet", columns=COLUMNS)
     bought = pc.equal(truth[Interactions.EVENT], PURCHASE)
     # A shop that knows no purchases (ratings, views) is judged on what it knows.

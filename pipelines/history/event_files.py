@@ -130,12 +130,11 @@ def batches(paths: Iterable[Path], before: pa.Scalar | None = None) -> Iterator[
     """The rows of Parquet files, of which `COLUMNS` matter; those before a moment."""
     for path in paths:
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(BATCH_ROWS, columns=COLUMNS):
-                yield (
-                    batch
-                    if before is None
-                    else batch.filter(pc.less(batch[Interactions.TIME], before))
-                )
+            # Of all groups at once, what was read of each would stay until the last.
+            for group in range(file.num_row_groups):
+                for batch in file.iter_batches(BATCH_ROWS, row_groups=[group], columns=COLUMNS):
+                    kept = None if before is None else pc.less(batch[Interactions.TIME], before)
+                    yield batch if kept is None else batch.filter(kept)
 
 
 def written(found: Iterable[pa.RecordBatch], items: list[str], folder: Path) -> EventFiles:
