@@ -23,7 +23,7 @@ from pipelines.aspect_marks import marked
 from pipelines.buyers.columns import ASPECTS, PRODUCTS, USERS
 from pipelines.buyers.tables import products, write
 from pipelines.buyers.users import users
-from pipelines.harness import Params, Run, stage
+from pipelines.harness import BadConfig, Params, Run, stage
 from pipelines.packaged import dictionaries, lexicons
 from pipelines.packaged.encoders import text_encoder
 from pipelines.packaged.unpacked import folder
@@ -46,8 +46,9 @@ class OpinionsParams(TrainedParams):
     """languages: those that the encoder reads, whose names are merged by meaning too; alike: from which cosine on.
 
     encoder: as of text-features, or "" for none. support: by language, texts that must have a name; in others nothing is read.
-    taggers: by language, what learns from marked sentences what names are; elsewhere rules find them, with dictionary:
-    package, or "" for none: of English words with their kinds. quotes: shown of each side; longest_quote: in characters.
+    taggers: by language, what learns from marked sentences what names are, as tagging says of its encoder, and reads `most`
+    sentences at most; elsewhere rules find them, with dictionary: package, or "" for none: of English words with their kinds.
+    quotes: shown of each side; longest_quote: in characters.
     """
 
     encoder: str
@@ -56,7 +57,8 @@ class OpinionsParams(TrainedParams):
     alike: float
     support: dict[str, int]
     taggers: dict[str, Tagger]
-    tagging: TaggingSettings
+    most: int
+    tagging: dict[str, TaggingSettings]
     reading: OpinionSettings
     quotes: int
     longest_quote: int
@@ -80,7 +82,7 @@ def opinions(run: Run, params: OpinionsParams) -> None:
         labelled = train[train[Reviews.LANGUAGE] == language]
         rows = kept[kept[Reviews.LANGUAGE] == language]
         if language in params.taggers:
-            read = within(rows, params.tagging.most)
+            read = within(rows, params.most)
             unread.append(rows.index.difference(read.index))
             run.measure(f"unread/{language}", len(rows) - len(read))
             rows = read
@@ -146,10 +148,13 @@ def reader_of(
     """
     spaced = language != CHINESE
     if tagger := params.taggers.get(language):
+        if tagger.encoder not in params.tagging:
+            raise BadConfig(f"opinions.tagging: nothing is said of the encoder {tagger.encoder!r}")
         encoder = packed_encoder(tagger.encoder, packaged(tagger.encoder), tagger.depth, LONGEST)
         rated = Lexicon(lexicons.english() if language == ENGLISH else {})
         finder = train_tagger(
-            *(encoder, marked(language), rated, spaced, params.tagging, seed),
+            *(encoder, marked(language), rated, spaced),
+            *(params.tagging[tagger.encoder], seed),
             devices=params.devices,
         )
         return OpinionReader(finder, None, spaced)

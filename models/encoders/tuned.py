@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.utils.rnn import pad_sequence
 
 from models.encoders.text import Bert, TextEncoder, backbone
 
@@ -107,10 +108,18 @@ class Cutter:
 
 def stacked(pieces: Sequence[Pieces]) -> tuple[torch.Tensor, torch.Tensor]:
     """tokens and mask, each (n, longest)."""
-    longest = max(len(one.ids) for one in pieces)
-    tokens = np.zeros((len(pieces), longest), dtype=np.int64)
-    mask = np.zeros(tokens.shape, dtype=bool)
-    for row, one in enumerate(pieces):
-        tokens[row, : len(one.ids)] = one.ids
-        mask[row, : len(one.ids)] = True
-    return torch.from_numpy(tokens), torch.from_numpy(mask)
+    return padded([torch.from_numpy(one.ids) for one in pieces])
+
+
+def padded(rows: Sequence[torch.Tensor], fill: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows (t, …) of several lengths as one (n, longest, …) with `fill` behind their ends, and where they are (n, longest).
+
+    >>> values, mask = padded([torch.tensor([1, 2]), torch.tensor([3])])
+    >>> values.tolist(), mask.tolist()
+    ([[1, 2], [3, 0]], [[True, True], [True, False]])
+    """
+    there = [torch.ones(len(row), dtype=torch.bool) for row in rows]
+    return (
+        pad_sequence(list(rows), batch_first=True, padding_value=fill),
+        pad_sequence(there, batch_first=True),
+    )

@@ -10,7 +10,7 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch.utils.data import DataLoader
 
 from models.encoders.text import TextEncoder
-from models.encoders.tuned import Cutter, Pieces
+from models.encoders.tuned import Cutter, Pieces, padded
 from models.language.aspects_marks import Marked, joined
 from models.language.aspects_tagging import BEGINS, OUTSIDE, Net, TagFinder
 from models.language.lexicon import Lexicon
@@ -97,15 +97,8 @@ def train(
         layer.requires_grad_(True)
 
     def made(rows: np.ndarray) -> tuple[torch.Tensor, ...]:
-        longest = max(len(labels[row]) for row in rows)
-        batch = torch.zeros(len(rows), longest, hidden[0].shape[1])
-        wanted = torch.full((len(rows), longest), UNHEARD)
-        mask = torch.zeros(wanted.shape, dtype=torch.bool)
-        for place, row in enumerate(rows):
-            count = len(labels[row])
-            batch[place, :count] = hidden[row]
-            wanted[place, :count] = torch.from_numpy(labels[row])
-            mask[place, :count] = True
+        batch, mask = padded([hidden[row] for row in rows])
+        wanted, _ = padded([torch.from_numpy(labels[row]) for row in rows], UNHEARD)
         return batch, mask, wanted
 
     batches = BatchesByLength([len(one.ids) for one in pieces], settings.batch, seed, made)

@@ -13,7 +13,7 @@ from torch import nn
 
 from models.bundle import Bundle
 from models.encoders.text import TextEncoder
-from models.encoders.tuned import BATCH, Cutter, Pieces, Tuned
+from models.encoders.tuned import BATCH, Cutter, Pieces, Tuned, padded
 
 KIND = "polarity-reader"
 BLOCK = 1024
@@ -117,12 +117,6 @@ def joined(
     hidden: Sequence[torch.Tensor], inside: Sequence[np.ndarray]
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """States (n, longest, width), what is inside (n, longest) and the mask (n, longest) of n texts as one batch."""
-    longest = max(len(one) for one in inside)
-    states = torch.zeros(len(hidden), longest, hidden[0].shape[1])
-    within = torch.zeros(len(hidden), longest)
-    mask = torch.zeros(within.shape, dtype=torch.bool)
-    for place, (one, here) in enumerate(zip(hidden, inside, strict=True)):
-        states[place, : len(here)] = one
-        within[place, : len(here)] = torch.from_numpy(here)
-        mask[place, : len(here)] = True
+    states, mask = padded(hidden)
+    within, _ = padded([torch.from_numpy(one) for one in inside])
     return states, within, mask

@@ -108,7 +108,6 @@ class TaggingSettings:
 
     frozen: layers of the encoder, from the first, that stay as they are. epochs, batch: of the marked sentences; rate: of
     the other layers' weights, that of the labels' is ten times it. sure: chance from which on a word is part of a name.
-    most: sentences of a language that are read at most.
     """
 
     frozen: int
@@ -116,7 +115,6 @@ class TaggingSettings:
     batch: int
     rate: float
     sure: float
-    most: int
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from pipelines.opinions import OpinionsParams, reader_of, within
 from tests.conftest import REPOSITORY
 from tests.unit.test_language_encoders import ODD, toy_transformer
 
-QUICK = TaggingSettings(frozen=0, epochs=100, batch=4, rate=0.01, sure=0.5, most=100)
+QUICK = TaggingSettings(frozen=0, epochs=100, batch=4, rate=0.01, sure=0.5)
 SENTENCES = [
     read_marked(line)
     for line in (
@@ -172,11 +172,27 @@ def test_each_products_newest_reviews_are_read_first() -> None:
     assert not len(within(reviews, 0)) and not len(within(reviews.head(0), 5))
 
 
-def test_a_tagger_needs_no_labelled_reviews(monkeypatch: pytest.MonkeyPatch) -> None:
-    document = {**read_params(REPOSITORY), "profile": "default"}
-    params = section(document, "opinions", OpinionsParams)
+def default_params(monkeypatch: pytest.MonkeyPatch) -> OpinionsParams:
+    """Of the profile `default`, with a toy for each encoder and few sentences."""
     monkeypatch.setattr("pipelines.opinions.packed_encoder", lambda *words: toy_transformer())
     monkeypatch.setattr("pipelines.opinions.marked", lambda language: SENTENCES)
+    return section({**read_params(REPOSITORY), "profile": "default"}, "opinions", OpinionsParams)
+
+
+def test_a_tagger_needs_no_labelled_reviews(monkeypatch: pytest.MonkeyPatch) -> None:
+    params = default_params(monkeypatch)
     rows = pd.DataFrame({"text": ["radio good"], "label": [None]})
     reader = reader_of(rows, rows.head(0), "en", {}, params, lambda name: Path(name), 1)
     assert isinstance(reader.finder, TagFinder) and reader.polarity is None
+    assert reader.finder.sure == params.tagging["english"].sure
+
+
+def test_a_tagger_of_an_encoder_without_settings_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    params = default_params(monkeypatch).model_copy(update={"tagging": {}})
+    rows = pd.DataFrame({"text": ["radio good"], "label": [None]})
+    with pytest.raises(
+        BadConfig, match=r"opinions\.tagging: nothing is said of the encoder 'english'"
+    ):
+        reader_of(rows, rows, "en", {}, params, lambda name: Path(name), 1)
