@@ -28,13 +28,16 @@ def singular_vectors(matrix: sp.csr_matrix, dim: int, seed: int) -> np.ndarray:
     top-n recommendation tasks (PureSVD).
     """
     logs = matrix.log1p()
+    found = np.zeros((matrix.shape[1], dim), dtype=np.float32)
+    # Each is as large as the histories: one at a time stays.
+    del matrix
     lengths = np.sqrt(np.asarray(logs.multiply(logs).sum(1)).ravel())
     logs = sp.diags(1.0 / np.maximum(lengths, 1e-9)) @ logs
-    used = np.flatnonzero(np.diff(logs.tocsc().indptr))
-    found = np.zeros((matrix.shape[1], dim), dtype=np.float32)
+    used = np.flatnonzero(np.bincount(logs.indices, minlength=len(found)))
     if not len(used):
         return found
     part = logs[:, used]
+    del logs
     if min(part.shape) <= SMALL * dim:
         right = np.linalg.svd(part.toarray(), full_matrices=False)[2][:dim]
     else:
