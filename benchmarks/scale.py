@@ -208,7 +208,12 @@ def draw(shop: Path) -> None:
     """Write who gets lists: users with events in the training part, drawn from the seed."""
     if (shop / WHO).is_file():
         return
-    users = np.unique(pq.read_table(shop / SPLIT / "train.parquet", columns=["user_id"])[0])
+    from pipelines.history import event_files
+
+    found: set[str] = set()
+    for batch in event_files.batches([shop / SPLIT / "train.parquet"]):
+        found.update(batch["user_id"].unique().to_pylist())
+    users = np.array(sorted(found), dtype=object)
     drawn = np.random.default_rng(1).permutation(len(users))[:ASKED]
     pq.write_table(pa.table({"user_id": pa.array(users[np.sort(drawn)])}), shop / WHO)
 
