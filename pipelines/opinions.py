@@ -23,23 +23,16 @@ from pipelines.aspect_marks import marked
 from pipelines.buyers.columns import ASPECTS, PRODUCTS, USERS
 from pipelines.buyers.tables import products, write
 from pipelines.buyers.users import users
-from pipelines.harness import BadConfig, Params, Run, stage
+from pipelines.harness import BadConfig, Run, stage
 from pipelines.packaged import dictionaries, lexicons
 from pipelines.packaged.encoders import text_encoder
 from pipelines.packaged.unpacked import folder
-from pipelines.packaged.weights import packed_encoder
+from pipelines.packaged.weights import Layers, packed_encoder
 from pipelines.review_trust import whole_reviews, with_sentences
 from pipelines.tables import Reviews
 from pipelines.training.trained import TrainedParams
 
 BLOCK = 8192
-
-
-class Tagger(Params):
-    """encoder: one of `ingest_encoders.PACKAGES`. depth: its first layers, that are trained further."""
-
-    encoder: str
-    depth: int
 
 
 class OpinionsParams(TrainedParams):
@@ -56,7 +49,7 @@ class OpinionsParams(TrainedParams):
     languages: list[str]
     alike: float
     support: dict[str, int]
-    taggers: dict[str, Tagger]
+    taggers: dict[str, Layers]
     most: int
     tagging: dict[str, TaggingSettings]
     reading: OpinionSettings
