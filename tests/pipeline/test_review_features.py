@@ -10,6 +10,7 @@ import pytest
 
 from models.encoders.text import TextEncoder
 from pipelines.harness.absent import absence
+from pipelines.harness.state import State
 from pipelines.review_features import OUTS, review_features
 from pipelines.review_trust import review_trust
 from pipelines.text_features import text_features
@@ -114,6 +115,8 @@ def test_recommenders_read_reviews_as_of_any_day(shop: Shop) -> None:
 
     class Asked:
         """What `item_content` asks of a run."""
+
+        name, state = "content", State(shop.root)
 
         def input(self, path: str) -> Path:
             return shop.root / "data" / path
