@@ -464,8 +464,12 @@ class Histories:
 
     def beyond(self, other: "Histories") -> "Histories":
         """The same users' entries with items that they have not in `other`."""
+        return self.kept(~self.also_of(other))
+
+    def also_of(self, other: "Histories") -> np.ndarray:
+        """Whether the user of each entry has its item in `other`, too, (P,). Users are the same in both."""
         keys = [pairs.owner * np.int64(self.items) + pairs.item for pairs in (self, other)]
-        return self.kept(~np.isin(*keys))
+        return np.isin(*keys)
 
     def some(self, entries: np.ndarray) -> "Histories":
         """These entries, as if they were all of one user."""

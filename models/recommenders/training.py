@@ -84,8 +84,7 @@ class Window:
     @cached_property
     def bought(self) -> np.ndarray:
         """Whether each entry's item was bought again, (P,)."""
-        both = (self.histories, self.targets)
-        return np.isin(*(pairs.owner * np.int64(pairs.items) + pairs.item for pairs in both))
+        return self.histories.also_of(self.targets)
 
     @property
     def learners(self) -> np.ndarray:
