@@ -107,9 +107,9 @@ def fit(
         )
     ]
     wide = fit_wide(words, truth, classes, strength)
-    deciding = decide(heard(voices, rated, levels), truth, classes, settings.stack_strength)
-    together = deciding.stack(heard(voices, rated, levels))
-    known = Known(given, truth, Quick(voices, rated, together), levels, classes)
+    whole = heard(voices, rated, levels)
+    deciding = decide(whole, truth, classes, settings.stack_strength)
+    known = Known(given, truth, Quick(voices, rated, deciding.stack(whole)), levels, classes)
     readers = []
     if encoding is not None and len(given) <= encoding.use.read_until:
         reader, known = _frozen(known, encoding, settings, seed, say)

@@ -92,6 +92,8 @@ def fit(asked: Asked) -> Judge:
         part = table.iloc[rows]
         spans = list(zip(part["start"], part["end"], strict=True)) if aspects else None
         tuning = tuning_of(language, asked, params, len(rows), aspects)
+        if tuning is None:
+            asked.say(f"{language}: no encoder is trained on the rows")
         models[language] = fit_polarity(
             passages(part["text"].tolist(), spans),
             truth[rows],
